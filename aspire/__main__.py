@@ -1,0 +1,5 @@
+"""``python -m aspire VERB``."""
+
+from aspire.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Training and judging classifiers: Lightning module, backbones, group metrics, selection."""

@@ -1,0 +1,136 @@
+"""Backbones: an architecture, its weights and the preprocessing that goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from aspire.classification.classifier import Classifier
+from aspire.data.transforms import Preprocessing
+from aspire.errors import ConfigError, DataError, ServiceError, did_you_mean
+
+
+class Model(Protocol):
+    """Builds classifiers of one kind. Construction is cheap."""
+
+    def preprocessing(self) -> Preprocessing: ...
+
+    def build(self, num_classes: int) -> Classifier:
+        """A classifier with a fresh head; random parts come from torch's global generator."""
+        ...
+
+
+class SmallCNN:
+    """Four convolution blocks for the 64 x 64 miniatures: fast on a laptop, trained from scratch.
+
+    Args:
+        image_size: input side in pixels.
+        widths: channels of the blocks.
+    """
+
+    def __init__(self, image_size: int = 64, widths: Sequence[int] = (32, 64, 128, 128)) -> None:
+        self.image_size = image_size
+        self.widths = tuple(widths)
+
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(size=self.image_size, crop=1.0, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+    def build(self, num_classes: int) -> Classifier:
+        layers: list[nn.Module] = []
+        width = 3
+        for out in self.widths:
+            layers += [
+                nn.Conv2d(width, out, 3, padding=1, bias=False),
+                nn.BatchNorm2d(out),
+                nn.ReLU(inplace=True),
+                nn.MaxPool2d(2),
+            ]
+            width = out
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        return Classifier(nn.Sequential(*layers), width, num_classes)
+
+
+class TimmModel:
+    """Any timm architecture with the preprocessing its weights were trained with.
+
+    Args:
+        architecture: timm name, with or without a weights tag (``resnet50.tv_in1k``).
+        weights: "hub" (timm's own download), "none" (random) or a file (.safetensors or .pth).
+        image_size: input side in pixels; None for the size of the weights.
+
+    Raises:
+        ConfigError: for an architecture that timm does not know.
+    """
+
+    def __init__(
+        self, architecture: str, weights: str = "hub", image_size: int | None = None
+    ) -> None:
+        self.architecture = architecture
+        self.weights = weights
+        self.image_size = image_size
+
+    def preprocessing(self) -> Preprocessing:
+        import timm
+
+        self._check_name()
+        config = timm.get_pretrained_cfg(self.architecture, allow_unregistered=False)
+        return Preprocessing(
+            size=self.image_size or config.input_size[-1],
+            mean=tuple(config.mean),
+            std=tuple(config.std),
+            crop=config.crop_pct or 0.875,
+            interpolation=config.interpolation or "bilinear",
+        )
+
+    def build(self, num_classes: int) -> Classifier:
+        import timm
+
+        self._check_name()
+        try:
+            backbone = timm.create_model(
+                self.architecture, pretrained=self.weights == "hub", num_classes=0
+            )
+        except Exception as error:
+            if self.weights != "hub":
+                raise
+            raise ServiceError(
+                f"The weights of {self.architecture} could not be fetched: {error}\n"
+                "Without a network use model.weights=FILE (safetensors or pth), model.weights=none, "
+                "or model=efficientnet_lite0, whose weights are installed with this package."
+            ) from None
+        if self.weights not in ("hub", "none"):
+            self.load(backbone, Path(self.weights))
+        return Classifier(backbone, backbone.num_features, num_classes)
+
+    def load(self, backbone: nn.Module, path: Path) -> None:
+        """Fill a backbone from a file, the head's tensors aside.
+
+        Raises:
+            DataError: when the file is missing or does not fit.
+        """
+        if not path.is_file():
+            raise DataError(f"model.weights={path}: no such file.")
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        missing, _ = backbone.load_state_dict(state, strict=False)
+        if missing:
+            raise DataError(
+                f"model.weights={path} does not fit {self.architecture}: {len(missing)} tensors "
+                f"are missing, the first {missing[0]}."
+            )
+
+    def _check_name(self) -> None:
+        import timm
+
+        base = self.architecture.split(".")[0]
+        if not timm.is_model(base):
+            near = did_you_mean(base, timm.list_models())
+            raise ConfigError(f"model.architecture={self.architecture}: unknown to timm.{near}")

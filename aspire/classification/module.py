@@ -1,0 +1,112 @@
+"""The classification LightningModule: net + objective + group metrics, and no method in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from aspire.baselines.base import Objective
+from aspire.classification.classifier import Classifier
+from aspire.classification.metrics import CorrectByExample, GroupMetrics, group_metrics
+from aspire.data.datamodule import Batch
+from aspire.data.groups import Grouper
+from aspire.data.image_table import ImageTable
+from aspire.errors import AspireError
+from aspire.rng import seed_for
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerFactory = Callable[[Optimizer, int], LRScheduler | None]
+
+
+class ClassificationModule(pl.LightningModule):
+    """Trains ``net`` on ``objective`` and measures every group of the val split.
+
+    Args:
+        net, objective: what to train, and on what.
+        optimizer, scheduler: factories; the scheduler is told the total number of steps and steps
+            after every batch.
+        val: the val table, for groups and sizes.
+        grouper: group names.
+        train_counts: (G,) training images per group, for the adjusted average.
+        steps: optimiser steps in all.
+        seed: each epoch's random state follows from it, so a resumed run is not a different one.
+    """
+
+    def __init__(
+        self,
+        net: Classifier,
+        objective: Objective,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        val: ImageTable,
+        grouper: Grouper,
+        train_counts: list[int],
+        steps: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.objective = objective
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.val_table = val
+        self.grouper = grouper
+        self.train_counts = train_counts
+        self.steps = steps
+        self.seed = seed
+        self.val_correct = CorrectByExample(len(val))
+        self.val_metrics: GroupMetrics | None = None
+        self.losses: list[Tensor] = []
+
+    def configure_optimizers(self) -> Any:
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = self.make_optimizer(parameters)
+        scheduler = self.make_scheduler(optimizer, self.steps)
+        if scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(seed_for(self.seed, "epoch", self.current_epoch) % 2**63)
+        self.losses.clear()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        out = self.objective(self.net, batch)
+        if not torch.isfinite(out.loss):
+            raise AspireError(
+                f"The loss became {out.loss.item()} at step {self.global_step}. The last good "
+                "checkpoint is kept. Try a smaller optimizer.lr"
+                + ("" if self.trainer.precision == "32-true" else " or trainer.precision=32-true")
+                + "."
+            )
+        self.losses.append(out.loss.detach())
+        for name, value in out.scalars.items():
+            self.log(f"train/{name}", value)
+        return out.loss
+
+    @property
+    def train_loss(self) -> float:
+        """Mean loss of this epoch's steps so far."""
+        return float(torch.stack(self.losses).mean()) if self.losses else float("nan")
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_correct.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.val_correct.update(self.net(batch.image).argmax(1), batch.y, batch.index)
+
+    def on_validation_epoch_end(self) -> None:
+        table = self.val_table
+        self.val_metrics = group_metrics(
+            self.val_correct.compute(), table.y, table.group, self.grouper, self.train_counts
+        )
+        self.log_dict({**self.val_metrics.flat("val"), "train/loss": self.train_loss})

@@ -1,0 +1,180 @@
+"""One training run: a folder that holds everything about it, made once and resumed when cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from filelock import FileLock
+
+from aspire import __version__
+from aspire.data.table import Dataset, Split
+from aspire.errors import ConfigError
+from aspire.pipeline.store import digest_of, write_atomic
+
+RESULT_SCHEMA = 1
+VERSION = 1  # rises when equal settings give other weights
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run, known by its folder."""
+
+    folder: Path
+    state: Literal["hit", "run"]
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        """The content of ``result.json``."""
+        content: dict[str, Any] = json.loads((self.folder / "result.json").read_bytes())
+        return content
+
+    @property
+    def weights(self) -> Path:
+        """The selected weights."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights; equal for equal weights, wherever they lie."""
+        digest: str = self.result["weights_sha256"]
+        return digest
+
+
+@dataclass
+class TrainingJob:
+    """Everything that makes a run, split into what changes its result and what does not.
+
+    Args:
+        dataset: what to train and judge on.
+        dataset_digest: of its content.
+        identity: plain values of every setting that changes the result.
+        extra_digest: of the generated images, or None without any.
+        seed: of the run.
+        labels: names for tables: baseline, model, augmentation.
+        parts: builds the heavy objects, only when there is work to do.
+    """
+
+    dataset: Dataset
+    dataset_digest: str
+    identity: Mapping[str, Any]
+    extra_digest: str | None
+    seed: int
+    labels: Mapping[str, str]
+    parts: Callable[[], Any]
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of what changes the result."""
+        return digest_of(
+            {
+                "version": VERSION,
+                "dataset": self.dataset_digest,
+                "identity": dict(self.identity),
+                "extra": self.extra_digest,
+                "seed": self.seed,
+            }
+        )[:12]
+
+    def folder(self, root: Path) -> Path:
+        """``<root>/<dataset>/<baseline>/<augmentation>/<model>-s<seed>-<key>``."""
+        labels = self.labels
+        name = f"{labels['model']}-s{self.seed}-{self.key}"
+        return root / self.dataset.name / labels["baseline"] / labels["augmentation"] / name
+
+
+def run_training(job: TrainingJob, root: Path, config_yaml: str) -> TrainedRun:
+    """The run of this job: the finished one if there is one, else made or resumed now.
+
+    Args:
+        root: runs are kept below it.
+        config_yaml: the resolved configuration, kept beside the result.
+    """
+    folder = job.folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if (folder / "result.json").is_file():
+            return TrainedRun(folder, "hit")
+        write_atomic(folder / "config.yaml", config_yaml.encode())
+        _train(job, folder)
+    return TrainedRun(folder, "run")
+
+
+def _train(job: TrainingJob, folder: Path) -> None:
+    import torch
+    from safetensors.torch import save
+
+    from aspire.classification.metrics import group_metrics
+
+    started = time.monotonic()
+    baseline, context = job.parts()
+    net = baseline.run(context)
+    metrics = {}
+    for split in (Split.VAL, Split.TEST):
+        table = context.tables[split]
+        correct = context.predict(net, split).numpy() == table.y
+        metrics[split.name.lower()] = group_metrics(
+            np.asarray(correct), table.y, table.group, context.grouper, context.train_counts
+        )
+    state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+    weights = save(state)
+    write_atomic(folder / "model.safetensors", weights)
+    main = list(context.phases.values())[-1]
+    result = {
+        "schema": RESULT_SCHEMA,
+        "key": job.key,
+        "dataset": job.dataset.name,
+        "dataset_digest": job.dataset_digest,
+        "class_names": list(job.dataset.class_names),
+        "attribute_names": list(job.dataset.attribute_names),
+        **job.labels,
+        "seed": job.seed,
+        "needs": baseline.needs.describe(),
+        "selection": main["selection"],
+        "selected_step": main["selected_step"],
+        "steps": sum(p["steps"] for p in context.phases.values()),
+        "generated_digest": job.extra_digest,
+        "train_images": len(context.train),
+        "group_counts": {s.name.lower(): job.dataset.group_counts(s) for s in Split},
+        "metrics": {k: m.to_dict() for k, m in metrics.items()},
+        "history": {k: p["history"] for k, p in context.phases.items()},
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "identity": job.identity,
+    }
+    environment = {
+        "aspire": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.platform(),
+        "device": str(context.device_settings.torch_device()),
+        "seconds": round(time.monotonic() - started, 1),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
+    }
+    write_atomic(folder / "environment.json", json.dumps(environment, indent=1).encode())
+    # Last, since its presence says that the run is finished.
+    write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
+    for state in folder.glob("checkpoints/*/last.ckpt"):  # optimiser states; nothing to resume now
+        state.unlink()
+
+
+def load_run(folder: Path) -> TrainedRun:
+    """A finished run by its folder.
+
+    Raises:
+        ConfigError: when there is none.
+    """
+    folder = Path(folder)
+    if not (folder / "result.json").is_file():
+        raise ConfigError(
+            f"run={folder}: no result.json in it. Expected the folder of a finished run, such as "
+            "the one that aspire train prints."
+        )
+    return TrainedRun(folder, "hit")

@@ -1,0 +1,65 @@
+"""``aspire VERB [overrides]``: finds the verb and starts it. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import sys
+
+from aspire import __version__
+
+VERBS = {
+    "run": "the whole pipeline: a baseline without and with ASPIRE, then table and report",
+    "train": "one baseline on one dataset, with the chosen augmentation",
+    "discover": "which features is a classifier leaning on? caption, extract, edit, score",
+    "generate": "personalise, generate, filter: the augmented set",
+    "evaluate": "a finished run on a dataset: every group metric",
+    "table": "results of many runs, mean and standard deviation over seeds",
+    "report": "one self-contained HTML page about a finished aspire run",
+    "data": "list and show datasets",
+    "doctor": "versions, devices, disk, network, missing extras",
+}
+
+
+def usage() -> str:
+    """The text of ``aspire --help``."""
+    verbs = "\n".join(f"  {name:<9} {what}" for name, what in VERBS.items())
+    return f"""aspire {__version__}: find the shortcuts an image classifier takes, and train them away.
+
+usage: aspire VERB [overrides]
+
+{verbs}
+
+Start here:
+  aspire run                        the quickstart: minutes on a laptop, no GPU, no account
+  aspire VERB --help                what a verb takes, and examples
+  aspire train --cfg job            the configuration, without running anything
+  aspire train -m seed=0,1,2        a sweep
+
+Results go to ./outputs (or $ASPIRE_OUTPUTS)."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The console command.
+
+    Returns:
+        The exit code: 0 done, 2 configuration, 3 data, 5 service unreachable, 130 interrupted,
+        1 anything else.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if args[0] in ("-V", "--version"):
+        print(f"aspire {__version__}")
+        return 0
+    verb, rest = args[0], args[1:]
+    if verb not in VERBS:
+        from aspire.errors import did_you_mean
+
+        print(
+            f"aspire {verb}: no such verb.{did_you_mean(verb, VERBS)} Verbs: {', '.join(VERBS)}.",
+            file=sys.stderr,
+        )
+        return 2
+    from aspire.cli._app import run_verb
+
+    return run_verb(verb, rest)

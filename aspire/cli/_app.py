@@ -1,0 +1,271 @@
+"""How every verb is started: check the overrides, compose, run, and say clearly what went wrong."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from aspire.confdir import conf_dir
+from aspire.errors import AspireError, ConfigError, did_you_mean
+
+Job = Callable[[DictConfig], None]
+
+# A first word without "=" stands for this key: `aspire table DIR`, `aspire data show`.
+POSITIONAL = {"table": "dir", "report": "dir", "evaluate": "run", "data": "action"}
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def run_verb(verb: str, argv: Sequence[str]) -> int:
+    """Run one verb; the exit code as in :func:`aspire.cli.main`."""
+    args = list(argv)
+    if verb in POSITIONAL and args and "=" not in args[0] and not args[0].startswith("-"):
+        args[0] = f"{POSITIONAL[verb]}='{args[0]}'"
+    # Hydra would print its own idea of an error; this hands the exception to us.
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    old_argv, sys.argv = sys.argv, [f"aspire {verb}", *args]
+    try:
+        if not {"--help", "-h", "--hydra-help", "--version"} & set(args):
+            check_overrides(verb, args)
+        job = importlib.import_module(f"aspire.cli.{verb}").job
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(_shown(job))()
+    except KeyboardInterrupt:
+        _say("Interrupted. The same command continues where it stopped.")
+        return 130
+    except AspireError as error:
+        if full_error:
+            raise
+        if not getattr(error, "shown", False):
+            _say(str(error))
+        return error.exit_code
+    except (HydraException, OmegaConfBaseException) as error:
+        if full_error:
+            raise
+        _say(re.sub(r"\s*\n\s*", "\n", str(error)))
+        return 2
+    finally:
+        sys.argv = old_argv
+    return 0
+
+
+def _shown(job: Job) -> Job:
+    """Say at once what went wrong: in a sweep the other jobs still follow."""
+
+    def shown(cfg: DictConfig) -> None:
+        try:
+            job(cfg)
+        except AspireError as error:
+            _say(str(error))
+            error.shown = True  # type: ignore[attr-defined]
+            raise
+
+    return shown
+
+
+def _say(text: str) -> None:
+    sys.stdout.flush()
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"[red]error:[/red] {_escape(text)}"
+    )
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+# --- composing ------------------------------------------------------------------------------
+
+
+def compose_config(verb: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+    """The configuration that ``aspire VERB OVERRIDES`` would run with, and its choices."""
+    if GlobalHydra.instance().is_initialized():  # within a verb
+        cfg = compose(verb, list(overrides), return_hydra_config=True)
+    else:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cfg = compose(verb, list(overrides), return_hydra_config=True)
+    chosen = {str(k): str(v) for k, v in cfg.hydra.runtime.choices.items()}
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg, chosen
+
+
+def task_overrides() -> list[str]:
+    """What the user typed for this job, after a sweep has been split up."""
+    return list(HydraConfig.get().overrides.task)
+
+
+def own_keys(verb: str) -> set[str]:
+    """Top-level keys that only this verb has."""
+    content = OmegaConf.load(conf_dir() / f"{verb}.yaml")
+    return {str(k) for k in content} - {"defaults", "hydra"}
+
+
+def build(node: Any, **extra: Any) -> Any:
+    """Instantiate a node; lists are lists, and a wrong argument is answered in our words."""
+    try:
+        return instantiate(node, _convert_="all", **extra)
+    except HydraException as error:
+        cause = error.__cause__
+        while cause is not None:
+            if isinstance(cause, AspireError):
+                raise cause from None
+            cause = cause.__cause__
+        target = node.get("_target_") if isinstance(node, DictConfig) else node
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise ConfigError(f"{target} cannot be built: {reason}") from error
+
+
+def plain(node: Any) -> Any:
+    """The resolved node as plain Python values."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+# --- checking overrides -----------------------------------------------------------------------
+
+
+def check_overrides(verb: str, args: Sequence[str]) -> None:
+    """Compare every override with what there is, before anything is loaded.
+
+    Raises:
+        ConfigError: listing every unknown key and choice with the nearest right name.
+    """
+    words, search = _split(args)
+    if not words:
+        return
+    for word in words:
+        if "=" not in word and not word.startswith("~"):
+            raise ConfigError(f"{word}: expected KEY=VALUE; aspire {verb} --help shows examples.")
+    extra = [f"hydra.searchpath=[file://{Path(search).resolve()}]"] if search else []
+    parsed = OverridesParser.create().parse_overrides(words)
+    with _initialized():
+        loader = GlobalHydra.instance().config_loader()
+        problems: list[str] = []
+        groups = [o for o in parsed if _is_group(loader, o)]
+        for override in groups:
+            problems += _check_choice(loader, override)
+        if problems:
+            raise ConfigError("\n".join(problems))
+        chosen = [f"{o.key_or_group}={_first(o)}" for o in groups if not o.is_delete()]
+        cfg = compose(verb, [*extra, *chosen], return_hydra_config=True)
+        known = set(_keys(cfg))
+        for override in parsed:
+            key = override.key_or_group
+            new = override.is_add() or override.is_force_add() or override.is_delete()
+            if override in groups or new or key in known or _inside_free(cfg, key):
+                continue
+            near = did_you_mean(key, known) or did_you_mean(key, _groups(loader))
+            siblings = sorted(k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0])
+            listed = f" Keys here: {', '.join(siblings[:20])}." if siblings else ""
+            problems.append(f"{key}: no such key.{near}{listed if not near else ''}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+@contextmanager
+def _initialized() -> Iterator[None]:
+    if GlobalHydra.instance().is_initialized():
+        yield
+        return
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield
+
+
+# Options of Hydra that take the next word.
+_TAKES_WORD = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
+_TAKES_WORD |= {"--config-dir", "-cd", "--info", "-i", "--experimental-rerun"}
+
+
+def _split(args: Sequence[str]) -> tuple[list[str], str | None]:
+    """The overrides among the arguments, and the user's own configuration folder."""
+    words: list[str] = []
+    search = None
+    option = ""
+    for arg in args:
+        if option in ("--config-dir", "-cd"):
+            search = arg
+        elif arg.startswith("--config-dir="):
+            search = arg.split("=", 1)[1]
+        elif not arg.startswith("-") and option not in _TAKES_WORD:
+            words.append(arg)
+        option = arg
+    return words, search
+
+
+def _groups(loader: ConfigLoader) -> list[str]:
+    return loader.list_groups("")
+
+
+def _is_group(loader: ConfigLoader, override: Override) -> bool:
+    name = override.key_or_group
+    top = name.split("/")[0]
+    return "." not in name and (top in _groups(loader) or "/" in name) and top != "hydra"
+
+
+def _values(override: Override) -> list[str]:
+    """Every single choice an override names; nothing for a glob or a list."""
+    value = override.value()
+    if override.is_choice_sweep():
+        return [str(v) for v in override.sweep_iterator()]
+    if override.is_sweep_override() or value is None:
+        return []
+    if isinstance(value, list):
+        return [str(v) for v in value]
+    return [str(value)]
+
+
+def _first(override: Override) -> str:
+    values = _values(override)
+    if isinstance(override.value(), list):
+        return f"[{','.join(values)}]"
+    return values[0] if values else "null"
+
+
+def _check_choice(loader: ConfigLoader, override: Override) -> list[str]:
+    group = override.key_or_group
+    options = loader.get_group_options(group, ObjectType.CONFIG)
+    problems = []
+    for value in _values(override):
+        if value not in options and value != "null":
+            problems.append(
+                f"{group}={value}: no such choice.{did_you_mean(value, options)} Choices: "
+                f"{', '.join(options) or 'none'}."
+            )
+    return problems
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, DictConfig) and not node._is_none():
+        for key in node:
+            name = f"{prefix}{key}"
+            yield name
+            yield from _keys(node._get_node(key), f"{name}.")
+
+
+def _inside_free(cfg: DictConfig, key: str) -> bool:
+    """Whether the key lies in a list or in a part of Hydra's own that takes any key."""
+    parts = key.split(".")
+    if re.search(r"\[\d+\]", key):
+        return True
+    return parts[:2] in (["hydra", "searchpath"], ["hydra", "launcher"], ["hydra", "sweeper"])

@@ -1,0 +1,319 @@
+"""From a configuration to datasets, runs and pipelines: what the verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from aspire.classification.training import TrainedRun, TrainingJob, run_training
+from aspire.cli._app import (
+    build,
+    compose_config,
+    console,
+    own_keys,
+    plain,
+    task_overrides,
+)
+from aspire.data.table import Dataset, Split
+from aspire.errors import ConfigError
+from aspire.pipeline.flow import Backends, Generation, Pipeline, StageSettings
+from aspire.pipeline.store import Artifact, ArtifactStore
+from aspire.progress import Bars
+
+# What a training run is made of; everything else is where and how fast.
+IDENTITY = ("model", "baseline", "augmentation", "optimizer", "scheduler", "fit")
+
+
+class Bench:
+    """Builds what a job needs, once, and only when there is work to do.
+
+    Args:
+        verb: whose configuration this is.
+        cfg: the composed configuration of the job.
+        overrides: what it was composed with; the user's own words when None.
+    """
+
+    def __init__(self, verb: str, cfg: DictConfig, overrides: Sequence[str] | None = None) -> None:
+        self.cfg = cfg
+        typed = task_overrides() if overrides is None else list(overrides)
+        drop = own_keys(verb)
+        # The words that `aspire train` would understand too.
+        self.overrides = [
+            o for o in typed if o.lstrip("+~").split("=")[0].split(".")[0] not in drop
+        ]
+        self.progress = Bars(console)
+        self.announced: set[tuple[str, str]] = set()
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The dataset, read and checked."""
+        dataset: Dataset = build(self.cfg.dataset).read()
+        dataset.check_files()
+        return dataset
+
+    @cached_property
+    def dataset_digest(self) -> str:
+        """Of its content."""
+        return self.dataset.digest(self.outputs / "cache")
+
+    @property
+    def outputs(self) -> Path:
+        """Where everything goes."""
+        return Path(self.cfg.paths.outputs)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The ASPIRE stages for this dataset."""
+        cfg = self.cfg
+        return Pipeline(
+            self.dataset,
+            self.dataset_digest,
+            Backends(
+                captioner=build(cfg.captioner),
+                extractor=build(cfg.extractor),
+                segmenter=build(cfg.segmenter),
+                inpainter=build(cfg.inpainter),
+                restyler=build(cfg.restyler),
+                personaliser=build(cfg.personaliser),
+                sampler=build(cfg.generator),
+                filters=tuple(build(f) for f in cfg.filter.values()),
+            ),
+            StageSettings(**plain(cfg.stage)),
+            ArtifactStore(self.outputs / "artifacts", self.progress, self.announce),
+            build(cfg.engine),
+        )
+
+    def announce(self, artifact: Artifact[Any]) -> None:
+        """One line per stage: hit or run, how many, what was rejected and why."""
+        if (artifact.stage, artifact.key) in self.announced:
+            return
+        self.announced.add((artifact.stage, artifact.key))
+        reasons = ", ".join(f"{reason} {n}" for reason, n in artifact.reasons().items())
+        resumed = f", {artifact.resumed} from before" if artifact.resumed else ""
+        seconds = f", {artifact.seconds:.1f} s" if artifact.state == "run" else ""
+        console.print(
+            f"  {artifact.stage:<12} {artifact.state:<4} {len(artifact.records):>6} records"
+            f"{f'  rejected: {reasons}' if reasons else ''}"
+            f"  [dim]{artifact.key}{resumed}{seconds}[/dim]"
+        )
+
+    def train(self, **choices: str | int) -> TrainedRun:
+        """The run that ``aspire train`` with the same words and these choices gives."""
+        words = [*self.overrides, *(f"{k}={v}" for k, v in choices.items())]
+        cfg, chosen = compose_config("train", words)
+        augmentation = build(cfg.augmentation)
+        generated = None
+        if augmentation.uses_generated:
+            generated = self.generate(cfg.seed).kept
+        job = TrainingJob(
+            dataset=self.dataset,
+            dataset_digest=self.dataset_digest,
+            identity={k: plain(cfg[k]) for k in IDENTITY},
+            extra_digest=generated.digest if generated else None,
+            seed=int(cfg.seed),
+            labels={k: chosen[k] for k in ("baseline", "model", "augmentation")},
+            parts=lambda: self._parts(cfg, job, augmentation, generated),
+        )
+        run = run_training(job, self.outputs / "train", OmegaConf.to_yaml(cfg, resolve=True))
+        if ("train", job.key) not in self.announced:
+            self.announced.add(("train", job.key))
+            test = run.result["metrics"]["test"]
+            console.print(
+                f"  {'train':<12} {run.state:<4} {job.labels['baseline']} + "
+                f"{job.labels['augmentation']}, seed {job.seed}: test {describe(test)}"
+                f"  [dim]{job.key}[/dim]"
+            )
+        return run
+
+    def generate(self, seed: int) -> Generation:
+        """The generated set against the shortcuts of the ERM classifier with this seed."""
+        return self.pipeline.generate(self.classifier(seed), int(seed))
+
+    def classifier(self, seed: int) -> Any:
+        """The classifier whose shortcuts are looked for: plain ERM with this seed."""
+        from aspire.classification.predictor import RunPredictor
+
+        run = self.train(baseline="erm", augmentation="none", seed=seed)
+        cfg = self.cfg
+        return RunPredictor(
+            run,
+            lambda: build(cfg.model),
+            # torch is only asked when there is something to predict
+            lambda: build(cfg.trainer).torch_device(),
+        )
+
+    def _parts(
+        self, cfg: DictConfig, job: TrainingJob, augmentation: Any, generated: Any
+    ) -> tuple[Any, Any]:
+        """Everything heavy that a training run needs."""
+        import torch
+
+        from aspire.baselines.base import DatasetInfo
+        from aspire.classification.context import FitSettings, TrainingContext
+        from aspire.data.image_table import ImageTable
+        from aspire.reporting.loggers import finish_wandb
+
+        device = build(cfg.trainer)
+        if device.threads is not None:
+            torch.set_num_threads(device.threads)
+        dataset, grouper = self.dataset, self.dataset.grouper
+        baseline = build(cfg.baseline)
+        train = augmentation.table(dataset, generated, int(cfg.seed))
+        if baseline.needs.train_groups and (train.group < 0).any():
+            raise ConfigError(
+                f"baseline={job.labels['baseline']} needs the group of every training image; "
+                f"{int((train.group < 0).sum())} of {len(train)} have none. Use a baseline that "
+                "does without, such as baseline=erm, or augmentation=none."
+            )
+        counts = np.bincount(train.group[train.group >= 0], minlength=grouper.num_groups)
+        known = baseline.needs.train_groups
+        folder = job.folder(self.outputs / "train")
+
+        def logger(phase: str) -> Any:
+            made = [
+                build(node)(
+                    folder=folder,
+                    name=f"{dataset.name}-{job.labels['baseline']}-{job.labels['augmentation']}"
+                    f"-s{job.seed}",
+                    group=f"{dataset.name}-{job.labels['baseline']}-{job.labels['augmentation']}",
+                    tags=[dataset.name, *job.labels.values()],
+                    config={"seed": job.seed, "labels": dict(job.labels), **job.identity},
+                    run_id=f"{job.key}-{phase}",
+                )
+                for node in (cfg.logger or {}).values()
+            ]
+            return [m for m in made if m is not None]
+
+        context = TrainingContext(
+            folder=folder,
+            model=build(cfg.model),
+            tables={s: ImageTable.of(dataset, s) for s in (Split.VAL, Split.TEST)},
+            train=train,
+            info=DatasetInfo(
+                num_classes=len(dataset.class_names),
+                num_groups=grouper.num_groups,
+                num_train=len(train),
+                group_counts=tuple(int(c) for c in counts) if known else (0,) * len(counts),
+                class_names=dataset.class_names,
+                group_names=grouper.names,
+            ),
+            grouper=grouper,
+            train_counts=list(dataset.group_counts(Split.TRAIN).values()),
+            optimizer=build(cfg.optimizer),
+            scheduler=build(cfg.scheduler),
+            fit_settings=FitSettings(**plain(cfg.fit)),
+            device_settings=device,
+            seed=job.seed,
+            hide_train_groups=not known,
+            logger=logger,
+            finish=finish_wandb,
+            progress=self.progress,
+        )
+        return baseline, context
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """ "worst group 46.0 (dog/land), average 84.5" from the metrics of one split."""
+    worst = metrics["worst_group_acc"]
+    if worst is None:
+        return f"average {100 * metrics['acc']:.1f}, groups unknown"
+    return f"worst group {100 * worst:.1f} ({metrics['worst_group']}), average {100 * metrics['acc']:.1f}"
+
+
+def show_groups(dataset: Dataset) -> None:
+    """The table of group counts that every run starts with."""
+    from rich.table import Table
+
+    table = Table(title=f"{dataset.name}: images per group", title_justify="left", box=None)
+    table.add_column("split")
+    for name in dataset.grouper.names:
+        table.add_column(name, justify="right")
+    for split in Split:
+        counts = dataset.group_counts(split)
+        table.add_row(split.name.lower(), *(str(n) for n in counts.values()))
+    console.print(table)
+    if "caption" in dataset.table.columns:
+        _warn_class_names(dataset)
+
+
+def _warn_class_names(dataset: Dataset) -> None:
+    """Say when captions never mention a class: its name is probably not what the images show."""
+    from collections import Counter
+
+    train = dataset.split(Split.TRAIN)
+    for y, name in enumerate(dataset.class_names):
+        words = {w.lower() for w in (*dataset.class_words[y], *name.split())}
+        captions = train.loc[train["y"] == y, "caption"].str.lower()
+        captions = captions[captions != ""]
+        if len(captions) < 20:
+            continue
+        if captions.map(lambda c: any(w in c or _ends(w, c) for w in words)).mean() > 0.02:
+            continue
+        common = Counter(w for c in captions for w in set(c.split()[:4]) if len(w) > 2)
+        seen = ", ".join(w for w, _ in common.most_common(3))
+        console.print(
+            f"  [yellow]note:[/yellow] captions of class '{name}' never mention it; they begin with "
+            f"{seen}. If the classes are others here, say so: 'dataset.class_names=[...]'"
+        )
+
+
+def _ends(word: str, caption: str) -> bool:
+    return any(len(c) > 2 and word.endswith(c) for c in caption.split())
+
+
+def show_metrics(result: dict[str, Any]) -> None:
+    """Every group of the test split of one run."""
+    from rich.table import Table
+
+    test = result["metrics"]["test"]
+    title = f"test accuracy, {result['baseline']} (needs: {result['needs']}; selection: "
+    table = Table(title=f"{title}{result['selection']})", title_justify="left", box=None)
+    table.add_column("")
+    table.add_column("accuracy %", justify="right")
+    table.add_column("n", justify="right")
+    for name, group in test["groups"].items():
+        worst = "  <- worst" if name == test["worst_group"] else ""
+        value = "-" if group["acc"] is None else f"{100 * group['acc']:.1f}"
+        table.add_row(name + worst, value, str(group["n"]))
+    for name in ("worst_group_acc", "acc", "acc_adjusted", "acc_balanced"):
+        if test[name] is not None:
+            table.add_row(f"[bold]{name}[/bold]", f"{100 * test[name]:.1f}", "")
+    console.print(table)
+
+
+def show_features(dataset: Dataset, features: Artifact[Any], top: int) -> None:
+    """The strongest features of each class."""
+    from rich.table import Table
+
+    for y, name in enumerate(dataset.class_names):
+        rows = [f for f in features.records if f.y == y]
+        table = Table(
+            title=f"what makes it a {name}: edits that change the classifier's mind",
+            title_justify="left",
+            box=None,
+        )
+        for column, side in (("rank", "right"), ("feature", "left"), ("edit", "left")):
+            table.add_column(column, justify=side)  # type: ignore[arg-type]
+        for column in ("flips", "of", "rate %", "at least %", "mean drop", "spurious"):
+            table.add_column(column, justify="right")
+        for f in rows[:top]:
+            table.add_row(
+                str(f.rank),
+                f.phrase,
+                f.kind.replace("_", " "),
+                str(f.flips),
+                str(f.support),
+                f"{100 * f.flip_rate:.0f}",
+                f"{100 * f.score:.0f}",
+                f"{f.mean_drop:.2f}",
+                "yes" if f.spurious else "no",
+            )
+        console.print(table)
+    for rejected in features.rejected:
+        name = dataset.class_names[int(rejected.item_id)]
+        console.print(f"  [yellow]{name}: no spurious feature found[/yellow]; {rejected.detail}")

@@ -1,0 +1,191 @@
+"""``aspire run``: the whole pipeline, then the table and the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from omegaconf import DictConfig, OmegaConf
+
+from aspire import __version__
+from aspire.classification.training import TrainedRun
+from aspire.cli._app import console, plain
+from aspire.cli._bench import IDENTITY, Bench, show_features, show_groups
+from aspire.data.table import Split
+from aspire.errors import ConfigError
+from aspire.pipeline.flow import Discovery, Generation, NothingFoundError
+from aspire.pipeline.store import Artifact, digest_of, write_atomic
+from aspire.reporting.table import arm_name, as_rich, rows_of
+
+METRICS = ["worst_group_acc", "acc", "acc_adjusted"]
+
+
+def job(cfg: DictConfig) -> None:
+    """Every arm with every seed, discovery and generation on the way; then table and report."""
+    bench = Bench("run", cfg)
+    seeds = [int(s) for s in cfg.seeds]
+    arms = _arms(cfg, bench)
+    show_groups(bench.dataset)
+    folder = _folder(bench, cfg, seeds, arms)
+
+    runs: dict[tuple[str, str], list[TrainedRun]] = {}
+    found: dict[int, Discovery] = {}
+    made: dict[int, Generation] = {}
+    missing: list[dict[str, Any]] = []
+    for seed in seeds:
+        console.print(f"[bold]seed {seed}[/bold]")
+        found[seed] = bench.pipeline.discover(bench.classifier(seed))
+        if any(augmentation != "none" for _, augmentation in arms):
+            try:
+                made[seed] = bench.generate(seed)
+            except NothingFoundError as error:
+                console.print(f"  [yellow]{error}[/yellow]")
+        for baseline, augmentation in arms:
+            if augmentation != "none" and seed not in made:
+                reason = "no spurious feature found"
+                missing.append(
+                    {"arm": arm_name(baseline, augmentation), "seed": seed} | {"reason": reason}
+                )
+                continue
+            run = bench.train(baseline=baseline, augmentation=augmentation, seed=seed)
+            runs.setdefault((baseline, augmentation), []).append(run)
+
+    result = _result(bench, cfg, seeds, runs, found, made, missing)
+    write_atomic(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True).encode())
+    write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
+    from aspire.reporting.report import write_report
+
+    report = write_report(folder, bench.outputs)
+
+    console.print()
+    show_features(bench.dataset, found[seeds[0]].features, 5)
+    rows = rows_of([r.result for group in runs.values() for r in group], METRICS)
+    console.print(as_rich(rows, METRICS, "test"))
+    for gap in missing:
+        console.print(
+            f"  [yellow]not run: {gap['arm']}, seed {gap['seed']}: {gap['reason']}[/yellow]"
+        )
+    console.print(
+        f"\n[bold]report[/bold]   {report}\n"
+        f"[bold]results[/bold]  {folder / 'result.json'}\n"
+        "[bold]next[/bold]     open the report in a browser; the same command again does no work;\n"
+        f"         {_suggestion(cfg)}"
+    )
+
+
+def _arms(cfg: DictConfig, bench: Bench) -> list[tuple[str, str]]:
+    """(baseline, augmentation) of every arm, in the order of the table."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not cfg.seeds or len(set(cfg.seeds)) != len(cfg.seeds):
+        raise ConfigError(
+            f"seeds={list(cfg.seeds)}: expected distinct whole numbers, e.g. [0,1,2]."
+        )
+    main = str(HydraConfig.get().runtime.choices["baseline"])
+    arms = [(main, str(a)) for a in cfg.arms] + [(str(r), "none") for r in cfg.references]
+    if not arms:
+        raise ConfigError("arms=[]: expected at least one augmentation, e.g. arms=[none,aspire].")
+    return arms
+
+
+def _folder(bench: Bench, cfg: DictConfig, seeds: list[int], arms: list[tuple[str, str]]) -> Path:
+    identity = {k: plain(cfg[k]) for k in (*IDENTITY, "stage", "filter", "personaliser")}
+    identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": bench.dataset_digest}
+    key = digest_of(identity)[:8]
+    return bench.outputs / "run" / f"{bench.dataset.name}-{key}"
+
+
+def _result(
+    bench: Bench,
+    cfg: DictConfig,
+    seeds: list[int],
+    runs: dict[tuple[str, str], list[TrainedRun]],
+    found: dict[int, Discovery],
+    made: dict[int, Generation],
+    missing: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Everything the report and the table need; no times and no paths of this machine."""
+    dataset = bench.dataset
+    outputs = bench.outputs
+
+    def artifact(a: Artifact[Any]) -> dict[str, Any]:
+        return {
+            "folder": a.folder.relative_to(outputs).as_posix(),
+            "digest": a.digest,
+            "records": len(a.records),
+            "rejected": a.reasons(),
+        }
+
+    return {
+        "schema": 1,
+        "aspire": __version__,
+        "dataset": {
+            "name": dataset.name,
+            "digest": bench.dataset_digest,
+            "class_names": list(dataset.class_names),
+            "attribute_names": list(dataset.attribute_names),
+            "spurious_attribute": dataset.spurious_attribute,
+            "group_counts": {s.name.lower(): dataset.group_counts(s) for s in Split},
+        },
+        "seeds": seeds,
+        "settings": {k: plain(cfg[k]) for k in (*IDENTITY, "stage", "filter")},
+        "arms": [
+            {
+                "arm": arm_name(baseline, augmentation),
+                "baseline": baseline,
+                "augmentation": augmentation,
+                "needs": group[0].result["needs"],
+                "selection": group[0].result["selection"],
+                "steps": group[0].result["steps"],
+                "runs": [
+                    {
+                        "seed": r.result["seed"],
+                        "folder": r.folder.relative_to(outputs).as_posix(),
+                        "train_images": r.result["train_images"],
+                        "selected_step": r.result["selected_step"],
+                        "metrics": r.result["metrics"],
+                    }
+                    for r in group
+                ],
+            }
+            for (baseline, augmentation), group in runs.items()
+        ],
+        "missing": missing,
+        "stages": {
+            "caption": artifact(bench.pipeline.captions),
+            "extract": artifact(bench.pipeline.extractions),
+            "edit": artifact(bench.pipeline.edits),
+        },
+        "discovery": {
+            str(seed): {
+                "score": artifact(d.effects),
+                "discover": artifact(d.features),
+                "features": [msgspec.to_builtins(f) for f in d.features.records],
+                "without": [msgspec.to_builtins(r) for r in d.features.rejected],
+            }
+            for seed, d in found.items()
+        },
+        "generation": {
+            str(seed): {
+                "personalise": artifact(g.concepts),
+                "generate": artifact(g.images),
+                "filter": artifact(g.decisions),
+                "kept": len(g.kept),
+                "reasons": {
+                    reason: sum(d.reason == reason for d in g.decisions.records)
+                    for reason in sorted({d.reason for d in g.decisions.records if d.reason})
+                },
+            }
+            for seed, g in made.items()
+        },
+    }
+
+
+def _suggestion(cfg: DictConfig) -> str:
+    if "duplicates" not in cfg.arms:
+        return (
+            "aspire run 'arms=[none,duplicates,aspire]' 'references=[groupdro]' adds control arms"
+        )
+    return "aspire table compares all runs so far"

@@ -1,0 +1,1 @@
+"""Metadata tables, groups, readers and the datamodule."""

@@ -1,0 +1,194 @@
+"""The metadata table: what every dataset is, once its reader has done its work.
+
+A reader turns files into a :class:`Dataset`; nothing after it knows where the files came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from aspire.data.groups import Grouper
+from aspire.errors import DataError, did_you_mean
+
+REQUIRED = ("img_id", "img_filename", "y", "split", "place")
+OPTIONAL = ("caption", "mask_filename", "objects", "source", "parent_id")
+
+
+class Split(IntEnum):
+    """The numbers of the ``split`` column, as Waterbirds introduced them."""
+
+    TRAIN = 0
+    VAL = 1
+    TEST = 2
+
+
+class Reader(Protocol):
+    """Turns a dataset's files into the metadata table. Construction must be cheap."""
+
+    def read(self) -> Dataset: ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A metadata table with the names of its classes and attributes.
+
+    Args:
+        name: as in ``dataset=NAME``.
+        root: folder that ``img_filename`` and ``mask_filename`` are relative to.
+        table: columns ``img_id`` (str, unique), ``img_filename`` (str), ``y`` (int, class index),
+            ``split`` (0 train, 1 val, 2 test), ``place`` (int, attribute index, -1 unknown) and
+            optionally ``caption`` (str), ``mask_filename`` (str; label map, 1 = class object),
+            ``objects`` (JSON text, phrase -> value in the label map). Missing values are ``""``.
+        class_names, attribute_names: in index order.
+        spurious_attribute: what ``place`` stands for, for example "background".
+        class_words: per class further words for its object ("bulldog" for a dog), used to keep
+            the class object out of the foreground phrases.
+
+    Raises:
+        DataError: naming the column and the first row that breaks the contract.
+    """
+
+    name: str
+    root: Path
+    table: pd.DataFrame
+    class_names: tuple[str, ...]
+    attribute_names: tuple[str, ...]
+    spurious_attribute: str = "attribute"
+    class_words: tuple[tuple[str, ...], ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        table = self.table
+        for column in REQUIRED:
+            if column not in table.columns:
+                hint = did_you_mean(column, [c for c in table.columns if c not in REQUIRED])
+                raise DataError(
+                    f"{self.name}: the metadata table of {self.root} has no column '{column}'."
+                    f"{hint} Expected the columns {', '.join(REQUIRED)}; found "
+                    f"{', '.join(map(str, table.columns))}."
+                )
+        for column in ("img_filename", *(c for c in OPTIONAL if c in table.columns)):
+            self.table[column] = table[column].fillna("").astype(str)
+        self._check_range("y", 0, len(self.class_names) - 1, "class_names")
+        self._check_range("place", -1, len(self.attribute_names) - 1, "attribute_names")
+        self._check_range("split", 0, 2, "the splits 0 train, 1 val, 2 test")
+        self.table["img_id"] = table["img_id"].astype(str)
+        twice = self.table["img_id"][self.table["img_id"].duplicated()]
+        if len(twice):
+            raise DataError(
+                f"{self.name}: img_id must be unique; '{twice.iloc[0]}' stands more than once "
+                f"(first repeat in row {int(twice.index[0])})."
+            )
+        for split in Split:
+            if not (self.table["split"] == split).any():
+                raise DataError(
+                    f"{self.name}: the {split.name.lower()} split is empty. Expected rows with "
+                    f"split={split.value} in the metadata table of {self.root}; found the splits "
+                    f"{sorted(int(s) for s in self.table['split'].unique())}."
+                )
+
+    def _check_range(self, column: str, low: int, high: int, names: str) -> None:
+        values = pd.to_numeric(self.table[column], errors="coerce")
+        bad = values.isna() | (values < low) | (values > high) | (values % 1 != 0)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise DataError(
+                f"{self.name}: column '{column}' holds {self.table[column].iloc[row]!r} in row {row}; "
+                f"expected a whole number from {low} to {high} ({names})."
+            )
+        self.table[column] = values.astype(int)
+
+    @property
+    def grouper(self) -> Grouper:
+        """Group ids and names of this dataset."""
+        return Grouper(self.class_names, self.attribute_names)
+
+    def split(self, split: Split) -> pd.DataFrame:
+        """The rows of one split, in table order."""
+        return self.table[self.table["split"] == split].reset_index(drop=True)
+
+    def group_counts(self, split: Split) -> dict[str, int]:
+        """Group name -> number of images of that split."""
+        rows = self.split(split)
+        groups = self.grouper.ids(rows["y"].to_numpy(), rows["place"].to_numpy())
+        return {n: int((groups == g).sum()) for g, n in enumerate(self.grouper.names)}
+
+    def path(self, relative: str) -> Path:
+        """Absolute path of a file of this dataset."""
+        return self.root / relative
+
+    def check_files(self) -> None:
+        """Find images that are missing or empty before any time is spent.
+
+        Raises:
+            DataError: with the count and the first rows.
+        """
+        problems: list[str] = []
+        for row, name in enumerate(self.table["img_filename"]):
+            path = self.path(name)
+            if not path.is_file():
+                problems.append(f"row {row}: {name} is missing")
+            elif path.stat().st_size == 0:
+                problems.append(f"row {row}: {name} has zero bytes")
+        if problems:
+            shown = "\n  ".join(problems[:5])
+            more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
+            raise DataError(
+                f"{self.name}: {len(problems)} of {len(self.table)} images cannot be read in "
+                f"{self.root}:\n  {shown}{more}\nPut the files back or take their rows out of the "
+                "metadata table."
+            )
+
+    def digest(self, cache: Path | None = None) -> str:
+        """SHA-256 over the table, the names and the content of every image and mask.
+
+        Independent of where the dataset lies.
+
+        Args:
+            cache: folder that remembers the digest as long as no file's size or time changes, so
+                that a large dataset is read once.
+        """
+        columns = [c for c in (*REQUIRED, *OPTIONAL) if c in self.table.columns]
+        head = json.dumps([self.class_names, self.attribute_names, self.class_words, columns])
+        table = self.table[columns].to_csv(index=False)
+        files = [
+            self.path(name)
+            for column in ("img_filename", "mask_filename")
+            if column in self.table.columns
+            for name in self.table[column]
+            if name
+        ]
+        seen = hashlib.sha256((head + table).encode())
+        for path in files:
+            stat = path.stat()
+            seen.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}".encode())
+        remembered = cache / f"{seen.hexdigest()}.digest" if cache else None
+        if remembered and remembered.is_file():
+            return remembered.read_text()
+        whole = hashlib.sha256((head + table).encode())
+        for path in files:
+            whole.update(hashlib.sha256(path.read_bytes()).digest())
+        if remembered:
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            remembered.write_text(whole.hexdigest())
+        return whole.hexdigest()
+
+
+def names_tuple(names: Sequence[str]) -> tuple[str, ...]:
+    """A checked tuple of distinct, non-empty names.
+
+    Raises:
+        DataError: when a name is empty or stands twice.
+    """
+    result = tuple(str(n) for n in names)
+    if not result or any(not n for n in result) or len(set(result)) != len(result):
+        raise DataError(f"Names must be distinct and not empty; got {list(result)}.")
+    return result

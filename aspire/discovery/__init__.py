@@ -1,0 +1,1 @@
+"""Which features a classifier leans on: effects of edits, scores."""

@@ -1,0 +1,1 @@
+"""Pixels: segmenters (phrase -> mask), inpainters, restylers."""

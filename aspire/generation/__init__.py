@@ -1,0 +1,1 @@
+"""New images: personalisers, samplers, filters, mixing."""

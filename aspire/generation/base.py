@@ -1,0 +1,127 @@
+"""What the generation backends promise. Construction is cheap; models load on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from aspire.classification.predictor import Probabilities
+from aspire.data.images import Pixels
+from aspire.editing.base import Mask
+from aspire.pipeline.records import Concept, Effect, ImageRef, Rejected, SpuriousFeature
+from aspire.pipeline.stage import Json
+
+
+@dataclass(frozen=True)
+class ClassEvidence:
+    """What is known about one class when it is personalised.
+
+    Args:
+        y, name: the class.
+        features: its ranked features.
+        effects: of the edits of its images.
+        objects: training images of the class whose object is annotated or was found.
+        scenes: background phrase -> training images (of any class) that show it.
+        phrases: img_id -> every phrase of that image.
+    """
+
+    y: int
+    name: str
+    features: tuple[SpuriousFeature, ...]
+    effects: tuple[Effect, ...]
+    objects: tuple[ImageRef, ...]
+    scenes: Mapping[str, tuple[ImageRef, ...]]
+    phrases: Mapping[str, frozenset[str]]
+
+
+class Personaliser(Protocol):
+    """Learns how a class looks in its domain, free of its spurious features."""
+
+    def identity(self) -> Mapping[str, Json]: ...
+
+    def personalise(self, evidence: ClassEvidence) -> Concept | Rejected: ...
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One generated image.
+
+    Args:
+        pixels: (H, W, 3).
+        prompt: what was asked for.
+        parents: img_ids it was made from: the object's image first, the scene's last.
+        mask: (H, W), the class object, where the sampler knows it.
+    """
+
+    pixels: Pixels
+    prompt: str
+    parents: tuple[str, ...]
+    mask: Mask | None
+
+
+class Sampler(Protocol):
+    """Makes images of a concept."""
+
+    def identity(self) -> Mapping[str, Json]: ...
+
+    def sample(self, concept: Concept, class_name: str, seed: int) -> Sampled | Rejected:
+        """One image; everything random about it comes from ``seed``."""
+        ...
+
+
+@dataclass(frozen=True)
+class GeneratedImage:
+    """A generated image as a filter sees it."""
+
+    img_id: str
+    y: int
+    pixels: Pixels
+    mask: Mask | None  # of the class object
+
+
+class Filter(Protocol):
+    """Measures every image by itself, then decides on the whole set.
+
+    The two are apart so that a threshold can be changed without measuring again.
+    """
+
+    name: str
+
+    def measured(self) -> Mapping[str, Json]:
+        """What the measurement depends on."""
+        ...
+
+    def thresholds(self) -> Mapping[str, Json]:
+        """What the decision depends on besides."""
+        ...
+
+    def measure(
+        self, images: Sequence[GeneratedImage], classifier: Probabilities
+    ) -> list[float | str]: ...
+
+    def reject(self, values: Mapping[str, float | str]) -> set[str]:
+        """The img_ids that may not be trained on. ``values`` is in img_id order."""
+        ...
+
+
+@dataclass(frozen=True)
+class GeneratedSet:
+    """The kept generated images: what training needs of them.
+
+    Args:
+        root: folder that the files are relative to.
+        files, y: one a kept image.
+        scene_parents: img_id of the real image each scene comes from, or "".
+        digest: of the decisions and through them of every image.
+    """
+
+    root: Path
+    files: tuple[str, ...]
+    y: tuple[int, ...]
+    scene_parents: tuple[str, ...]
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.files)

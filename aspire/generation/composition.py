@@ -1,0 +1,149 @@
+"""The offline generator: the class's objects, cut out and placed in scenes that made the classifier
+change its mind.
+
+Where a diffusion model is personalised on the edited images, this one remembers which objects and
+which scenes they were made of, and combines them anew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from aspire.data.loaded import LoadedImage
+from aspire.editing.base import Restyler, RestyleRequest, Segmenter
+from aspire.generation.base import ClassEvidence, Sampled
+from aspire.pipeline.records import Concept, Context, ImageRef, Rejected
+from aspire.pipeline.stage import Json
+
+
+class CompositionPersonaliser:
+    """Learns the scenes free of the spurious features, weighted by how much they moved the
+    classifier.
+
+    A scene qualifies when its phrase is not spurious for the class, and a donor when none of its
+    phrases is.
+
+    Args:
+        max_contexts: scenes kept, strongest first.
+        max_donors: training images kept per scene, and objects per class.
+    """
+
+    def __init__(self, max_contexts: int = 40, max_donors: int = 500) -> None:
+        self.max_contexts = max_contexts
+        self.max_donors = max_donors
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "personaliser": "composition",
+            "max_contexts": self.max_contexts,
+            "max_donors": self.max_donors,
+        }
+
+    def personalise(self, evidence: ClassEvidence) -> Concept | Rejected:
+        concept_id = f"{evidence.y:03d}"
+        avoided = {f.phrase for f in evidence.features if f.spurious}
+        if not avoided:
+            return Rejected(item_id=concept_id, reason="no_spurious_feature", detail=evidence.name)
+        if not evidence.objects:
+            return Rejected(item_id=concept_id, reason="no_object_mask", detail=evidence.name)
+        pull: dict[str, float] = defaultdict(float)
+        for effect in evidence.effects:
+            if effect.phrase in avoided and effect.replacement is not None:
+                pull[effect.replacement] += max(effect.drop, 0.0)
+        if not pull:  # only objects are spurious: any scene without them will do
+            pull = dict.fromkeys(evidence.scenes, 1.0)
+        contexts = []
+        for phrase in sorted(pull, key=lambda p: (-pull[p], p)):
+            donors = [
+                ref.img_id
+                for ref in evidence.scenes.get(phrase, ())
+                if ref.mask is not None and not (evidence.phrases[ref.img_id] & avoided)
+            ]
+            if phrase not in avoided and donors and pull[phrase] > 0:
+                contexts.append((phrase, pull[phrase], tuple(sorted(donors)[: self.max_donors])))
+        contexts = contexts[: self.max_contexts]
+        if not contexts:
+            detail = f"{evidence.name}: no training image shows a scene without {sorted(avoided)}"
+            return Rejected(item_id=concept_id, reason="no_context", detail=detail)
+        total = sum(weight for _, weight, _ in contexts)
+        return Concept(
+            concept_id=concept_id,
+            y=evidence.y,
+            objects=tuple(sorted(r.img_id for r in evidence.objects)[: self.max_donors]),
+            contexts=tuple(
+                Context(phrase=p, weight=round(w / total, 6), donors=d) for p, w, d in contexts
+            ),
+            avoided=tuple(sorted(avoided)),
+        )
+
+
+class CompositionSampler:
+    """Places a random object of the class in a random scene of its concept.
+
+    Args:
+        root: the dataset's root.
+        refs: img_id -> image, for objects and donors.
+        segmenter, restyler: the editing backends.
+        attempts: objects tried when one has no usable mask.
+        min_object, max_object: accepted share of the image that the object covers, in [0, 1].
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        refs: Mapping[str, ImageRef],
+        segmenter: Segmenter,
+        restyler: Restyler,
+        attempts: int = 5,
+        min_object: float = 0.01,
+        max_object: float = 0.7,
+    ) -> None:
+        self.root = Path(root)
+        self.refs = refs
+        self.segmenter = segmenter
+        self.restyler = restyler
+        self.attempts = attempts
+        self.min_object = min_object
+        self.max_object = max_object
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "sampler": "composition",
+            "segmenter": self.segmenter.identity(),
+            "restyler": self.restyler.identity(),
+            "attempts": self.attempts,
+            "object": [self.min_object, self.max_object],
+        }
+
+    def sample(self, concept: Concept, class_name: str, seed: int) -> Sampled | Rejected:
+        rng = np.random.default_rng(seed)
+        weights = np.array([c.weight for c in concept.contexts])
+        for _ in range(self.attempts):
+            ref = self.refs[concept.objects[int(rng.integers(len(concept.objects)))]]
+            context = concept.contexts[int(rng.choice(len(weights), p=weights / weights.sum()))]
+            image = LoadedImage(ref, self.root)
+            keep = self.segmenter.segment_class_object(image)
+            if keep is None or not self.min_object <= keep.mean() <= self.max_object:
+                continue
+            restyled = self.restyler.restyle(
+                RestyleRequest(
+                    image=image,
+                    keep=keep,
+                    source="",
+                    target=context.phrase,
+                    donors=[LoadedImage(self.refs[d], self.root) for d in context.donors],
+                    find_object=self.segmenter.segment_class_object,
+                    seed=int(rng.integers(2**62)),
+                )
+            )
+            if restyled is None:
+                continue
+            parents = (ref.img_id, restyled.donor or "")
+            prompt = f"a photo of a {class_name}, {context.phrase}"
+            return Sampled(restyled.pixels, prompt, parents, keep)
+        detail = f"{self.attempts} attempts found no usable object or donor"
+        return Rejected(item_id=concept.concept_id, reason="no_composition", detail=detail)

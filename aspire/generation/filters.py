@@ -1,0 +1,115 @@
+"""Filters: which generated images are worth training on, each rejection with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from aspire.classification.predictor import Probabilities
+from aspire.generation.base import GeneratedImage
+from aspire.pipeline.stage import Json
+
+
+class NearUniform:
+    """Rejects images that show (almost) one colour, such as a safety checker's black square.
+
+    Args:
+        min_std: smallest accepted standard deviation of the grey values, in [0, 255].
+    """
+
+    name = "near_uniform"
+
+    def __init__(self, min_std: float = 8.0) -> None:
+        self.min_std = min_std
+
+    def measured(self) -> Mapping[str, Json]:
+        return {}
+
+    def thresholds(self) -> Mapping[str, Json]:
+        return {"min_std": self.min_std}
+
+    def measure(
+        self, images: Sequence[GeneratedImage], classifier: Probabilities
+    ) -> list[float | str]:
+        return [round(float(i.pixels.mean(axis=2).std()), 4) for i in images]
+
+    def reject(self, values: Mapping[str, float | str]) -> set[str]:
+        return {i for i, v in values.items() if float(v) < self.min_std}
+
+
+class Duplicate:
+    """Rejects all but the first of images that look the same (64-bit perceptual hash).
+
+    Args:
+        max_distance: images whose hashes differ in at most so many bits are the same, in [0, 64].
+    """
+
+    name = "duplicate"
+
+    def __init__(self, max_distance: int = 0) -> None:
+        self.max_distance = max_distance
+
+    def measured(self) -> Mapping[str, Json]:
+        return {"hash": "phash64"}
+
+    def thresholds(self) -> Mapping[str, Json]:
+        return {"max_distance": self.max_distance}
+
+    def measure(
+        self, images: Sequence[GeneratedImage], classifier: Probabilities
+    ) -> list[float | str]:
+        import imagehash
+        from PIL import Image
+
+        return [str(imagehash.phash(Image.fromarray(i.pixels))) for i in images]
+
+    def reject(self, values: Mapping[str, float | str]) -> set[str]:
+        rejected: set[str] = set()
+        kept = np.zeros(0, dtype=np.uint64)
+        for img_id, value in values.items():
+            code = np.uint64(int(str(value), 16))
+            if len(kept) and int(np.bitwise_count(kept ^ code).min()) <= self.max_distance:
+                rejected.add(img_id)
+            else:
+                kept = np.append(kept, code)
+        return rejected
+
+
+class LowConfidence:
+    """Rejects images whose object the classifier does not take for its class at all.
+
+    Everything outside the object is painted in the image's mean colour first, where the sampler
+    knows the object: the classifier leans on the background, which is why the image was made, and
+    must not be asked about it.
+
+    Args:
+        min_probability: smallest accepted probability of the class, in [0, 1].
+    """
+
+    name = "low_confidence"
+
+    def __init__(self, min_probability: float = 0.02) -> None:
+        self.min_probability = min_probability
+
+    def measured(self) -> Mapping[str, Json]:
+        return {"view": "object"}
+
+    def thresholds(self) -> Mapping[str, Json]:
+        return {"min_probability": self.min_probability}
+
+    def measure(
+        self, images: Sequence[GeneratedImage], classifier: Probabilities
+    ) -> list[float | str]:
+        views = []
+        for image in images:
+            view = image.pixels
+            if image.mask is not None:
+                mean = view.mean(axis=(0, 1)).astype(np.uint8)
+                view = np.where(image.mask[..., None], view, mean)
+            views.append(view)
+        probabilities = classifier(views)
+        return [round(float(p[i.y]), 5) for i, p in zip(images, probabilities, strict=True)]
+
+    def reject(self, values: Mapping[str, float | str]) -> set[str]:
+        return {i for i, v in values.items() if float(v) < self.min_probability}

@@ -1,0 +1,1 @@
+"""Words: captioners, phrase extractors, scenes."""

@@ -1,0 +1,43 @@
+"""Another scene for each image: where its class object is moved to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aspire.language.phrases import head, singular
+from aspire.language.scenes import scene_kind
+from aspire.rng import seed_for
+
+
+def choose_alternatives(backgrounds: Mapping[str, str | None], seed: int) -> dict[str, str | None]:
+    """Pick for each image a background that other images of the corpus show.
+
+    Only phrases that occur are offered, so that every alternative has a donor image. A scene of
+    another kind is preferred (water for land); where a kind is unknown, or no other kind
+    occurs, any phrase with another head noun. The choice belongs to the image, whatever the
+    order or number of the others; it changes only when the set of phrases does.
+
+    Args:
+        backgrounds: img_id -> background phrase, None where the caption names none.
+        seed: the run's seed.
+
+    Returns:
+        img_id -> alternative background, None where there is no background or no other one.
+    """
+    phrases = sorted({phrase for phrase in backgrounds.values() if phrase})
+    offers = {phrase: _offers(phrase, phrases) for phrase in phrases}
+    chosen: dict[str, str | None] = {}
+    for img_id, phrase in backgrounds.items():
+        offered = offers[phrase] if phrase else []
+        index = seed_for(seed, "alternative", img_id) % len(offered) if offered else 0
+        chosen[img_id] = offered[index] if offered else None
+    return chosen
+
+
+def _offers(phrase: str, phrases: list[str]) -> list[str]:
+    """The phrases that may stand in for one, in their given order."""
+    noun, kind = singular(head(phrase)), scene_kind(phrase)
+    others = [other for other in phrases if singular(head(other)) != noun]
+    if kind is None:
+        return others
+    return [other for other in others if scene_kind(other) not in (None, kind)] or others

@@ -1,0 +1,1 @@
+"""Records, the artifact store, stages and engines."""

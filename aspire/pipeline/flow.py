@@ -1,0 +1,358 @@
+"""The stages wired together for one dataset: what feeds what, and which digests travel along."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from aspire.classification.predictor import Probabilities
+from aspire.data.table import Dataset, Split
+from aspire.editing.base import Inpainter, Restyler, Segmenter
+from aspire.errors import AspireError
+from aspire.generation.base import ClassEvidence, Filter, GeneratedSet, Personaliser, Sampler
+from aspire.language.base import Captioner, Extractor
+from aspire.pipeline.records import (
+    Caption,
+    Concept,
+    Edit,
+    Effect,
+    Extraction,
+    FilterDecision,
+    ImageRef,
+    Measurement,
+    SpuriousFeature,
+    SyntheticImage,
+)
+from aspire.pipeline.stage import Engine
+from aspire.pipeline.stages.caption import CaptionStage
+from aspire.pipeline.stages.discover import ClassEffects, EditedImage, RankStage, ScoreStage
+from aspire.pipeline.stages.edit import EditRequest, EditStage
+from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
+from aspire.pipeline.stages.filter import FilterStage, MeasuredSet, MeasureStage
+from aspire.pipeline.stages.generate import GenerateStage, GenerationRequest, PersonaliseStage
+from aspire.pipeline.store import Artifact, ArtifactStore
+from aspire.rng import seed_for
+
+
+class NothingFoundError(AspireError):
+    """No class has a spurious feature, so there is nothing to generate against."""
+
+
+@dataclass(frozen=True)
+class Backends:
+    """Who does the work; see the protocols for what each promises.
+
+    ``sampler`` is a factory since it needs the dataset's root and images.
+    """
+
+    captioner: Captioner
+    extractor: Extractor
+    segmenter: Segmenter
+    inpainter: Inpainter
+    restyler: Restyler
+    personaliser: Personaliser
+    sampler: Callable[..., Sampler]
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """The knobs of conf/base.yaml's ``stage`` node, as nested plain values."""
+
+    caption: dict[str, Any]
+    extract: dict[str, Any]
+    edit: dict[str, Any]
+    discover: dict[str, Any]
+    generate: dict[str, Any]
+    filter: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a classifier leans on, with the evidence."""
+
+    edits: Artifact[Edit]
+    effects: Artifact[Effect]
+    features: Artifact[SpuriousFeature]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The generated images and the verdicts on them."""
+
+    concepts: Artifact[Concept]
+    images: Artifact[SyntheticImage]
+    measurements: Artifact[Measurement]
+    decisions: Artifact[FilterDecision]
+    kept: GeneratedSet
+
+
+class Pipeline:
+    """All stages of ASPIRE for one dataset. Every method returns from the store what is there.
+
+    Args:
+        dataset, dataset_digest: what to look at.
+        backends, settings: who does it and how.
+        store, engine: where it is kept and how it is worked off.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        dataset_digest: str,
+        backends: Backends,
+        settings: StageSettings,
+        store: ArtifactStore,
+        engine: Engine,
+    ) -> None:
+        self.dataset = dataset
+        self.dataset_digest = dataset_digest
+        self.backends = backends
+        self.settings = settings
+        self.store = store
+        self.engine = engine
+
+    @cached_property
+    def refs(self) -> dict[str, ImageRef]:
+        """img_id -> training image."""
+        rows = self.dataset.split(Split.TRAIN).to_dict("records")
+        return {
+            str(row["img_id"]): ImageRef(
+                img_id=str(row["img_id"]),
+                file=str(row["img_filename"]),
+                y=int(row["y"]),
+                caption=str(row.get("caption") or "") or None,
+                mask=str(row.get("mask_filename") or "") or None,
+                objects=msgspec.json.decode(str(row.get("objects") or "{}"), type=dict[str, int]),
+            )
+            for row in rows
+        }
+
+    @cached_property
+    def captions(self) -> Artifact[Caption]:
+        """Captions of all training images."""
+        return self.store.run(
+            CaptionStage(self.backends.captioner, self.dataset.root),
+            list(self.refs.values()),
+            {"dataset": self.dataset_digest},
+            self.engine,
+            self.settings.caption["max_rejected"],
+        )
+
+    @cached_property
+    def extractions(self) -> Artifact[Extraction]:
+        """Phrases of all captions."""
+        names = self.dataset.class_names
+        words = self.dataset.class_words or tuple((n,) for n in names)
+        per_class = [
+            sorted({w.lower() for w in (*own, *name.split())})
+            for own, name in zip(words, names, strict=True)
+        ]
+        return self.store.run(
+            ExtractStage(
+                self.backends.extractor, {i: per_class[r.y] for i, r in self.refs.items()}
+            ),
+            list(self.captions.records),
+            {"caption": self.captions.digest, "dataset": self.dataset_digest},
+            self.engine,
+            self.settings.extract["max_rejected"],
+        )
+
+    @cached_property
+    def scenes(self) -> dict[str, tuple[ImageRef, ...]]:
+        """Background phrase -> training images that show it."""
+        found: dict[str, list[ImageRef]] = defaultdict(list)
+        for extraction in self.extractions.records:
+            if extraction.background is not None:
+                found[extraction.background].append(self.refs[extraction.img_id])
+        return {phrase: tuple(refs) for phrase, refs in found.items()}
+
+    @cached_property
+    def edits(self) -> Artifact[Edit]:
+        """Edits of up to ``images_per_class`` training images of each class."""
+        settings = self.settings.edit
+        seed, limit = settings["seed"], settings["images_per_class"]
+        by_class: dict[int, list[Extraction]] = defaultdict(list)
+        for extraction in with_alternatives(self.extractions.records, seed):
+            by_class[self.refs[extraction.img_id].y].append(extraction)
+        chosen: list[Extraction] = []
+        for y, group in sorted(by_class.items()):
+            if limit is not None and len(group) > limit:
+                rng = np.random.default_rng(seed_for(seed, "edit", y))
+                picked = rng.choice(len(group), limit, replace=False)
+                group = [group[i] for i in sorted(picked)]
+            chosen += group
+        requests = [
+            EditRequest(
+                ref=self.refs[e.img_id],
+                extraction=e,
+                donors=tuple(
+                    r for r in self.scenes.get(e.alternative or "", ()) if r.img_id != e.img_id
+                ),
+            )
+            for e in chosen
+        ]
+        stage = EditStage(
+            root=self.dataset.root,
+            segmenter=self.backends.segmenter,
+            inpainter=self.backends.inpainter,
+            restyler=self.backends.restyler,
+            dilate=settings["dilate"],
+            max_mask=settings["max_mask"],
+            images_per_class=limit,
+            seed=seed,
+        )
+        upstream = {"extract": self.extractions.digest, "dataset": self.dataset_digest}
+        return self.store.run(stage, requests, upstream, self.engine)
+
+    def discover(self, classifier: Probabilities) -> Discovery:
+        """Which features the classifier leans on."""
+        by_image: dict[str, list[Edit]] = defaultdict(list)
+        for edit in self.edits.records:
+            by_image[edit.img_id].append(edit)
+        effects = self.store.run(
+            ScoreStage(classifier, self.dataset.root, self.edits.folder),
+            [EditedImage(self.refs[i], tuple(e)) for i, e in sorted(by_image.items())],
+            {"edit": self.edits.digest, "dataset": self.dataset_digest},
+            self.engine,
+        )
+        by_class: dict[int, list[Effect]] = defaultdict(list)
+        for effect in effects.records:
+            by_class[effect.y].append(effect)
+        features = self.store.run(
+            RankStage(**self.settings.discover),
+            [ClassEffects(y, tuple(by_class[y])) for y in range(len(self.dataset.class_names))],
+            {"score": effects.digest},
+            self.engine,
+        )
+        return Discovery(self.edits, effects, features)
+
+    def generate(self, classifier: Probabilities, seed: int) -> Generation:
+        """Images without the features that the classifier leans on.
+
+        Raises:
+            NothingFoundError: when no class has a spurious feature.
+            AspireError: when the filters keep less than ``stage.filter.min_kept``.
+        """
+        discovery = self.discover(classifier)
+        concepts = self._concepts(discovery)
+        images = self._images(concepts, seed)
+        measurements = self.store.run(
+            MeasureStage(self.backends.filters, classifier, images.folder),
+            list(images.records),
+            {"generate": images.digest},
+            self.engine,
+        )
+        decisions = self.store.run(
+            FilterStage(self.backends.filters),
+            [MeasuredSet(measurements.records)],
+            {"measure": measurements.digest},
+            self.engine,
+        )
+        good = {d.img_id for d in decisions.records if d.kept}
+        share = len(good) / max(1, len(images.records))
+        if share < self.settings.filter["min_kept"]:
+            raise AspireError(
+                f"The filters kept {len(good)} of {len(images.records)} generated images "
+                f"({share:.0%}; stage.filter.min_kept={self.settings.filter['min_kept']}). "
+                f"Reasons: {count_reasons(decisions.records)}. Look at {images.folder}, then change "
+                "a filter's threshold (filter.NAME...=...) or lower stage.filter.min_kept."
+            )
+        kept = [i for i in images.records if i.img_id in good]
+        return Generation(
+            concepts,
+            images,
+            measurements,
+            decisions,
+            GeneratedSet(
+                root=images.folder,
+                files=tuple(i.file for i in kept),
+                y=tuple(i.y for i in kept),
+                scene_parents=tuple(i.parents[-1] for i in kept),
+                digest=decisions.digest,
+            ),
+        )
+
+    def _concepts(self, discovery: Discovery) -> Artifact[Concept]:
+        phrases: dict[str, frozenset[str]] = {
+            e.img_id: frozenset((*e.foreground, *([e.background] if e.background else [])))
+            for e in self.extractions.records
+        }
+        evidence = [
+            ClassEvidence(
+                y=y,
+                name=name,
+                features=tuple(f for f in discovery.features.records if f.y == y),
+                effects=tuple(e for e in discovery.effects.records if e.y == y),
+                objects=tuple(r for r in self.refs.values() if r.y == y and r.mask is not None),
+                scenes=self.scenes,
+                phrases=phrases,
+            )
+            for y, name in enumerate(self.dataset.class_names)
+        ]
+        concepts = self.store.run(
+            PersonaliseStage(self.backends.personaliser),
+            evidence,
+            {
+                "discover": discovery.features.digest,
+                "score": discovery.effects.digest,
+                "extract": self.extractions.digest,
+                "dataset": self.dataset_digest,
+            },
+            self.engine,
+        )
+        if not concepts.records:
+            reasons = "\n  ".join(f"{r.reason}: {r.detail}" for r in concepts.rejected)
+            raise NothingFoundError(
+                f"Nothing to generate against: no class can be personalised.\n  {reasons}\n"
+                "Either this classifier takes no shortcut that the captions name, or the thresholds "
+                "are too strict: try stage.discover.min_flip_rate=0.02 or "
+                "stage.discover.min_support=3."
+            )
+        return concepts
+
+    def _images(self, concepts: Artifact[Concept], seed: int) -> Artifact[SyntheticImage]:
+        counts = [sum(r.y == y for r in self.refs.values()) for y in range(self.num_classes)]
+        settings = self.settings.generate
+        number = {
+            c.y: min(settings["max_per_class"], round(settings["per_real"] * counts[c.y]))
+            for c in concepts.records
+        }
+        requests = [
+            GenerationRequest(
+                img_id=f"generated-{c.y:03d}-{index:05d}",
+                concept=c,
+                class_name=self.dataset.class_names[c.y],
+                seed=seed_for(seed, "generate", c.y, index),
+            )
+            for c in concepts.records
+            for index in range(number[c.y])
+        ]
+        sampler = self.backends.sampler(root=self.dataset.root, refs=self.refs)
+        return self.store.run(
+            GenerateStage(sampler, seed, number),
+            requests,
+            {"personalise": concepts.digest, "dataset": self.dataset_digest},
+            self.engine,
+            max_rejected=0.5,
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.dataset.class_names)
+
+
+def count_reasons(decisions: Sequence[FilterDecision]) -> str:
+    """Rejections by filter, for one line of text."""
+    counts: dict[str, int] = defaultdict(int)
+    for decision in decisions:
+        if decision.reason is not None:
+            counts[decision.reason] += 1
+    return ", ".join(f"{reason} {n}" for reason, n in sorted(counts.items())) or "none"

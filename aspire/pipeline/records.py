@@ -1,0 +1,166 @@
+"""The typed records that travel between stages.
+
+Each is an immutable struct of JSON types. Decoding is strict: an unknown, missing or mistyped
+field is an error naming the field. Files are named relative to the folder of the artifact (or
+dataset) that owns them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of everything a stage takes or gives."""
+
+
+class ImageRef(Record, frozen=True):
+    """One image of a dataset, with what is annotated about it."""
+
+    img_id: str
+    file: str  # relative to the dataset's root
+    y: int  # class index
+    caption: str | None = None
+    mask: str | None = (
+        None  # label map relative to the root: 0 background, 1 class object, 2.. objects
+    )
+    objects: dict[str, int] = {}  # phrase -> value in the label map
+
+
+class Caption(Record, frozen=True):
+    """What an image shows, in words."""
+
+    img_id: str
+    text: str
+
+
+class Extraction(Record, frozen=True):
+    """The phrases of one caption.
+
+    ``foreground`` never holds the class object. ``background`` is the one scene the caption
+    names, ``alternative`` another scene to move the class object to; both None together where
+    the caption names no background.
+    """
+
+    img_id: str
+    foreground: tuple[str, ...]
+    background: str | None
+    alternative: str | None
+
+
+EditKind = Literal["remove_object", "change_background"]
+
+
+class Edit(Record, frozen=True):
+    """One edited image: the original without ``phrase``.
+
+    Pixels where ``mask`` is 0 are bit-equal to the original.
+    """
+
+    edit_id: str
+    img_id: str
+    y: int
+    kind: EditKind
+    phrase: str  # what was taken away
+    replacement: str | None  # the scene put in its place; None for a removal
+    donor: str | None  # img_id of the image the new scene comes from
+    file: str
+    mask: str  # 255 where pixels may have changed
+    edited_share: float  # fraction of pixels that may have changed, in [0, 1]
+
+
+class Effect(Record, frozen=True):
+    """What one edit did to a classifier that was right about the original."""
+
+    edit_id: str
+    img_id: str
+    y: int
+    kind: EditKind
+    phrase: str
+    replacement: str | None
+    p_before: float  # probability of the true class, in [0, 1]
+    p_after: float
+    predicted_after: int
+
+    @property
+    def flipped(self) -> bool:
+        """Whether the classifier changed its mind."""
+        return self.predicted_after != self.y
+
+    @property
+    def drop(self) -> float:
+        """Fall of the true class's probability, in [-1, 1]."""
+        return self.p_before - self.p_after
+
+
+class SpuriousFeature(Record, frozen=True):
+    """One phrase tied to one class, with the evidence for it."""
+
+    feature_id: str  # "<y>/<rank>"
+    y: int
+    rank: int  # 1 is the strongest of the class
+    kind: EditKind
+    phrase: str
+    support: int  # edits of correctly classified images
+    flips: int
+    flip_rate: float  # flips / support
+    score: float  # lower end of the 95 % Wilson interval of the flip rate
+    mean_drop: float
+    spurious: bool  # passed the thresholds of the rank stage
+    examples: tuple[str, ...]  # edit_ids, largest drop first
+
+
+class Context(Record, frozen=True):
+    """A scene to place a class in, and the training images that show it."""
+
+    phrase: str
+    weight: float  # sampling probability; sums to 1 over a concept
+    donors: tuple[str, ...]  # img_ids
+
+
+class Concept(Record, frozen=True):
+    """What a personaliser has learnt about one class: how it looks and where to put it."""
+
+    concept_id: str
+    y: int
+    objects: tuple[str, ...]  # img_ids whose class object may be used
+    contexts: tuple[Context, ...]  # scenes free of the class's spurious features
+    avoided: tuple[str, ...]  # the spurious phrases
+
+
+class SyntheticImage(Record, frozen=True):
+    """One generated image and everything needed to make it again."""
+
+    img_id: str
+    y: int
+    seed: int
+    prompt: str
+    parents: tuple[str, ...]  # img_ids of the real images it was made from
+    file: str
+    mask: str | None  # 255 on the class object, where the generator knows it
+
+
+class FilterDecision(Record, frozen=True):
+    """Whether a generated image may be trained on, and why not."""
+
+    img_id: str
+    kept: bool
+    reason: str | None  # name of the first filter that rejected it
+    scores: dict[str, float]
+
+
+class Rejected(Record, frozen=True):
+    """An item a stage could not turn into a record. Counted and kept, never dropped silently."""
+
+    item_id: str
+    reason: str  # short and countable: "no_background", "no_mask"
+    detail: str = ""
+
+
+class Measurement(Record, frozen=True):
+    """What the filters measured on one generated image, before any decision."""
+
+    img_id: str
+    values: dict[str, float | str]  # filter name -> number, or a hash

@@ -1,0 +1,99 @@
+"""Stages 5 and 6: personalise on a class, then make new images of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import msgspec
+import numpy as np
+
+from aspire.generation.base import ClassEvidence, Personaliser, Sampler
+from aspire.pipeline.records import Concept, Rejected, SyntheticImage
+from aspire.pipeline.stage import ItemResult, Json, SaveImage
+
+
+class PersonaliseStage:
+    """ClassEvidence -> Concept. A class without a spurious feature is rejected as such."""
+
+    name: ClassVar[str] = "personalise"
+    version: ClassVar[int] = 1
+    record = Concept
+
+    def __init__(self, personaliser: Personaliser) -> None:
+        self.personaliser = personaliser
+
+    def identity(self) -> Mapping[str, Json]:
+        return self.personaliser.identity()
+
+    def item_id(self, item: ClassEvidence) -> str:
+        return f"{item.y:03d}"
+
+    def run(self, items: Sequence[ClassEvidence], save: SaveImage) -> Iterator[ItemResult[Concept]]:
+        for evidence in items:
+            outcome = self.personaliser.personalise(evidence)
+            if isinstance(outcome, Rejected):
+                yield ItemResult(self.item_id(evidence), rejected=(outcome,))
+            else:
+                yield ItemResult(self.item_id(evidence), (outcome,))
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One image to make."""
+
+    img_id: str
+    concept: Concept
+    class_name: str
+    seed: int
+
+
+class GenerateStage:
+    """GenerationRequest -> SyntheticImage; each from its own seed, so it can be made again.
+
+    Args:
+        sampler: makes the images.
+        seed: the seed the requests' own seeds were derived from.
+        per_class: images asked for, by class.
+    """
+
+    name: ClassVar[str] = "generate"
+    version: ClassVar[int] = 1
+    record = SyntheticImage
+
+    def __init__(self, sampler: Sampler, seed: int, per_class: Mapping[int, int]) -> None:
+        self.sampler = sampler
+        self.seed = seed
+        self.per_class = per_class
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "sampler": self.sampler.identity(),
+            "seed": self.seed,
+            "per_class": {str(y): n for y, n in self.per_class.items()},
+        }
+
+    def item_id(self, item: GenerationRequest) -> str:
+        return item.img_id
+
+    def run(
+        self, items: Sequence[GenerationRequest], save: SaveImage
+    ) -> Iterator[ItemResult[SyntheticImage]]:
+        for item in items:
+            made = self.sampler.sample(item.concept, item.class_name, item.seed)
+            if isinstance(made, Rejected):
+                reject = msgspec.structs.replace(made, item_id=item.img_id)
+                yield ItemResult(item.img_id, rejected=(reject,))
+                continue
+            mask = None if made.mask is None else save(made.mask.astype(np.uint8) * 255)
+            image = SyntheticImage(
+                img_id=item.img_id,
+                y=item.concept.y,
+                seed=item.seed,
+                prompt=made.prompt,
+                parents=made.parents,
+                file=save(made.pixels),
+                mask=mask,
+            )
+            yield ItemResult(item.img_id, (image,))

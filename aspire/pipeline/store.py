@@ -1,0 +1,275 @@
+"""The artifact store: what a stage has made is kept under the hash of what it was made from.
+
+Layout, under the store's root::
+
+    <stage>/<key>/manifest.json    identity, counts, digest, versions, wall time
+                  records.jsonl    one record a line, sorted, so equal work gives equal bytes
+                  rejected.jsonl
+                  files/<aa>/<sha256>.png
+
+A folder with a manifest is complete. Work in progress lies in ``<stage>/<key>.partial`` with a
+journal of finished items; a killed run continues after the last of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from aspire import __version__
+from aspire.data.images import png_bytes
+from aspire.errors import AspireError
+from aspire.pipeline.records import Record, Rejected
+from aspire.pipeline.stage import Engine, Item, ItemResult, Json, Rec, Stage
+from aspire.progress import Progress, Silent
+
+T = TypeVar("T")
+
+
+def digest_of(value: Json) -> str:
+    """SHA-256 of the canonical JSON of a value: sorted keys, no NaN.
+
+    >>> digest_of({"b": 1, "a": [0.5]}) == digest_of({"a": [0.5], "b": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is either absent, old or whole, whenever the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+@dataclass(frozen=True)
+class Artifact(Generic[Rec]):
+    """What a stage has made.
+
+    Args:
+        digest: SHA-256 of the records and rejections, and through the file names in them of every
+            file. Downstream identity is built on it, so a stage that gives the same bytes again
+            invalidates nothing.
+        state: "hit" when it was there already, "run" when it has just been made.
+    """
+
+    stage: str
+    key: str
+    folder: Path
+    digest: str
+    state: Literal["hit", "run"]
+    records: tuple[Rec, ...]
+    rejected: tuple[Rejected, ...]
+    resumed: int = 0  # items taken over from an interrupted run
+    seconds: float = 0.0
+
+    def path(self, relative: str) -> Path:
+        """Absolute path of one of its files."""
+        return self.folder / relative
+
+    def reasons(self) -> dict[str, int]:
+        """Rejections by reason, most frequent first."""
+        return dict(Counter(r.reason for r in self.rejected).most_common())
+
+
+class ArtifactStore:
+    """Runs stages and keeps what they make.
+
+    Args:
+        root: folder of the store; made when missing.
+        progress: shows how far a stage is.
+        on_done: told of every artifact, hit or run.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        progress: Progress | None = None,
+        on_done: Callable[[Artifact[Any]], None] = lambda artifact: None,
+    ) -> None:
+        self.root = Path(root)
+        self.progress = progress or Silent()
+        self.on_done = on_done
+
+    def run(
+        self,
+        stage: Stage[Item, Rec],
+        items: Sequence[Item],
+        upstream: Mapping[str, str],
+        engine: Engine,
+        max_rejected: float = 1.0,
+    ) -> Artifact[Rec]:
+        """The stage's artifact for these items: from the store, or made now.
+
+        Args:
+            items: must follow from ``upstream`` alone; item ids are unique.
+            upstream: name -> digest of everything the items were made from.
+            max_rejected: largest accepted fraction of items without a record, in [0, 1].
+
+        Raises:
+            AspireError: when more items were rejected; the finished ones are kept.
+        """
+        spec: dict[str, Json] = {
+            "stage": stage.name,
+            "version": stage.version,
+            "identity": stage.identity(),
+            "upstream": dict(upstream),
+        }
+        key = digest_of(spec)[:16]
+        folder = self.root / stage.name / key
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            artifact = self._load(stage, folder, "hit")
+            if artifact is None:
+                artifact = self._make(stage, items, spec, folder, engine, max_rejected)
+        self.on_done(artifact)
+        return artifact
+
+    def _load(
+        self, stage: Stage[Item, Rec], folder: Path, state: Literal["hit", "run"]
+    ) -> Artifact[Rec] | None:
+        if not (folder / "manifest.json").is_file():
+            return None
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        return Artifact(
+            stage=stage.name,
+            key=folder.name,
+            folder=folder,
+            digest=manifest["digest"],
+            state=state,
+            records=tuple(_read_lines(folder / "records.jsonl", stage.record)),
+            rejected=tuple(_read_lines(folder / "rejected.jsonl", Rejected)),
+            resumed=manifest["resumed"] if state == "run" else 0,
+            seconds=manifest["seconds"],
+        )
+
+    def _make(
+        self,
+        stage: Stage[Item, Rec],
+        items: Sequence[Item],
+        spec: Mapping[str, Json],
+        folder: Path,
+        engine: Engine,
+        max_rejected: float,
+    ) -> Artifact[Rec]:
+        started = time.monotonic()
+        partial = folder.with_suffix(".partial")
+        partial.mkdir(exist_ok=True)
+        results = _read_journal(partial / "journal.jsonl", stage.record)
+        resumed = len(results)
+        todo = [item for item in items if stage.item_id(item) not in results]
+
+        def save(pixels: NDArray[Any]) -> str:
+            data = png_bytes(pixels)
+            sha = hashlib.sha256(data).hexdigest()
+            name = f"files/{sha[:2]}/{sha}.png"
+            if not (partial / name).is_file():
+                write_atomic(partial / name, data)
+            return name
+
+        with (
+            (partial / "journal.jsonl").open("ab") as journal,
+            self.progress.task(stage.name, total=len(items), done=resumed) as advance,
+        ):
+            for result in engine.map(stage, todo, save):
+                results[result.item_id] = result
+                journal.write(_journal_line(result))
+                journal.flush()  # a killed process loses at most the item it was working on
+                advance(1)
+
+        records = [r for i in sorted(results) for r in results[i].records]
+        rejected = [r for i in sorted(results) for r in results[i].rejected]
+        empty = [r for r in results.values() if not r.records and r.rejected]
+        if results and len(empty) / len(results) > max_rejected:
+            raise _too_many_rejected(stage.name, empty, len(results), max_rejected, partial)
+        _write_lines(partial / "records.jsonl", records)
+        _write_lines(partial / "rejected.jsonl", rejected)
+        digest = hashlib.sha256()
+        for name in ("records.jsonl", "rejected.jsonl"):
+            digest.update(hashlib.sha256((partial / name).read_bytes()).digest())
+        manifest = {
+            **spec,
+            "digest": digest.hexdigest(),
+            "items": len(results),
+            "records": len(records),
+            "rejected": dict(Counter(r.reason for r in rejected)),
+            "resumed": resumed,
+            "seconds": round(time.monotonic() - started, 3),
+            "aspire": __version__,
+        }
+        write_atomic(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
+        (partial / "journal.jsonl").unlink()
+        if folder.exists():  # without a manifest, so somebody's leftovers
+            shutil.rmtree(folder)
+        partial.replace(folder)
+        artifact = self._load(stage, folder, "run")
+        assert artifact is not None
+        return artifact
+
+
+def _journal_line(result: ItemResult[Any]) -> bytes:
+    line = {"item": result.item_id, "records": result.records, "rejected": result.rejected}
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _read_journal(path: Path, record: type[Rec]) -> dict[str, ItemResult[Rec]]:
+    """Finished items of an interrupted run; a last line cut short by a kill is dropped."""
+    results: dict[str, ItemResult[Rec]] = {}
+    if not path.is_file():
+        return results
+    whole = path.read_bytes()
+    kept = whole[: whole.rfind(b"\n") + 1]
+    if len(kept) < len(whole):
+        write_atomic(path, kept)
+    for line in kept.splitlines():
+        raw = msgspec.json.decode(line)
+        results[raw["item"]] = ItemResult(
+            raw["item"],
+            tuple(msgspec.convert(r, record) for r in raw["records"]),
+            tuple(msgspec.convert(r, Rejected) for r in raw["rejected"]),
+        )
+    return results
+
+
+def _write_lines(path: Path, records: Sequence[Record]) -> None:
+    write_atomic(path, b"".join(msgspec.json.encode(r) + b"\n" for r in records))
+
+
+def _read_lines(path: Path, record: type[T]) -> Iterator[T]:
+    decoder = msgspec.json.Decoder(record)
+    for line in path.read_bytes().splitlines():
+        try:
+            yield decoder.decode(line)
+        except msgspec.ValidationError as error:
+            raise AspireError(
+                f"{path} holds a record this version cannot read: {error}. Remove the folder "
+                f"{path.parent} and run the command again."
+            ) from None
+
+
+def _too_many_rejected(
+    stage: str, empty: Sequence[ItemResult[Any]], total: int, limit: float, partial: Path
+) -> AspireError:
+    reasons = Counter(r.rejected[0].reason for r in empty)
+    first = empty[0].rejected[0]
+    counts = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
+    return AspireError(
+        f"{stage}: {len(empty)} of {total} items gave nothing ({counts}); at most "
+        f"{limit:.0%} are accepted. The first: {first.item_id}: {first.reason} {first.detail}\n"
+        f"Finished items are kept in {partial}. Look at them, then change the stage's settings or "
+        f"raise stage.{stage}.max_rejected."
+    )
