@@ -14,8 +14,8 @@ from aspire.errors import ConfigError
 def conf_dir() -> Path:
     """The folder of the yaml files.
 
-    ``$ASPIRE_CONF_DIR`` wins, then a checkout's ``conf/``, then the wheel's copy. A candidate counts
-    only if it holds ``train.yaml``, since ``site-packages/conf`` may belong to somebody else.
+    ``$ASPIRE_CONF_DIR`` wins, then a wheel's copy, then a checkout's ``conf/``. A candidate
+    counts only if it holds ``train.yaml``: ``site-packages/conf`` may belong to somebody else.
 
     Raises:
         ConfigError: listing every path tried.

@@ -82,7 +82,7 @@ class GroupDRO:
         self.adjustment = adjustment
 
     def run(self, ctx: RunContext) -> Classifier:
-        counts = np.asarray(ctx.info.group_counts, dtype=np.float64)
         base = ctx.train.weight if ctx.train.weight is not None else np.ones(len(ctx.train))
-        weights = base / counts[ctx.train.group]
+        mass = np.bincount(ctx.train.group, weights=base)
+        weights = base / mass[ctx.train.group]
         return ctx.fit("train", GroupDROLoss(self.eta, self.adjustment), sample_weights=weights)

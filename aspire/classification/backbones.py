@@ -32,7 +32,7 @@ class SmallCNN:
         widths: channels of the blocks.
     """
 
-    def __init__(self, image_size: int = 64, widths: Sequence[int] = (32, 64, 128, 128)) -> None:
+    def __init__(self, image_size: int = 64, widths: Sequence[int] = (24, 48, 96, 128)) -> None:
         self.image_size = image_size
         self.widths = tuple(widths)
 
@@ -99,8 +99,8 @@ class TimmModel:
                 raise
             raise ServiceError(
                 f"The weights of {self.architecture} could not be fetched: {error}\n"
-                "Without a network use model.weights=FILE (safetensors or pth), model.weights=none, "
-                "or model=efficientnet_lite0, whose weights are installed with this package."
+                "Without a network use model.weights=FILE (safetensors or pth), model.weights=none "
+                "or model=efficientnet_lite0, whose weights come with the installation."
             ) from None
         if self.weights not in ("hub", "none"):
             self.load(backbone, Path(self.weights))
@@ -114,13 +114,25 @@ class TimmModel:
         """
         if not path.is_file():
             raise DataError(f"model.weights={path}: no such file.")
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+        try:
+            if path.suffix == ".safetensors":
+                from safetensors.torch import load_file
 
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        missing, _ = backbone.load_state_dict(state, strict=False)
+                state = load_file(path)
+            else:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # each format has its own
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"model.weights={path} cannot be read: {reason} Expected tensors by name, as "
+                "safetensors or as torch.save writes them."
+            ) from None
+        try:
+            missing, _ = backbone.load_state_dict(state, strict=False)
+        except RuntimeError as error:  # tensors of other shapes
+            raise DataError(
+                f"model.weights={path} does not fit {self.architecture}: {error}"
+            ) from None
         if missing:
             raise DataError(
                 f"model.weights={path} does not fit {self.architecture}: {len(missing)} tensors "
@@ -134,3 +146,10 @@ class TimmModel:
         if not timm.is_model(base):
             near = did_you_mean(base, timm.list_models())
             raise ConfigError(f"model.architecture={self.architecture}: unknown to timm.{near}")
+        try:
+            timm.get_pretrained_cfg(self.architecture)
+        except RuntimeError:  # the architecture is known, its tag is not
+            known = ", ".join(timm.list_pretrained(f"{base}.*"))
+            raise ConfigError(
+                f"model.architecture={self.architecture}: no such weights. timm has {known}."
+            ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -152,6 +153,7 @@ class TrainingContext:
             table = ImageTable(table.paths, table.y, table.group, sample_weights)
         torch.manual_seed(seed_for(self.seed, phase, "init"))
         net = self.model.build(self.info.num_classes) if net is None else net
+        net.train()  # a given one may have been judged before; Lightning leaves it as it is
         objective.setup(self.info, net)
         if self.device_settings.channels_last:
             net = net.to(memory_format=torch.channels_last)
@@ -227,9 +229,14 @@ class TrainingContext:
                 enable_model_summary=False,
             )
             checkpoint = keeper.last if done else None
-            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-            if trainer.interrupted:
-                raise KeyboardInterrupt
+            on_interrupt = signal.getsignal(signal.SIGINT)
+            try:
+                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            except SystemExit:  # Lightning's answer to Ctrl-C, which it also switches off
+                if not trainer.interrupted:
+                    raise
+                signal.signal(signal.SIGINT, on_interrupt)
+                raise KeyboardInterrupt from None
 
     def predict(self, net: Classifier, split: Split) -> Tensor:
         return self.collect(net, split, lambda n, x: n(x).argmax(1))

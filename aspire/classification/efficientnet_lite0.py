@@ -42,7 +42,7 @@ class EfficientNetLite0(TimmModel):
                 map_location="cpu",
                 weights_only=True,
             )
-            # The package names its tensors otherwise but keeps timm's order; the head's two are last.
+            # Other names than timm's, but the same order, and the head's two at the end.
             own = classifier.backbone.state_dict()
             pairs = zip(own, list(state.values())[: len(own)], strict=True)
             classifier.backbone.load_state_dict(dict(pairs), strict=True)

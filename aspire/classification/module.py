@@ -102,7 +102,7 @@ class ClassificationModule(pl.LightningModule):
         self.val_correct.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.val_correct.update(self.net(batch.image).argmax(1), batch.y, batch.index)
+        self.val_correct.update(self.net(batch.image).argmax(1), batch.y, batch.row)
 
     def on_validation_epoch_end(self) -> None:
         table = self.val_table

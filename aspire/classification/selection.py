@@ -38,7 +38,7 @@ RULES: dict[str, Callable[[GroupMetrics, int], Score]] = {
 
 
 def selection_rule(name: str) -> Callable[[GroupMetrics, int], Score]:
-    """The rule of that name: (metrics on val, step) -> score, higher is better, ties keep the first.
+    """The rule of that name: (metrics on val, step) -> score; higher wins, ties keep the first.
 
     Raises:
         ConfigError: with the names there are.

@@ -100,7 +100,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: str) -> TrainedRun:
     """
     folder = job.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with FileLock(folder / ".lock"):
         if (folder / "result.json").is_file():
             return TrainedRun(folder, "hit")
         write_atomic(folder / "config.yaml", config_yaml.encode())

@@ -22,7 +22,7 @@ VERBS = {
 def usage() -> str:
     """The text of ``aspire --help``."""
     verbs = "\n".join(f"  {name:<9} {what}" for name, what in VERBS.items())
-    return f"""aspire {__version__}: find the shortcuts an image classifier takes, and train them away.
+    return f"""aspire {__version__}: find the shortcuts a classifier takes, and train them away.
 
 usage: aspire VERB [overrides]
 

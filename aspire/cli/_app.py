@@ -46,19 +46,21 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     old_argv, sys.argv = sys.argv, [f"aspire {verb}", *args]
+    failed: list[AspireError] = []
     try:
         if not {"--help", "-h", "--hydra-help", "--version"} & set(args):
             check_overrides(verb, args)
-        job = importlib.import_module(f"aspire.cli.{verb}").job
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(_shown(job))()
+        job = _reporting(importlib.import_module(f"aspire.cli.{verb}").job, failed)
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(job)()
     except KeyboardInterrupt:
         _say("Interrupted. The same command continues where it stopped.")
         return 130
+    except SystemExit as stop:  # Hydra's, after --help and --cfg
+        return int(stop.code or 0)
     except AspireError as error:
         if full_error:
             raise
-        if not getattr(error, "shown", False):
-            _say(str(error))
+        _say(str(error))
         return error.exit_code
     except (HydraException, OmegaConfBaseException) as error:
         if full_error:
@@ -67,21 +69,27 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         return 2
     finally:
         sys.argv = old_argv
-    return 0
+        if not full_error:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+    return failed[0].exit_code if failed else 0
 
 
-def _shown(job: Job) -> Job:
-    """Say at once what went wrong: in a sweep the other jobs still follow."""
+def _reporting(job: Job, failed: list[AspireError]) -> Job:
+    """Say at once what went wrong; in a sweep the other jobs still follow.
 
-    def shown(cfg: DictConfig) -> None:
+    Raised on only where the job runs in another process, whose launcher must hear of it.
+    """
+
+    def reporting(cfg: DictConfig) -> None:
         try:
             job(cfg)
         except AspireError as error:
             _say(str(error))
-            error.shown = True  # type: ignore[attr-defined]
-            raise
+            failed.append(error)
+            if "BasicLauncher" not in str(HydraConfig.get().launcher._target_):
+                raise
 
-    return shown
+    return reporting
 
 
 def _say(text: str) -> None:

@@ -21,7 +21,8 @@ from aspire.cli._app import (
 )
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
-from aspire.pipeline.flow import Backends, Generation, Pipeline, StageSettings
+from aspire.language.phrases import head_matches
+from aspire.pipeline.flow import Backends, Generation, Pipeline, StageSettings, class_words
 from aspire.pipeline.store import Artifact, ArtifactStore
 from aspire.progress import Bars
 
@@ -204,7 +205,7 @@ class Bench:
             ),
             grouper=grouper,
             train_counts=list(dataset.group_counts(Split.TRAIN).values()),
-            optimizer=build(cfg.optimizer),
+            optimizer=_checked(build(cfg.optimizer)),
             scheduler=build(cfg.scheduler),
             fit_settings=FitSettings(**plain(cfg.fit)),
             device_settings=device,
@@ -217,12 +218,26 @@ class Bench:
         return baseline, context
 
 
+def _checked(optimizer: Any) -> Any:
+    """The factory, after one try on a parameter of no consequence."""
+    import torch
+
+    try:
+        optimizer([torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"The optimizer cannot be built: {error}. Check the values under optimizer."
+        ) from None
+    return optimizer
+
+
 def describe(metrics: dict[str, Any]) -> str:
-    """ "worst group 46.0 (dog/land), average 84.5" from the metrics of one split."""
+    """One split in a few words: worst group 46.0 (dog/land), average 84.5."""
     worst = metrics["worst_group_acc"]
     if worst is None:
         return f"average {100 * metrics['acc']:.1f}, groups unknown"
-    return f"worst group {100 * worst:.1f} ({metrics['worst_group']}), average {100 * metrics['acc']:.1f}"
+    average = f"average {100 * metrics['acc']:.1f}"
+    return f"worst group {100 * worst:.1f} ({metrics['worst_group']}), {average}"
 
 
 def show_groups(dataset: Dataset) -> None:
@@ -247,42 +262,46 @@ def _warn_class_names(dataset: Dataset) -> None:
 
     train = dataset.split(Split.TRAIN)
     for y, name in enumerate(dataset.class_names):
-        words = {w.lower() for w in (*dataset.class_words[y], *name.split())}
+        words = class_words(dataset, y)
         captions = train.loc[train["y"] == y, "caption"].str.lower()
         captions = captions[captions != ""]
         if len(captions) < 20:
             continue
-        if captions.map(lambda c: any(w in c or _ends(w, c) for w in words)).mean() > 0.02:
+        if np.mean([_mentions(caption, words) for caption in captions]) > 0.02:
             continue
         common = Counter(w for c in captions for w in set(c.split()[:4]) if len(w) > 2)
         seen = ", ".join(w for w, _ in common.most_common(3))
         console.print(
-            f"  [yellow]note:[/yellow] captions of class '{name}' never mention it; they begin with "
-            f"{seen}. If the classes are others here, say so: 'dataset.class_names=[...]'"
+            f"  [yellow]note:[/yellow] captions of class '{name}' never mention it; they begin "
+            f"with {seen}. If the classes are others here, say so: 'dataset.class_names=[...]'"
         )
 
 
-def _ends(word: str, caption: str) -> bool:
-    return any(len(c) > 2 and word.endswith(c) for c in caption.split())
+def _mentions(caption: str, words: Sequence[str]) -> bool:
+    return any(head_matches(token, words) for token in caption.split())
 
 
-def show_metrics(result: dict[str, Any]) -> None:
-    """Every group of the test split of one run."""
+def show_metrics(result: dict[str, Any], split: str = "test") -> None:
+    """Every group of one split of one run."""
     from rich.table import Table
 
-    test = result["metrics"]["test"]
-    title = f"test accuracy, {result['baseline']} (needs: {result['needs']}; selection: "
-    table = Table(title=f"{title}{result['selection']})", title_justify="left", box=None)
+    measured = result["metrics"][split]
+    table = Table(
+        title=f"{split} accuracy, {result['baseline']} (needs: {result['needs']}; "
+        f"selection: {result['selection']})",
+        title_justify="left",
+        box=None,
+    )
     table.add_column("")
     table.add_column("accuracy %", justify="right")
     table.add_column("n", justify="right")
-    for name, group in test["groups"].items():
-        worst = "  <- worst" if name == test["worst_group"] else ""
+    for name, group in measured["groups"].items():
+        worst = "  <- worst" if name == measured["worst_group"] else ""
         value = "-" if group["acc"] is None else f"{100 * group['acc']:.1f}"
         table.add_row(name + worst, value, str(group["n"]))
     for name in ("worst_group_acc", "acc", "acc_adjusted", "acc_balanced"):
-        if test[name] is not None:
-            table.add_row(f"[bold]{name}[/bold]", f"{100 * test[name]:.1f}", "")
+        if measured[name] is not None:
+            table.add_row(f"[bold]{name}[/bold]", f"{100 * measured[name]:.1f}", "")
     console.print(table)
 
 
@@ -297,7 +316,7 @@ def show_features(dataset: Dataset, features: Artifact[Any], top: int) -> None:
             title_justify="left",
             box=None,
         )
-        for column, side in (("rank", "right"), ("feature", "left"), ("edit", "left")):
+        for column, side in (("rank", "right"), ("feature", "left"), ("kind", "left")):
             table.add_column(column, justify=side)  # type: ignore[arg-type]
         for column in ("flips", "of", "rate %", "at least %", "mean drop", "spurious"):
             table.add_column(column, justify="right")
@@ -305,7 +324,7 @@ def show_features(dataset: Dataset, features: Artifact[Any], top: int) -> None:
             table.add_row(
                 str(f.rank),
                 f.phrase,
-                f.kind.replace("_", " "),
+                "scene" if f.kind == "change_background" else "object",
                 str(f.flips),
                 str(f.support),
                 f"{100 * f.flip_rate:.0f}",

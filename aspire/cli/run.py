@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun
-from aspire.cli._app import console, plain
+from aspire.cli._app import check_overrides, console, plain
 from aspire.cli._bench import IDENTITY, Bench, show_features, show_groups
 from aspire.data.table import Split
 from aspire.errors import ConfigError
@@ -26,7 +26,7 @@ def job(cfg: DictConfig) -> None:
     """Every arm with every seed, discovery and generation on the way; then table and report."""
     bench = Bench("run", cfg)
     seeds = [int(s) for s in cfg.seeds]
-    arms = _arms(cfg, bench)
+    arms = _arms(cfg)
     show_groups(bench.dataset)
     folder = _folder(bench, cfg, seeds, arms)
 
@@ -55,18 +55,19 @@ def job(cfg: DictConfig) -> None:
     result = _result(bench, cfg, seeds, runs, found, made, missing)
     write_atomic(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True).encode())
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
-    from aspire.reporting.report import write_report
-
-    report = write_report(folder, bench.outputs)
-
     console.print()
     show_features(bench.dataset, found[seeds[0]].features, 5)
     rows = rows_of([r.result for group in runs.values() for r in group], METRICS)
     console.print(as_rich(rows, METRICS, "test"))
     for gap in missing:
-        console.print(
-            f"  [yellow]not run: {gap['arm']}, seed {gap['seed']}: {gap['reason']}[/yellow]"
-        )
+        note = f"not run: {gap['arm']}, seed {gap['seed']}: {gap['reason']}"
+        console.print(f"  [yellow]{note}[/yellow]")
+
+    # Imported here and last: drawing takes seconds to load, and the numbers are safe by now.
+    from aspire.reporting.report import write_report
+
+    files = {img_id: ref.file for img_id, ref in bench.pipeline.refs.items()}
+    report = write_report(folder, bench.outputs, bench.dataset.root, files)
     console.print(
         f"\n[bold]report[/bold]   {report}\n"
         f"[bold]results[/bold]  {folder / 'result.json'}\n"
@@ -75,7 +76,7 @@ def job(cfg: DictConfig) -> None:
     )
 
 
-def _arms(cfg: DictConfig, bench: Bench) -> list[tuple[str, str]]:
+def _arms(cfg: DictConfig) -> list[tuple[str, str]]:
     """(baseline, augmentation) of every arm, in the order of the table."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -87,6 +88,8 @@ def _arms(cfg: DictConfig, bench: Bench) -> list[tuple[str, str]]:
     arms = [(main, str(a)) for a in cfg.arms] + [(str(r), "none") for r in cfg.references]
     if not arms:
         raise ConfigError("arms=[]: expected at least one augmentation, e.g. arms=[none,aspire].")
+    for baseline, augmentation in arms:  # before any work is done
+        check_overrides("train", [f"baseline={baseline}", f"augmentation={augmentation}"])
     return arms
 
 
@@ -145,6 +148,7 @@ def _result(
                         "folder": r.folder.relative_to(outputs).as_posix(),
                         "train_images": r.result["train_images"],
                         "selected_step": r.result["selected_step"],
+                        "weights_sha256": r.digest,
                         "metrics": r.result["metrics"],
                     }
                     for r in group

@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     image: Tensor  # (B, 3, S, S) float32, normalised
     y: Tensor  # (B,) int64 class
     group: Tensor  # (B,) int64 group, -1 where unknown or not to be seen
-    index: Tensor  # (B,) int64 row of its table
+    row: Tensor  # (B,) int64 row of its table
 
 
 class _Images(TorchDataset[Batch]):

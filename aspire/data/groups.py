@@ -39,7 +39,8 @@ class Grouper:
         Returns:
             (N,) int64.
 
-        >>> Grouper(["cat", "dog"], ["land", "water"]).ids(np.array([0, 1, 1]), np.array([1, 0, -1]))
+        >>> grouper = Grouper(["cat", "dog"], ["land", "water"])
+        >>> grouper.ids(np.array([0, 1, 1]), np.array([1, 0, -1]))
         array([ 1,  2, -1])
         """
         y, place = np.asarray(y, dtype=np.int64), np.asarray(place, dtype=np.int64)

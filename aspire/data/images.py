@@ -57,6 +57,19 @@ def _open(path: Path) -> Image.Image:
         ) from None
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) from the file's header alone.
+
+    Raises:
+        DataError: when the file is missing or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise DataError(f"The image {path} cannot be read: {error}.") from None
+
+
 def png_bytes(pixels: NDArray[Any]) -> bytes:
     """PNG of (H, W, 3) or (H, W) uint8; equal pixels give equal bytes."""
     buffer = io.BytesIO()

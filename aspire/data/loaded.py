@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from aspire.data.images import Pixels, read_image, read_labels
+from aspire.data.images import Pixels, image_size, read_image, read_labels
 from aspire.errors import DataError
 from aspire.pipeline.records import ImageRef
 
@@ -33,10 +33,10 @@ class LoadedImage:
         if self.ref.mask is None:
             return None
         labels = read_labels(self.root / self.ref.mask)
-        if labels.shape != self.pixels.shape[:2]:
+        height, width = image_size(self.root / self.ref.file)
+        if labels.shape != (height, width):
             raise DataError(
                 f"The mask {self.ref.mask} is {labels.shape[1]} x {labels.shape[0]}, its image "
-                f"{self.ref.file} {self.pixels.shape[1]} x {self.pixels.shape[0]}; they must be of "
-                "one size."
+                f"{self.ref.file} {width} x {height}; they must be of one size."
             )
         return labels

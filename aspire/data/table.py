@@ -100,8 +100,9 @@ class Dataset:
         bad = values.isna() | (values < low) | (values > high) | (values % 1 != 0)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
+            given = self.table[column].tolist()[row]  # a plain value: numpy's show their type
             raise DataError(
-                f"{self.name}: column '{column}' holds {self.table[column].iloc[row]!r} in row {row}; "
+                f"{self.name}: column '{column}' holds {given!r} in row {row}; "
                 f"expected a whole number from {low} to {high} ({names})."
             )
         self.table[column] = values.astype(int)

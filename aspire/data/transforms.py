@@ -48,7 +48,7 @@ class Preprocessing:
         """A random crop (ratio 3/4 to 4/3) and flip drawn from ``seed`` alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            i, j, h, w = T.RandomResizedCrop.get_params(  # type: ignore[attr-defined]
+            i, j, h, w = T.RandomResizedCrop.get_params(
                 image, scale=(self.min_scale, 1.0), ratio=(3 / 4, 4 / 3)
             )
             mirror = self.flip and bool(torch.rand(()) < 0.5)
@@ -58,4 +58,5 @@ class Preprocessing:
 
     def _normalise(self, image: Image.Image) -> Tensor:
         tensor = F.to_dtype(F.to_image(image), torch.float32, scale=True)
-        return F.normalize(tensor, list(self.mean), list(self.std))
+        normal: Tensor = F.normalize(tensor, list(self.mean), list(self.std))
+        return normal

@@ -62,11 +62,11 @@ class Waterbirds:
             )
         table = read_csv(self.root / "metadata.csv")
         table = join_captions(table, self.root / "captions.csv")
-        masks = [
-            PurePosixPath("segmentations", str(name)).with_suffix(".png").as_posix()
-            for name in table.get("img_filename", [])
-        ]
-        if (self.root / "segmentations").is_dir():
+        if (self.root / "segmentations").is_dir() and "img_filename" in table.columns:
+            masks = [
+                PurePosixPath("segmentations", str(name)).with_suffix(".png").as_posix()
+                for name in table["img_filename"]
+            ]
             table["mask_filename"] = [m if (self.root / m).is_file() else "" for m in masks]
         return Dataset(
             name="waterbirds",

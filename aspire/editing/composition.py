@@ -30,7 +30,7 @@ class CompositionRestyler:
         inpainter: Inpainter,
         feather: int = 2,
         grow_donor: int = 4,
-        donor_candidates: int = 4,
+        donor_candidates: int = 8,
     ) -> None:
         self.inpainter = inpainter
         self.feather = feather

@@ -1,5 +1,4 @@
-"""The offline generator: the class's objects, cut out and placed in scenes that made the classifier
-change its mind.
+"""The offline generator: objects of the class, placed in scenes that changed the prediction.
 
 Where a diffusion model is personalised on the edited images, this one remembers which objects and
 which scenes they were made of, and combines them anew.
@@ -21,8 +20,7 @@ from aspire.pipeline.stage import Json
 
 
 class CompositionPersonaliser:
-    """Learns the scenes free of the spurious features, weighted by how much they moved the
-    classifier.
+    """Learns scenes free of the spurious features, weighted by how they moved the classifier.
 
     A scene qualifies when its phrase is not spurious for the class, and a donor when none of its
     phrases is.

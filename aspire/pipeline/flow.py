@@ -148,15 +148,10 @@ class Pipeline:
     @cached_property
     def extractions(self) -> Artifact[Extraction]:
         """Phrases of all captions."""
-        names = self.dataset.class_names
-        words = self.dataset.class_words or tuple((n,) for n in names)
-        per_class = [
-            sorted({w.lower() for w in (*own, *name.split())})
-            for own, name in zip(words, names, strict=True)
-        ]
+        words = [class_words(self.dataset, y) for y in range(self.num_classes)]
         return self.store.run(
             ExtractStage(
-                self.backends.extractor, {i: per_class[r.y] for i, r in self.refs.items()}
+                self.backends.extractor, {i: words[r.y] for i, r in self.refs.items()}
             ),
             list(self.captions.records),
             {"caption": self.captions.digest, "dataset": self.dataset_digest},
@@ -261,8 +256,9 @@ class Pipeline:
             raise AspireError(
                 f"The filters kept {len(good)} of {len(images.records)} generated images "
                 f"({share:.0%}; stage.filter.min_kept={self.settings.filter['min_kept']}). "
-                f"Reasons: {count_reasons(decisions.records)}. Look at {images.folder}, then change "
-                "a filter's threshold (filter.NAME...=...) or lower stage.filter.min_kept."
+                f"Reasons: {count_reasons(decisions.records)}. Look at {images.folder}, then "
+                "change a filter's threshold (filter.NAME...=...) or lower "
+                "stage.filter.min_kept."
             )
         kept = [i for i in images.records if i.img_id in good]
         return Generation(
@@ -311,8 +307,8 @@ class Pipeline:
             reasons = "\n  ".join(f"{r.reason}: {r.detail}" for r in concepts.rejected)
             raise NothingFoundError(
                 f"Nothing to generate against: no class can be personalised.\n  {reasons}\n"
-                "Either this classifier takes no shortcut that the captions name, or the thresholds "
-                "are too strict: try stage.discover.min_flip_rate=0.02 or "
+                "Either this classifier takes no shortcut that the captions name, or the "
+                "thresholds are too strict: try stage.discover.min_flip_rate=0.02 or "
                 "stage.discover.min_support=3."
             )
         return concepts
@@ -347,6 +343,12 @@ class Pipeline:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.dataset.class_names)
+
+
+def class_words(dataset: Dataset, y: int) -> list[str]:
+    """Lower-case words for the object of a class: its name's and the dataset's further ones."""
+    further = dataset.class_words[y] if dataset.class_words else ()
+    return sorted({w.lower() for w in (*further, *dataset.class_names[y].split())})
 
 
 def count_reasons(decisions: Sequence[FilterDecision]) -> str:

@@ -132,7 +132,7 @@ class ArtifactStore:
         key = digest_of(spec)[:16]
         folder = self.root / stage.name / key
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        with FileLock(folder.with_name(f".{key}.lock")):
             artifact = self._load(stage, folder, "hit")
             if artifact is None:
                 artifact = self._make(stage, items, spec, folder, engine, max_rejected)

@@ -43,7 +43,7 @@ def wandb_logger(
     if mode == "disabled":
         return None
     if mode == "auto":
-        mode = "online" if _logged_in() else "offline"
+        mode = "online" if logged_in() else "offline"
     os.environ.setdefault("WANDB_SILENT", "true")
     from pytorch_lightning.loggers import WandbLogger
 
@@ -69,7 +69,8 @@ def finish_wandb(failed: bool) -> None:
         wandb.finish(exit_code=int(failed))
 
 
-def _logged_in() -> bool:
+def logged_in() -> bool:
+    """Whether W&B has a key, from the environment or its own login."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     import netrc

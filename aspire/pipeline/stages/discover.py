@@ -119,7 +119,7 @@ class RankStage:
     ) -> Iterator[ItemResult[SpuriousFeature]]:
         for item in items:
             features = rank_features(item.y, item.effects, self.min_support, self.min_flip_rate)
-            rejected = ()
+            rejected: tuple[Rejected, ...] = ()
             if not any(f.spurious for f in features):
                 best = features[0] if features else None
                 detail = (

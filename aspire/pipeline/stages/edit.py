@@ -106,7 +106,7 @@ class EditStage:
             return Rejected(item_id=edit_id, reason="no_mask", detail=phrase)
         mask = dilate(mask, self.dilate)
         if (keep := self.segmenter.segment_class_object(image)) is not None:
-            mask &= ~keep  # an object behind the class object must not take a bite out of it
+            mask = mask & ~keep  # an object behind the class object must not take a bite out of it
         if mask.mean() > self.max_mask:
             return Rejected(
                 item_id=edit_id,

@@ -43,7 +43,7 @@ class ExtractStage:
             [c.text for c in items], [self.class_words[c.img_id] for c in items]
         )
         for caption, phrases in zip(items, found, strict=True):
-            rejected = ()
+            rejected: tuple[Rejected, ...] = ()
             if phrases.background is None:
                 rejected = (
                     Rejected(item_id=caption.img_id, reason="no_background", detail=caption.text),

@@ -1,0 +1,68 @@
+"""``aspire evaluate``: a finished run on a dataset, every group metric."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from aspire.classification.training import load_run
+from aspire.cli._app import build, console
+from aspire.cli._bench import show_metrics
+from aspire.data.images import read_image
+from aspire.data.table import Dataset, Split
+from aspire.errors import ConfigError, DataError
+from aspire.pipeline.store import digest_of, write_atomic
+
+CHUNK = 256  # images in memory at once
+
+
+def job(cfg: DictConfig) -> None:
+    """Rebuild the classifier from the run's folder and judge it."""
+    from aspire.classification.metrics import group_metrics
+    from aspire.classification.predictor import RunPredictor
+    from aspire.data.image_table import ImageTable
+    from aspire.progress import Bars
+
+    names = {s.name.lower(): s for s in Split}
+    if cfg.split not in names:
+        raise ConfigError(f"split={cfg.split}: expected train, val or test.")
+    run = load_run(Path(cfg.run))
+    trained = OmegaConf.load(run.folder / "config.yaml")
+    dataset: Dataset = build(cfg.get("dataset") or trained.dataset).read()
+    if list(dataset.class_names) != run.result["class_names"]:
+        raise DataError(
+            f"The run tells {', '.join(run.result['class_names'])} apart, the dataset holds "
+            f"{', '.join(dataset.class_names)}. Expected the same classes in the same order; name "
+            "them with 'dataset.class_names=[...]'."
+        )
+    table = ImageTable.of(dataset, names[cfg.split])
+    predictor = RunPredictor(
+        run, lambda: build(trained.model), lambda: build(cfg.trainer).torch_device()
+    )
+    parts = []
+    with Bars(console).task("evaluate", total=len(table)) as advance:
+        for start in range(0, len(table), CHUNK):
+            images = [read_image(p) for p in table.paths[start : start + CHUNK]]
+            parts.append(predictor(images).argmax(1))
+            advance(len(images))
+    counts = list(dataset.group_counts(Split.TRAIN).values())
+    metrics = group_metrics(
+        np.concatenate(parts) == table.y, table.y, table.group, dataset.grouper, counts
+    )
+    result = {
+        **{k: run.result[k] for k in ("baseline", "augmentation", "model", "seed", "needs")},
+        "selection": run.result["selection"],
+        "run": run.folder.name,
+        "weights_sha256": run.digest,
+        "dataset": dataset.name,
+        "split": cfg.split,
+        "metrics": {cfg.split: metrics.to_dict()},
+    }
+    key = digest_of([run.digest, str(dataset.root), cfg.split])[:8]
+    path = Path(cfg.paths.outputs) / "evaluate" / f"{run.folder.name}-{key}.json"
+    write_atomic(path, json.dumps(result, indent=1).encode())
+    show_metrics(result, cfg.split)
+    console.print(f"\n[bold]result[/bold]  {path}\n[bold]next[/bold]    aspire table")

@@ -1,0 +1,393 @@
+"""Training for real, on the tiny folder: equal seeds, interruptions, and losses that explode."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from aspire.baselines.base import DatasetInfo, Objective, StepOutput
+from aspire.baselines.erm import ERM, CrossEntropy
+from aspire.baselines.groupdro import GroupDRO
+from aspire.classification.backbones import SmallCNN
+from aspire.classification.checkpoints import SelectionCheckpoint
+from aspire.classification.classifier import Classifier
+from aspire.classification.context import DeviceSettings, FitSettings, TrainingContext
+from aspire.classification.schedules import constant, cosine
+from aspire.data.datamodule import Batch
+from aspire.data.image_table import ImageTable
+from aspire.data.table import Dataset, Split
+from aspire.errors import AspireError, ConfigError
+
+STEPS, EVALUATIONS = 8, 4  # two steps an epoch
+BASELINES: Mapping[str, Callable[[], Any]] = {"erm": ERM, "groupdro": lambda: GroupDRO(eta=0.5)}
+
+
+def sgd(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+
+
+@pytest.fixture
+def context(waterbirds: Dataset, tmp_path: Path) -> Callable[..., TrainingContext]:
+    def make(
+        name: str,
+        seed: int = 0,
+        groups: bool = True,
+        evaluations: int = EVALUATIONS,
+        **changes: Any,
+    ) -> TrainingContext:
+        train = ImageTable.of(waterbirds, Split.TRAIN)
+        grouper = waterbirds.grouper
+        counts = tuple(waterbirds.group_counts(Split.TRAIN).values())
+        settings: dict[str, Any] = {
+            "folder": tmp_path / name,
+            "model": SmallCNN(image_size=16, widths=(4, 8)),
+            "tables": {s: ImageTable.of(waterbirds, s) for s in (Split.VAL, Split.TEST)},
+            "train": train,
+            "info": DatasetInfo(2, 4, len(train), counts, waterbirds.class_names, grouper.names),
+            "grouper": grouper,
+            "train_counts": list(counts),
+            "optimizer": sgd,
+            "scheduler": cosine,
+            "fit_settings": FitSettings(STEPS, evaluations, 8, "val_worst_group"),
+            "device_settings": DeviceSettings(accelerator="cpu"),
+            "seed": seed,
+            "hide_train_groups": not groups,
+            **changes,
+        }
+        return TrainingContext(**settings)
+
+    return make
+
+
+def weights(net: Classifier) -> dict[str, Any]:
+    return {k: v.numpy().copy() for k, v in net.state_dict().items()}
+
+
+def equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+class Kill(Exception):  # noqa: N818
+    """Stands for a power cut right after an evaluation was kept."""
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, evaluation: int) -> None:
+    original = SelectionCheckpoint.on_train_epoch_end
+
+    def patched(self: SelectionCheckpoint, *args: Any) -> None:
+        original(self, *args)
+        if len(self.history) == evaluation:
+            raise Kill
+
+    monkeypatch.setattr(SelectionCheckpoint, "on_train_epoch_end", patched)
+
+
+# --- the same and not the same ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_equal_seeds_give_equal_weights(context: Callable[..., TrainingContext], name: str) -> None:
+    nets, phases = [], []
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.manual_seed(hash(folder) % 1000)  # what happened before must not matter
+        run = context(folder, seed)
+        nets.append(weights(BASELINES[name]().run(run)))
+        phases.append(run.phases)
+    assert equal(nets[0], nets[1])
+    assert phases[0] == phases[1]
+    assert not equal(nets[0], nets[2])
+
+
+def test_number_of_evaluations_does_not_change_the_training(
+    context: Callable[..., TrainingContext],
+) -> None:
+    nets = []
+    for evaluations in (2, 4):
+        settings = FitSettings(STEPS, evaluations, 8, "last")
+        run = context(f"e{evaluations}", fit_settings=settings)
+        nets.append(weights(ERM().run(run)))
+    assert equal(nets[0], nets[1])
+
+
+def test_history_has_a_line_per_evaluation(context: Callable[..., TrainingContext]) -> None:
+    run = context("a")
+    ERM().run(run)
+    phase = run.phases["train"]
+    assert [row["step"] for row in phase["history"]] == [2, 4, 6, 8]
+    assert phase["steps"] == STEPS
+    assert phase["selection"] == "val_worst_group"
+    with (run.folder / "checkpoints/train/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["val/acc"]) for r in rows] == [r["val/acc"] for r in phase["history"]]
+    scores = [(r["val/worst_group_acc"], r["val/acc_balanced"]) for r in phase["history"]]
+    assert phase["selected_step"] == 2 * (scores.index(max(scores)) + 1)
+
+
+def test_selected_weights_are_those_of_the_selected_evaluation(
+    context: Callable[..., TrainingContext],
+) -> None:
+    run = context("a")
+    net = ERM().run(run)
+    chosen = next(
+        r for r in run.phases["train"]["history"]
+        if r["step"] == run.phases["train"]["selected_step"]
+    )  # fmt: skip
+    table = run.tables[Split.VAL]
+    correct = run.predict(net, Split.VAL).numpy() == table.y
+    assert correct.mean() == pytest.approx(chosen["val/acc"])
+    worst = min(correct[table.group == g].mean() for g in range(4))
+    assert worst == pytest.approx(chosen["val/worst_group_acc"])
+
+
+def test_it_learns(context: Callable[..., TrainingContext]) -> None:
+    settings = FitSettings(30, 1, 16, "last")
+    run = context("a", fit_settings=settings, scheduler=constant)
+    net = ERM().run(run)
+    train = run.predict(net, Split.TRAIN).numpy() == run.train.y
+    assert train.mean() > 0.85
+
+
+# --- killed and run again --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "evaluation"), [("erm", 1), ("erm", 3), ("erm", 4), ("groupdro", 3)]
+)
+def test_killed_run_ends_as_an_undisturbed_one(
+    context: Callable[..., TrainingContext],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    evaluation: int,
+) -> None:
+    whole = context("whole")
+    expected = weights(BASELINES[name]().run(whole))
+    with monkeypatch.context() as patch:
+        kill_after(patch, evaluation)
+        with pytest.raises(Kill):
+            BASELINES[name]().run(context("cut"))
+    again = context("cut")
+    assert equal(weights(BASELINES[name]().run(again)), expected)
+    assert again.phases == whole.phases
+    for file in ("metrics.csv", "selected.safetensors"):
+        path = Path("checkpoints/train") / file
+        assert (again.folder / path).read_bytes() == (whole.folder / path).read_bytes()
+
+
+def test_group_weights_are_restored(
+    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def final_q(folder: str) -> Any:
+        state = torch.load(
+            context(folder).folder / "checkpoints/train/last.ckpt", weights_only=True
+        )
+        return state["state_dict"]["objective.q"].numpy()
+
+    GroupDRO(eta=0.5).run(context("whole"))
+    with monkeypatch.context() as patch:
+        kill_after(patch, 2)
+        with pytest.raises(Kill):
+            GroupDRO(eta=0.5).run(context("cut"))
+    halfway = final_q("cut")
+    assert halfway.sum() == pytest.approx(1.0)
+    assert np.abs(halfway - 0.25).max() > 0.01
+    GroupDRO(eta=0.5).run(context("cut"))
+    assert np.array_equal(final_q("cut"), final_q("whole"))
+    assert not np.array_equal(final_q("cut"), halfway)
+
+
+def test_kill_in_the_middle_of_an_epoch(context: Callable[..., TrainingContext]) -> None:
+    expected = weights(ERM().run(context("whole")))
+    with pytest.raises(Kill):
+        context("cut").fit("train", Stumbling(at=5, error=Kill()))
+    assert equal(weights(ERM().run(context("cut"))), expected)
+
+
+def test_ctrl_c_is_a_keyboard_interrupt_and_can_be_resumed(
+    context: Callable[..., TrainingContext],
+) -> None:
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    finished: list[bool] = []
+    expected = weights(ERM().run(context("whole")))
+    with pytest.raises(KeyboardInterrupt):
+        context("cut", finish=finished.append).fit(
+            "train", Stumbling(at=5, error=KeyboardInterrupt())
+        )
+    assert signal.getsignal(signal.SIGINT) is before
+    assert finished == [True]
+    assert equal(weights(ERM().run(context("cut"))), expected)
+
+
+class Stumbling(Objective):
+    """Cross-entropy until step ``at`` (from 0); then an error, or a loss that is not finite."""
+
+    def __init__(self, at: int, error: BaseException | None = None, loss: float = 0.0) -> None:
+        super().__init__()
+        self.at, self.error, self.loss, self.step = at, error, loss, 0
+
+    def forward(self, net: Classifier, batch: Batch) -> StepOutput:
+        out = CrossEntropy()(net, batch)
+        self.step += 1
+        if self.step <= self.at:
+            return out
+        if self.error is not None:
+            raise self.error
+        return StepOutput(out.loss * self.loss, out.logits)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_exploding_loss_names_the_step_and_keeps_the_last_good_state(
+    context: Callable[..., TrainingContext], value: float
+) -> None:
+    finished: list[bool] = []
+    run = context("a", finish=finished.append)
+    with pytest.raises(AspireError) as caught:
+        run.fit("train", Stumbling(at=5, loss=value))
+    text = str(caught.value)
+    assert f"The loss became {value} at step 5." in text
+    assert "The last good checkpoint is kept" in text
+    assert text.endswith("Try a smaller optimizer.lr.")
+    assert finished == [True]
+    assert run.phases == {}
+    state = torch.load(run.folder / "checkpoints/train/last.ckpt", weights_only=True)
+    assert state["global_step"] == 4
+    assert all(
+        torch.isfinite(v).all() for v in state["state_dict"].values() if v.is_floating_point()
+    )
+    kept = load_file(run.folder / "checkpoints/train/selected.safetensors")
+    assert all(torch.isfinite(v).all() for v in kept.values() if v.is_floating_point())
+
+
+def test_every_checkpoint_loads_without_trust(
+    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_after(monkeypatch, 2)
+    run = context("a")
+    with pytest.raises(Kill):
+        GroupDRO().run(run)
+    files = {p.name for p in run.folder.rglob("*") if p.is_file()}
+    assert files == {"last.ckpt", "selected.safetensors", "metrics.csv"}
+    state = torch.load(run.folder / "checkpoints/train/last.ckpt", weights_only=True)
+    assert state["global_step"] == 4
+    load_file(run.folder / "checkpoints/train/selected.safetensors")
+
+
+# --- the other promises of fit ---------------------------------------------------------------
+
+
+def test_objective_sees_no_groups_unless_it_may(context: Callable[..., TrainingContext]) -> None:
+    seen: list[Any] = []
+
+    class Looking(CrossEntropy):
+        def forward(self, net: Classifier, batch: Batch) -> StepOutput:
+            seen.append(batch.group)
+            return super().forward(net, batch)
+
+    context("hidden", groups=False).fit("train", Looking())
+    assert (torch.cat(seen) == -1).all()
+    seen.clear()
+    context("shown", groups=True).fit("train", Looking())
+    assert set(torch.cat(seen).tolist()) == {0, 1, 2, 3}
+
+
+def test_second_phase_goes_on_from_given_weights_and_trains(
+    context: Callable[..., TrainingContext],
+) -> None:
+    modes: list[bool] = []
+
+    class Looking(CrossEntropy):
+        def forward(self, net: Classifier, batch: Batch) -> StepOutput:
+            if not modes:
+                first.update(weights(net))
+            modes.append(all(m.training for m in net.modules()))
+            return super().forward(net, batch)
+
+    first: dict[str, Any] = {}
+    run = context("a")
+    net = run.fit("one", CrossEntropy())
+    before = weights(net)
+    run.predict(net, Split.VAL)  # leaves the network in evaluation mode
+    run.fit("two", Looking(), net=net, steps=4)
+    assert equal(first, before)
+    assert modes == [True] * 4
+    assert [r["step"] for r in run.phases["two"]["history"]] == [1, 2, 3, 4]
+
+
+def test_a_phase_has_one_name(context: Callable[..., TrainingContext]) -> None:
+    run = context("a")
+    run.fit("train", CrossEntropy(), steps=1)
+    with pytest.raises(ValueError, match="phase 'train' stands twice"):
+        run.fit("train", CrossEntropy(), steps=1)
+
+
+def test_finished_phase_is_not_trained_again(context: Callable[..., TrainingContext]) -> None:
+    expected = weights(context("a").fit("train", CrossEntropy()))
+    again = context("a").fit("train", Stumbling(at=0, error=Kill()))
+    assert equal(weights(again), expected)
+
+
+def test_sample_weights_leave_rows_out(context: Callable[..., TrainingContext]) -> None:
+    rows: list[Any] = []
+
+    class Looking(CrossEntropy):
+        def forward(self, net: Classifier, batch: Batch) -> StepOutput:
+            rows.append(batch.row)
+            return super().forward(net, batch)
+
+    allowed = np.zeros(40)
+    allowed[[3, 17, 30]] = 1.0
+    context("a").fit("train", Looking(), sample_weights=allowed)
+    assert set(torch.cat(rows).tolist()) == {3, 17, 30}
+
+
+def test_predict_and_features_are_in_row_order(context: Callable[..., TrainingContext]) -> None:
+    run = context("a")
+    torch.manual_seed(0)
+    net = run.model.build(2)
+    for split, size in ((Split.TRAIN, 40), (Split.VAL, 16), (Split.TEST, 16)):
+        features = run.features(net, split)
+        assert features.shape == (size, 8)
+        with torch.inference_mode():
+            expected = net.head(features).argmax(1)
+        assert torch.equal(run.predict(net, split), expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ((0, 1, 8, "last"), "fit.steps=0: expected at least 1"),
+        ((10, 0, 8, "last"), "fit.evaluations=0: expected at least 1"),
+        ((10, 5, 0, "last"), "fit.batch_size=0: expected at least 1"),
+        (
+            (10, 4, 8, "last"),
+            "fit.steps=10 is not a multiple of fit.evaluations=4. Try fit.steps=8.",
+        ),
+        ((3, 4, 8, "last"), "fit.steps=3 is not a multiple of fit.evaluations=4. Try fit.steps=4."),
+    ],
+)
+def test_fit_settings_that_cannot_work(settings: tuple[Any, ...], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        FitSettings(*settings)
+    assert said in str(caught.value)
+
+
+def test_cosine_ends_at_nothing_and_constant_is_none() -> None:
+    optimizer = sgd([torch.nn.Parameter(torch.zeros(1))])
+    assert constant(optimizer, 10) is None
+    schedule = cosine(optimizer, 10)
+    assert schedule is not None
+    rates = []
+    for _ in range(10):
+        optimizer.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    expected = [0.05 * (1 + np.cos(np.pi * t / 10)) for t in range(1, 11)]
+    assert rates == pytest.approx(expected, abs=1e-9)

@@ -1,0 +1,145 @@
+"""The command line: help, near names, exit codes, and what a sweep does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aspire.cli import VERBS, main
+from aspire.cli._app import compose_config
+from aspire.confdir import conf_dir
+
+TINY = ["dataset.scale=0.02", "fit.steps=4", "fit.evaluations=2", "logger=none"]
+
+
+@pytest.fixture(autouse=True)
+def _outputs(tmp_path, monkeypatch, tiny_data):
+    monkeypatch.setenv("ASPIRE_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setenv("ASPIRE_DATA", str(tiny_data))
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from aspire.cli import main; main(['--help']); "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & "
+        "{'torch', 'hydra', 'omegaconf', 'pandas', 'numpy', 'rich', 'PIL'}))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.splitlines()[-1] == "[]"
+    assert all(f"  {verb} " in out.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_its_own_name(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    assert f"aspire {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trian"], "no such verb. Did you mean train?"),
+        (["train", "baseline=gropdro"], "Did you mean groupdro? Choices: erm, groupdro"),
+        (["train", "basline=erm"], "basline: no such key. Did you mean baseline?"),
+        (["train", "optimizer.lrr=1"], "optimizer.lrr: no such key. Did you mean optimizer.lr?"),
+        (["train", "fit.stps=3"], "Did you mean fit.steps?"),
+        (["train", "-m", "dataset=waterbird,mini_waterbirds"], "Did you mean waterbirds?"),
+        (["train", "hydra.rn.dir=x"], "Did you mean hydra.run.dir?"),
+        (["train", "waterbirds"], "waterbirds: expected KEY=VALUE"),
+        (["train", "filter=[near_unifrm]"], "Did you mean near_uniform?"),
+        (["run", "seds=[0]"], "Did you mean seeds?"),
+        (["run", "seeds=[0,0]"], "expected distinct whole numbers"),
+        (["run", "arms=[nonne]", *TINY], "augmentation=nonne: no such choice. Did you mean none?"),
+        (["train", "fit.steps=7", "fit.evaluations=2"], "Try fit.steps=8"),
+        (["train", "fit.selection=val_worst", *TINY], "Did you mean val_worst_"),
+        (["train", "baseline=groupdro", "baseline.eta=-1", *TINY], "baseline.eta=-1: expected 0"),
+        (["train", "augmentation=aspire", "augmentation.share=2"], "expected a fraction between"),
+        (["train", "dataset.scale=-1"], "dataset.scale=-1"),
+        (["train", "optimizer.lr=fast", *TINY], "Check the values under optimizer"),
+        (["table", "nowhere"], "no finished training run below it"),
+        (["table", "format=xls", "."], "expected"),
+        (["evaluate", "nowhere"], "no result.json in it"),
+        (["report", "nowhere"], "nowhere"),
+        (["data", "shwo"], "Did you mean show?"),
+    ],
+)
+def test_mistakes_are_answered_with_what_to_type(words, expected, capsys):
+    assert main(words) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_missing_dataset_folder_is_a_data_error(capsys):
+    assert main(["train", "dataset=waterbirds", "dataset.root=/nowhere"]) == 3
+    assert "dataset.root=/nowhere: no such folder" in capsys.readouterr().err
+
+
+def test_a_sweep_keeps_going_and_makes_one_folder_per_job(tmp_path, capsys):
+    words = ["train", "-m", "seed=0,1", "baseline=erm,groupdro", "baseline.eta=-1"]
+    assert main([*words[:-1], *TINY]) == 0
+    results = list((tmp_path / "outputs" / "train").rglob("result.json"))
+    assert len(results) == 4
+    assert {json.loads(p.read_text())["seed"] for p in results} == {0, 1}
+    for path in results:
+        assert (path.parent / "config.yaml").is_file()
+        assert (path.parent / "checkpoints" / "train" / "metrics.csv").is_file()
+    capsys.readouterr()
+    assert main(["table", str(tmp_path / "outputs" / "train"), "format=csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3  # head and two arms
+
+
+def test_seed_0_is_a_seed_and_a_finished_run_is_found_again(capsys):
+    assert main(["train", *TINY, "seed=0"]) == 0
+    first = capsys.readouterr().out
+    assert main(["train", *TINY]) == 0
+    second = capsys.readouterr().out
+    assert "train        run" in first
+    assert "train        hit" in second
+    # Where and how fast is not part of a run's identity.
+    assert main(["train", *TINY, "trainer.num_workers=1", "trainer.threads=1"]) == 0
+    assert "train        hit" in capsys.readouterr().out
+
+
+def test_evaluate_agrees_with_the_run(tmp_path, capsys):
+    assert main(["train", *TINY]) == 0
+    (path,) = (tmp_path / "outputs" / "train").rglob("result.json")
+    assert main(["evaluate", str(path.parent)]) == 0
+    (judged,) = (tmp_path / "outputs" / "evaluate").glob("*.json")
+    judged = json.loads(judged.read_text())["metrics"]["test"]
+    assert judged == json.loads(path.read_text())["metrics"]["test"]
+
+
+def test_no_spurious_feature_is_a_result(tmp_path, capsys):
+    words = ["run", "seeds=[0]", "stage.discover.min_support=100000", *TINY]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "not run: erm + aspire, seed 0: no spurious feature found" in out
+    (result,) = (tmp_path / "outputs" / "run").glob("*/result.json")
+    content = json.loads(result.read_text())
+    assert [a["arm"] for a in content["arms"]] == ["erm"]
+    assert content["missing"][0]["reason"] == "no spurious feature found"
+    assert (result.parent / "report.html").is_file()
+
+
+def test_doctor_finds_this_installation_ready(capsys):
+    assert main(["doctor", "format=json", "network=false"]) == 0
+    checks = json.loads(capsys.readouterr().out)
+    assert {c["status"] for c in checks} <= {"ok", "note"}
+
+
+def test_every_choice_composes_with_every_verb_that_takes_it():
+    for group in sorted(p.name for p in conf_dir().iterdir() if p.is_dir()):
+        for choice in sorted(p.stem for p in (conf_dir() / group).glob("*.yaml")):
+            cfg, chosen = compose_config("train", [f"{group}={choice}"])
+            assert chosen[group] in (choice, f"['{choice}']", f"[{choice}]"), (group, choice)
+            assert Path(str(cfg.paths.outputs)).name == "outputs"
+
+
+def test_a_key_never_reaches_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef0123456789abcdef01234567")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert main(["train", *(w for w in TINY if w != "logger=none")]) == 0
+    written = [p for p in (tmp_path / "outputs").rglob("*") if p.is_file()]
+    assert any(p.suffix == ".wandb" for p in written)
+    assert not [p for p in written if b"0123456789abcdef0123456789abcdef01234567" in p.read_bytes()]

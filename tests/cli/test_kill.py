@@ -1,0 +1,111 @@
+"""kill -9 in the middle of any stage, the same command again: nothing finished is done twice, and
+the result is that of an undisturbed run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+COMMAND = [
+    *(sys.executable, "-m", "aspire", "run", "seeds=[0]", "dataset.scale=0.03"),
+    *("fit.steps=60", "fit.evaluations=12", "engine.batch_size=4", "logger=none"),
+    "captioner._target_=slowed.SlowCaptioner",
+    "restyler._target_=slowed.SlowRestyler",
+    "filter.near_uniform._target_=slowed.SlowNearUniform",
+]
+
+
+def environment(folder, pause):
+    return {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parent),
+        "ASPIRE_OUTPUTS": str(folder / "outputs"),
+        "ASPIRE_TEST_CALLS": str(folder / "calls.txt"),
+        "ASPIRE_TEST_PAUSE": str(pause),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def run_to_the_end(folder):
+    done = subprocess.run(
+        COMMAND, env=environment(folder, 0), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def run_and_kill(folder, pause, when):
+    with subprocess.Popen(
+        COMMAND,
+        env=environment(folder, pause),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not when():
+            assert process.poll() is None, "ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+
+
+def journal(folder, stage):
+    """Items that are finished in the interrupted work of a stage."""
+    found = list((folder / "outputs" / "artifacts" / stage).glob("*.partial/journal.jsonl"))
+    if not found:
+        return []
+    whole = found[0].read_bytes()
+    lines = whole[: whole.rfind(b"\n") + 1].splitlines()
+    return [json.loads(line)["item"] for line in lines]
+
+
+def calls(folder, kind):
+    lines = (folder / "calls.txt").read_text().splitlines()
+    return Counter(line.split()[1] for line in lines if line.split()[0] == kind)
+
+
+def result(folder):
+    (path,) = (folder / "outputs" / "run").glob("*/result.json")
+    return path.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_to_the_result_of_an_undisturbed_one(tmp_path):
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    calm.mkdir()
+    rough.mkdir()
+    run_to_the_end(calm)
+
+    finished = {}
+    checkpoints = rough / "outputs" / "train"
+    run_and_kill(
+        rough,
+        0,
+        lambda: any(checkpoints.rglob("last.ckpt")),
+    )
+    assert not list(checkpoints.rglob("result.json")), "the kill came too late to mean anything"
+    for kind, stage in (("caption", "caption"), ("edit", "edit"), ("measure", "measure")):
+        run_and_kill(rough, 0.05, lambda stage=stage: len(journal(rough, stage)) >= 8)
+        finished[kind] = (journal(rough, stage), calls(rough, kind))
+    output = run_to_the_end(rough)
+
+    assert "from before" in output
+    for kind, (items, before) in finished.items():
+        after = calls(rough, kind)
+        assert len(items) >= 8
+        assert all(after[item] == before[item] for item in items), f"{kind}: finished work redone"
+    assert result(rough) == result(calm)
+
+    started = time.monotonic()
+    again = run_to_the_end(rough)
+    assert time.monotonic() - started < 15
+    assert " run " not in "\n".join(
+        line for line in again.splitlines() if line.startswith("  ") and "records" in line
+    )
+    assert result(rough) == result(calm)

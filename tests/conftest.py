@@ -1,0 +1,122 @@
+"""Fixtures for everybody: a tiny Waterbirds folder on disk, and a quiet, one-threaded process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from aspire.data.table import Dataset
+from aspire.data.waterbirds import Waterbirds
+
+SIZE = 24
+SCENES = {0: ("jungle", "forest"), 1: ("lake", "sea")}  # place -> the words of its captions
+GREENS = {"jungle": (90, 200, 70), "forest": (30, 110, 40)}
+BLUES = {"lake": (60, 120, 220), "sea": (20, 50, 160)}
+SQUARES = {0: (200, 60, 40), 1: (240, 220, 60)}  # y -> colour of the class object
+
+# (y, place) -> images; as in Waterbirds, the place nearly gives the class away in train only
+COUNTS = {
+    0: {(0, 0): 16, (0, 1): 4, (1, 0): 4, (1, 1): 16},
+    1: {(0, 0): 4, (0, 1): 4, (1, 0): 4, (1, 1): 4},
+    2: {(0, 0): 4, (0, 1): 4, (1, 0): 4, (1, 1): 4},
+}
+
+
+def write_waterbirds(root: Path) -> Path:
+    """The layout of Waterbirds with drawn images: a coloured square on land or water."""
+    rng = np.random.default_rng(0)
+    rows, captions = [], []
+    for split, groups in COUNTS.items():
+        for (y, place), number in groups.items():
+            for index in range(number):
+                scene = SCENES[place][index % 2]
+                kind = ("landbird", "waterbird")[y]
+                name = f"{y:03d}.{kind.title()}/{scene}_{split}_{index:02d}.jpg"
+                pixels, mask = draw(scene, y, rng)
+                save(root / name, Image.fromarray(pixels), quality=95)
+                path = (root / "segmentations" / name).with_suffix(".png")
+                save(path, Image.fromarray(mask))
+                rows.append((str(len(rows) + 1), name, y, split, place, f"/{scene}/0.jpg"))
+                captions.append((name, f"a {kind} on the {scene}"))
+    columns = ["img_id", "img_filename", "y", "split", "place", "place_filename"]
+    pd.DataFrame(rows, columns=columns).to_csv(root / "metadata.csv", index=False)
+    table = pd.DataFrame(captions, columns=["img_filename", "caption"])
+    table.to_csv(root / "captions.csv", index=False)
+    return root
+
+
+def draw(scene: str, y: int, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Pixels (SIZE, SIZE, 3) and a one-bit mask of the square."""
+    colour = {**GREENS, **BLUES}[scene]
+    noise = rng.normal(0, 12, (SIZE, SIZE, 1))
+    pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+    side = int(rng.integers(7, 12))
+    top, left = rng.integers(2, SIZE - side - 1, 2)
+    mask = np.zeros((SIZE, SIZE), dtype=bool)
+    mask[top : top + side, left : left + side] = True
+    pixels[mask] = SQUARES[y]
+    return pixels, mask
+
+
+def save(path: Path, image: Image.Image, **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_process() -> None:
+    import torch
+
+    os.environ["WANDB_MODE"] = "disabled"
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def waterbirds_folder(tmp_path: Path) -> Path:
+    """40 train, 16 val and 16 test images of 24 x 24, to be changed at will."""
+    return write_waterbirds(tmp_path / "waterbirds")
+
+
+@pytest.fixture(scope="session")
+def waterbirds(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The same as a dataset, drawn once; not to be changed."""
+    return Waterbirds(write_waterbirds(tmp_path_factory.mktemp("waterbirds"))).read()
+
+
+class BackgroundReader:
+    """A classifier that takes nothing but the shortcut: blue corners are waterbirds.
+
+    Its probabilities are 0.9 and 0.1. Counts the images it was shown.
+    """
+
+    digest = "background-reader"
+
+    def __init__(self) -> None:
+        self.shown = 0
+
+    def __call__(self, images: Sequence[Any]) -> Any:
+        self.shown += len(images)
+        water = [
+            i[[0, 0, -1, -1], [0, -1, 0, -1], 2].mean()
+            > i[[0, 0, -1, -1], [0, -1, 0, -1], 1].mean()
+            for i in images
+        ]
+        return np.array([[0.1, 0.9] if w else [0.9, 0.1] for w in water], np.float32).reshape(-1, 2)
+
+
+@pytest.fixture
+def background_reader() -> Callable[..., Any]:
+    return BackgroundReader()
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the miniatures of all tests are rendered, once."""
+    return tmp_path_factory.mktemp("data")

@@ -1,0 +1,95 @@
+"""Mixing: what is drawn how often, by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aspire.data.image_table import ImageTable
+from aspire.data.table import Dataset, Split
+from aspire.errors import ConfigError
+from aspire.generation.base import GeneratedSet
+from aspire.generation.mixing import Duplicates, Generated, RealOnly, mix_weights
+
+
+@pytest.fixture
+def generated(waterbirds: Dataset) -> GeneratedSet:
+    """Two images of class 0 in water and of an unknown scene, three of class 1 on land."""
+    table = waterbirds.table
+    land = str(table["img_id"][table["place"] == 0].iloc[0])
+    water = str(table["img_id"][table["place"] == 1].iloc[0])
+    return GeneratedSet(
+        root=Path("/made"),
+        files=("0.png", "1.png", "2.png", "3.png", "4.png"),
+        y=(0, 0, 1, 1, 1),
+        scene_parents=(water, "", land, land, land),
+        digest="d",
+    )
+
+
+def test_real_only_is_the_train_split(waterbirds: Dataset) -> None:
+    table = RealOnly().table(waterbirds, None, 0)
+    assert table.paths == ImageTable.of(waterbirds, Split.TRAIN).paths
+    assert table.weight is None
+
+
+def test_weights_by_hand() -> None:
+    # classes hold 6/10, 3/10 and 1/10 of the real rows; 0.4 of the first two is generated
+    real = np.array([0] * 6 + [1] * 3 + [2])
+    weights = mix_weights(real, np.array([0, 0, 1, 1, 1, 1]), 0.4)
+    expected = [0.6 * 0.6 / 6] * 6 + [0.3 * 0.6 / 3] * 3 + [0.1] + [0.6 * 0.4 / 2] * 2
+    expected += [0.3 * 0.4 / 4] * 4
+    assert weights == pytest.approx(expected)
+    assert weights.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_classes_keep_their_real_share(share: float) -> None:
+    rng = np.random.default_rng(0)
+    real, made = rng.choice(4, 200, p=[0.5, 0.3, 0.15, 0.05]), rng.choice(4, 60)
+    weights = mix_weights(real, made, share)
+    y = np.concatenate([real, made])
+    for label in range(4):
+        assert weights[y == label].sum() == pytest.approx((real == label).mean())
+    assert weights[200:].sum() == pytest.approx(share)
+
+
+def test_generated_rows_follow_the_real_ones(waterbirds: Dataset, generated: GeneratedSet) -> None:
+    table = Generated(share=0.5).table(waterbirds, generated, seed=0)
+    assert len(table) == 45
+    assert table.paths[40:] == tuple(Path(f"/made/{i}.png") for i in range(5))
+    assert table.y[40:].tolist() == [0, 0, 1, 1, 1]
+    # groups y * 2 + place: landbird/water, unknown, waterbird/land three times
+    assert table.group[40:].tolist() == [1, -1, 2, 2, 2]
+    assert table.weight is not None
+    assert table.weight[40:].sum() == pytest.approx(0.5)
+    assert table.weight[40:] == pytest.approx([0.125, 0.125, 1 / 12, 1 / 12, 1 / 12])
+
+
+def test_duplicates_differ_from_generated_in_the_images_alone(
+    waterbirds: Dataset, generated: GeneratedSet
+) -> None:
+    made = Generated(share=0.3).table(waterbirds, generated, seed=0)
+    control = Duplicates(share=0.3).table(waterbirds, generated, seed=0)
+    assert len(control) == len(made)
+    assert control.y.tolist() == made.y.tolist()
+    assert control.weight == pytest.approx(made.weight)
+    real = dict(zip(made.paths[:40], zip(made.y[:40], made.group[:40], strict=True), strict=True))
+    for path, y, group in zip(control.paths, control.y, control.group, strict=True):
+        assert real[path] == (y, group)
+
+
+def test_duplicates_are_drawn_by_seed(waterbirds: Dataset, generated: GeneratedSet) -> None:
+    drawn = [Duplicates(share=0.3).table(waterbirds, generated, s).paths for s in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
+@pytest.mark.parametrize("kind", [Generated, Duplicates])
+def test_share_out_of_range(kind: type[Generated], share: float) -> None:
+    with pytest.raises(ConfigError) as caught:
+        kind(share=share)
+    assert f"augmentation.share={share}: expected a fraction between 0 and 1" in str(caught.value)
+    assert "augmentation=none" in str(caught.value)

@@ -1,0 +1,476 @@
+"""The stages on hand-made items: every reason once, every number by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aspire.data.images import png_bytes, read_image, read_labels
+from aspire.data.loaded import LoadedImage
+from aspire.editing.annotations import AnnotationSegmenter
+from aspire.editing.composition import CompositionRestyler
+from aspire.editing.opencv_inpainter import OpenCVInpainter
+from aspire.errors import DataError
+from aspire.generation.base import ClassEvidence, Sampled
+from aspire.generation.composition import CompositionPersonaliser
+from aspire.language.base import Phrases
+from aspire.language.dataset_captioner import DatasetCaptioner
+from aspire.pipeline.records import (
+    Caption,
+    Concept,
+    Context,
+    Edit,
+    Effect,
+    Extraction,
+    ImageRef,
+    Rejected,
+    SpuriousFeature,
+)
+from aspire.pipeline.stages.caption import CaptionStage
+from aspire.pipeline.stages.discover import ClassEffects, EditedImage, RankStage, ScoreStage
+from aspire.pipeline.stages.edit import EditRequest, EditStage
+from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
+from aspire.pipeline.stages.generate import GenerateStage, GenerationRequest, PersonaliseStage
+from aspire.rng import seed_for
+
+
+def no_files(pixels: Any) -> str:
+    raise AssertionError("this stage writes no images")
+
+
+class Shelf:
+    """Keeps the images a stage saves."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, Any] = {}
+
+    def __call__(self, pixels: Any) -> str:
+        name = f"{len(self.images)}.png"
+        self.images[name] = pixels
+        return name
+
+
+# --- captions and phrases --------------------------------------------------------------------
+
+
+def test_caption_strips_and_rejects_what_has_no_words(tmp_path: Path) -> None:
+    texts = ["a bird ", None, "  "]
+    items = [ImageRef(img_id=str(i), file="x", y=0, caption=t) for i, t in enumerate(texts)]
+    results = list(CaptionStage(DatasetCaptioner(), tmp_path).run(items, no_files))
+    assert results[0].records == (Caption(img_id="0", text="a bird"),)
+    assert [r.rejected[0].reason for r in results[1:]] == ["no_caption", "no_caption"]
+    assert [r.records for r in results[1:]] == [(), ()]
+
+
+class ScriptedExtractor:
+    def __init__(self, answers: Mapping[str, Phrases]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, ...]] = []
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"extractor": "scripted"}
+
+    def extract(self, captions: Sequence[str], words: Sequence[Sequence[str]]) -> list[Phrases]:
+        self.asked += [tuple(w) for w in words]
+        return [self.answers[c] for c in captions]
+
+
+def test_extraction_without_background_keeps_its_phrases_and_is_counted() -> None:
+    answers = {
+        "a bird and a cat": Phrases(("cat",), None),
+        "a bird on a lake": Phrases((), "lake"),
+    }
+    extractor = ScriptedExtractor(answers)
+    captions = [Caption(img_id=str(i), text=t) for i, t in enumerate(answers)]
+    stage = ExtractStage(extractor, {"0": ["bird"], "1": ["duck"]})
+    first, second = stage.run(captions, no_files)
+    assert first.records[0].foreground == ("cat",)
+    assert first.rejected == (
+        Rejected(item_id="0", reason="no_background", detail="a bird and a cat"),
+    )
+    assert second.records[0].background == "lake"
+    assert second.rejected == ()
+    assert extractor.asked == [("bird",), ("duck",)]
+
+
+def test_alternatives_are_filled_in_and_given_ones_kept() -> None:
+    def extraction(i: str, background: str | None, alternative: str | None = None) -> Extraction:
+        return Extraction(img_id=i, foreground=(), background=background, alternative=alternative)
+
+    given = [
+        extraction("0", "lake"),
+        extraction("1", "forest"),
+        extraction("2", None),
+        extraction("3", "lake", "moon"),
+    ]
+    assert [e.alternative for e in with_alternatives(given, seed=0)] == [
+        "forest",
+        "lake",
+        None,
+        "moon",
+    ]
+
+
+# --- edits -----------------------------------------------------------------------------------
+
+SIZE = 24
+OBJECT, BOAT = (slice(6, 14), slice(6, 14)), (slice(12, 18), slice(16, 20))
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Callable[..., ImageRef]:
+    """Writes a noisy photo with a class object (1) and, in front of a scene, a boat (2)."""
+
+    def make(
+        img_id: str, masked: bool = True, objects: bool = True, labels: Any | None = None
+    ) -> ImageRef:
+        seed = seed_for(0, img_id)
+        pixels = np.random.default_rng(seed).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{img_id}.png")
+        if labels is None:
+            labels = np.zeros((SIZE, SIZE), np.uint8)
+            labels[BOAT] = 2
+            labels[OBJECT] = 1
+        Image.fromarray(labels).save(tmp_path / f"{img_id}-mask.png")
+        return ImageRef(
+            img_id=img_id,
+            file=f"{img_id}.png",
+            y=0,
+            mask=f"{img_id}-mask.png" if masked else None,
+            objects={"boat": 2} if objects else {},
+        )
+
+    return make
+
+
+def edit_stage(root: Path, **options: Any) -> EditStage:
+    inpainter = OpenCVInpainter()
+    restyler = CompositionRestyler(inpainter)
+    return EditStage(root, AnnotationSegmenter(), inpainter, restyler, **options)
+
+
+def edit(
+    root: Path,
+    ref: ImageRef,
+    foreground: tuple[str, ...] = (),
+    background: str | None = None,
+    alternative: str | None = None,
+    donors: tuple[ImageRef, ...] = (),
+    **options: Any,
+) -> tuple[Any, Shelf]:
+    extraction = Extraction(
+        img_id=ref.img_id, foreground=foreground, background=background, alternative=alternative
+    )
+    shelf = Shelf()
+    stage = edit_stage(root, **options)
+    (result,) = stage.run([EditRequest(ref, extraction, donors)], shelf)
+    assert result.item_id == ref.img_id
+    return result, shelf
+
+
+def test_removal_changes_the_mask_and_nothing_else(
+    tmp_path: Path, photo: Callable[..., ImageRef]
+) -> None:
+    ref = photo("a")
+    result, shelf = edit(tmp_path, ref, foreground=("boat",), dilate=2)
+    (made,) = result.records
+    assert (made.edit_id, made.kind) == ("a/remove_object/boat", "remove_object")
+    assert (made.replacement, made.donor) == (None, None)
+    before, after = read_image(tmp_path / ref.file), shelf.images[made.file]
+    mask = shelf.images[made.mask]
+    assert set(mask.flat) == {0, 255}
+    assert after.dtype == mask.dtype == np.uint8
+    assert after.shape == before.shape
+    assert (after[mask == 0] == before[mask == 0]).all()
+    assert (after[BOAT] != before[BOAT]).any()
+    # 6 x 4 pixels grown by 2 reach rows 10 to 19 and columns 14 to 21
+    rows, columns = np.nonzero(mask)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 19, 14, 21)
+    assert made.edited_share == pytest.approx((mask > 0).mean(), abs=1e-6)
+
+
+def test_removal_takes_no_bite_out_of_the_class_object(
+    tmp_path: Path, photo: Callable[..., ImageRef]
+) -> None:
+    ref = photo("a")
+    result, shelf = edit(tmp_path, ref, foreground=("boat",), dilate=6)
+    mask = shelf.images[result.records[0].mask]
+    assert (mask[OBJECT] == 0).all()
+    after = shelf.images[result.records[0].file]
+    assert (after[OBJECT] == read_image(tmp_path / ref.file)[OBJECT]).all()
+
+
+def test_segmenters_mask_is_not_changed_in_place(
+    tmp_path: Path, photo: Callable[..., ImageRef]
+) -> None:
+    class Remembering(AnnotationSegmenter):
+        everything = np.ones((SIZE, SIZE), dtype=bool)
+
+        def segment(self, image: LoadedImage, phrase: str) -> Any:
+            return self.everything
+
+    stage = edit_stage(tmp_path, dilate=0, max_mask=1.0)
+    stage.segmenter = Remembering()
+    extraction = Extraction(img_id="a", foreground=("x",), background=None, alternative=None)
+    list(stage.run([EditRequest(photo("a"), extraction, ())], Shelf()))
+    assert Remembering.everything.all()
+
+
+@pytest.mark.parametrize("alternative", ["lake", None])
+def test_background_change_keeps_the_object_and_names_its_donor(
+    tmp_path: Path, photo: Callable[..., ImageRef], alternative: str | None
+) -> None:
+    ref, donor = photo("a"), photo("d")
+    result, shelf = edit(
+        tmp_path, ref, background="forest", alternative=alternative, donors=(donor,)
+    )
+    if alternative is None:  # the corpus shows no other scene
+        assert [r.reason for r in result.rejected] == ["no_donor"]
+        return
+    (made,) = result.records
+    assert made.edit_id == "a/change_background/forest"
+    assert (made.phrase, made.replacement, made.donor) == ("forest", "lake", "d")
+    before, after = read_image(tmp_path / ref.file), shelf.images[made.file]
+    mask = shelf.images[made.mask]
+    assert ((mask == 0) == (read_labels(tmp_path / ref.mask) == 1)).all()
+    assert (after[mask == 0] == before[mask == 0]).all()
+    assert (after[0] == read_image(tmp_path / donor.file)[0]).all()
+    assert made.edited_share == pytest.approx(1 - 64 / SIZE**2, abs=1e-6)
+
+
+def test_reasons_for_no_edit(tmp_path: Path, photo: Callable[..., ImageRef]) -> None:
+    everywhere = np.full((SIZE, SIZE), 2, np.uint8)
+    everywhere[:3, :3] = 1
+    hidden = np.ones((SIZE, SIZE), np.uint8)
+    hidden[0, 0] = 2
+
+    def reasons(ref: ImageRef, **request: Any) -> list[tuple[str, str]]:
+        result, shelf = edit(tmp_path, ref, **request)
+        assert result.records == ()
+        assert shelf.images == {}
+        return [(r.reason, r.detail) for r in result.rejected]
+
+    assert reasons(photo("a"), foreground=("tree",)) == [("no_mask", "tree")]
+    assert reasons(photo("b", masked=False), background="sea", alternative="forest") == [
+        ("no_object_mask", "sea")
+    ]
+    assert reasons(photo("c", labels=everywhere), foreground=("boat",), dilate=0) == [
+        ("mask_too_large", "boat: 98% of the image, at most 50%")  # 567 of 576 pixels
+    ]
+    assert reasons(photo("d"), background="sea", alternative="forest") == [
+        ("no_donor", "sea -> forest")
+    ]
+    donor = photo("e", masked=False)
+    assert reasons(photo("f"), background="sea", alternative="forest", donors=(donor,)) == [
+        ("no_donor", "sea -> forest")
+    ]
+    assert edit(tmp_path, photo("g"))[0].rejected == ()
+
+
+def test_object_that_the_class_object_hides_is_not_removed(
+    tmp_path: Path, photo: Callable[..., ImageRef]
+) -> None:
+    class Same(AnnotationSegmenter):
+        def segment(self, image: LoadedImage, phrase: str) -> Any:
+            return self.segment_class_object(image)
+
+    stage = edit_stage(tmp_path, dilate=0)
+    stage.segmenter = Same()
+    extraction = Extraction(img_id="a", foreground=("x",), background=None, alternative=None)
+    (result,) = stage.run([EditRequest(photo("a"), extraction, ())], Shelf())
+    assert result.rejected[0].reason == "no_mask"
+    assert result.rejected[0].detail == "x: hidden"
+
+
+def test_mask_of_another_size_is_a_data_error(
+    tmp_path: Path, photo: Callable[..., ImageRef]
+) -> None:
+    ref = photo("a", labels=np.ones((SIZE, SIZE + 2), np.uint8))
+    with pytest.raises(DataError, match=r"a-mask\.png is 26 x 24, its image a\.png 24 x 24"):
+        edit(tmp_path, ref, foreground=("boat",))
+
+
+def test_edits_do_not_depend_on_what_else_is_in_the_batch(
+    tmp_path: Path, photo: Callable[..., ImageRef]
+) -> None:
+    refs = [photo(i) for i in "abcd"]
+    requests = [
+        EditRequest(
+            r,
+            Extraction(
+                img_id=r.img_id, foreground=("boat",), background="sea", alternative="forest"
+            ),
+            tuple(d for d in refs if d is not r),
+        )
+        for r in refs
+    ]
+
+    def content(batches: list[list[EditRequest]]) -> dict[str, bytes]:
+        found = {}
+        for batch in batches:
+            shelf = Shelf()
+            for result in edit_stage(tmp_path).run(batch, shelf):
+                found |= {e.edit_id: png_bytes(shelf.images[e.file]) for e in result.records}
+        return found
+
+    together = content([requests])
+    assert len(together) == 8
+    assert together == content([[r] for r in requests[::-1]])
+
+
+def test_every_edit_setting_is_in_the_identity(tmp_path: Path) -> None:
+    plain = edit_stage(tmp_path).identity()
+    for setting in ("dilate", "images_per_class", "seed"):
+        assert edit_stage(tmp_path, **{setting: 9}).identity() != plain
+    assert edit_stage(tmp_path, max_mask=0.9).identity() != plain
+    assert edit_stage(tmp_path / "elsewhere").identity() == plain
+
+
+# --- scores and ranks ------------------------------------------------------------------------
+
+
+class FirstPixel:
+    """Probability of class 1 is the first pixel's red value over 255."""
+
+    digest = "first-pixel"
+
+    def __init__(self) -> None:
+        self.shown: list[int] = []
+
+    def __call__(self, images: Sequence[Any]) -> Any:
+        self.shown += [int(i[0, 0, 0]) for i in images]
+        p = np.array([i[0, 0, 0] / 255 for i in images], np.float32)
+        return np.stack([1 - p, p], axis=1).reshape(-1, 2)
+
+
+def stored(folder: Path, name: str, red: int) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(png_bytes(np.full((2, 2, 3), red, np.uint8)))
+    return name
+
+
+def an_edit(img_id: str, phrase: str, y: int, file: str) -> Edit:
+    return Edit(
+        edit_id=f"{img_id}/remove_object/{phrase}", img_id=img_id, y=y, kind="remove_object",
+        phrase=phrase, replacement=None, donor=None, file=file, mask="m", edited_share=0.1,
+    )  # fmt: skip
+
+
+def test_score_looks_at_correctly_classified_images_only(tmp_path: Path) -> None:
+    images, edits = tmp_path / "images", tmp_path / "edits"
+    right = ImageRef(img_id="r", file=stored(images, "r.png", 204), y=1)  # p(1) = 0.8
+    wrong = ImageRef(img_id="w", file=stored(images, "w.png", 102), y=1)  # p(1) = 0.4
+    items = [
+        EditedImage(
+            right,
+            (
+                an_edit("r", "boat", 1, stored(edits, "0.png", 51)),  # p(1) = 0.2: flipped
+                an_edit("r", "tree", 1, stored(edits, "1.png", 153)),  # p(1) = 0.6
+                an_edit("r", "sun", 1, stored(edits, "2.png", 255)),  # p(1) = 1.0
+            ),
+        ),
+        EditedImage(wrong, (an_edit("w", "boat", 1, stored(edits, "3.png", 7)),)),
+    ]
+    classifier = FirstPixel()
+    first, second = ScoreStage(classifier, images, edits).run(items, no_files)
+    assert [e.phrase for e in first.records] == ["boat", "tree", "sun"]
+    assert [e.p_before for e in first.records] == pytest.approx([0.8] * 3)
+    assert [e.p_after for e in first.records] == pytest.approx([0.2, 0.6, 1.0])
+    assert [e.flipped for e in first.records] == [True, False, False]
+    assert [e.drop for e in first.records] == pytest.approx([0.6, 0.2, -0.2])
+    assert second.records == ()
+    assert second.rejected == (
+        Rejected(item_id="w", reason="misclassified", detail="predicted class 0, labelled 1"),
+    )
+    assert 7 not in classifier.shown
+
+
+def test_score_with_nothing_right(tmp_path: Path) -> None:
+    ref = ImageRef(img_id="w", file=stored(tmp_path, "w.png", 0), y=1)
+    (result,) = ScoreStage(FirstPixel(), tmp_path, tmp_path).run(
+        [EditedImage(ref, (an_edit("w", "boat", 1, "none.png"),))], no_files
+    )
+    assert result.rejected[0].reason == "misclassified"
+
+
+def test_score_is_identified_by_the_weights() -> None:
+    assert ScoreStage(FirstPixel(), Path("a"), Path("b")).identity() == {
+        "classifier": "first-pixel"
+    }
+
+
+def an_effect(number: int, flipped: bool) -> Effect:
+    return Effect(
+        edit_id=str(number), img_id=str(number), y=1, kind="remove_object", phrase="boat",
+        replacement=None, p_before=0.9, p_after=0.5, predicted_after=0 if flipped else 1,
+    )  # fmt: skip
+
+
+def test_rank_says_why_a_class_has_no_spurious_feature() -> None:
+    enough = tuple(an_effect(i, i < 4) for i in range(8))
+    few = tuple(an_effect(i, True) for i in range(3))
+    items = [ClassEffects(0, ()), ClassEffects(1, few), ClassEffects(2, enough)]
+    nothing, weak, strong = RankStage(min_support=5, min_flip_rate=0.5).run(items, no_files)
+    assert nothing.records == ()
+    assert nothing.rejected[0].reason == "no_spurious_feature"
+    assert nothing.rejected[0].detail == "no edit of a correctly classified image"
+    assert nothing.rejected[0].item_id == "000"
+    assert [f.spurious for f in weak.records] == [False]
+    assert weak.rejected[0].detail == "the strongest is 'boat' with 3 flips in 3"
+    assert [f.spurious for f in strong.records] == [True]
+    assert strong.rejected == ()
+
+
+# --- concepts and images ---------------------------------------------------------------------
+
+
+def test_personalise_rejects_without_evidence_and_without_context() -> None:
+    forest = SpuriousFeature(
+        feature_id="001/0001", y=1, rank=1, kind="change_background", phrase="forest", support=9,
+        flips=9, flip_rate=1.0, score=0.7, mean_drop=0.5, spurious=True, examples=(),
+    )  # fmt: skip
+    ref = ImageRef(img_id="a", file="a.png", y=1, mask="m.png")
+    clean = ClassEvidence(0, "cat", (), (), (ref,), {}, {})
+    stuck = ClassEvidence(1, "dog", (forest,), (), (ref,), {}, {})
+    results = list(PersonaliseStage(CompositionPersonaliser()).run([clean, stuck], no_files))
+    assert [r.item_id for r in results] == ["000", "001"]
+    assert [r.rejected[0].reason for r in results] == ["no_spurious_feature", "no_context"]
+
+
+class OddSampler:
+    """Refuses odd seeds."""
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"sampler": "odd"}
+
+    def sample(self, concept: Concept, class_name: str, seed: int) -> Sampled | Rejected:
+        if seed % 2:
+            return Rejected(item_id=concept.concept_id, reason="no_composition", detail="odd")
+        mask = np.zeros((4, 4), dtype=bool)
+        mask[1, 2] = True
+        pixels = np.full((4, 4, 3), seed, np.uint8)
+        return Sampled(pixels, f"a {class_name}", ("p", "s"), mask if seed else None)
+
+
+def test_generate_keeps_what_is_needed_to_make_an_image_again() -> None:
+    concept = Concept(
+        concept_id="001", y=1, objects=("p",), avoided=("forest",),
+        contexts=(Context(phrase="lake", weight=1.0, donors=("s",)),),
+    )  # fmt: skip
+    shelf = Shelf()
+    stage = GenerateStage(OddSampler(), seed=0, per_class={1: 3})
+    requests = [GenerationRequest(f"g{s}", concept, "dog", s) for s in (0, 1, 2)]
+    bare, refused, made = stage.run(requests, shelf)
+    assert bare.records[0].mask is None
+    assert refused.rejected == (Rejected(item_id="g1", reason="no_composition", detail="odd"),)
+    image = made.records[0]
+    assert (image.img_id, image.y, image.seed, image.prompt) == ("g2", 1, 2, "a dog")
+    assert image.parents == ("p", "s")
+    assert (shelf.images[image.file] == 2).all()
+    assert shelf.images[image.mask].sum() == 255
+    assert stage.identity() == {"sampler": {"sampler": "odd"}, "seed": 0, "per_class": {"1": 3}}

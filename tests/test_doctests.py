@@ -1,0 +1,29 @@
+"""The examples in the docstrings are true."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = [
+    "aspire.classification.metrics",
+    "aspire.data.groups",
+    "aspire.data.scenes",
+    "aspire.discovery.rank",
+    "aspire.errors",
+    "aspire.generation.mixing",
+    "aspire.language.phrases",
+    "aspire.language.scenes",
+    "aspire.pipeline.store",
+    "aspire.reporting.table",
+    "aspire.rng",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0
+    assert result.failed == 0
