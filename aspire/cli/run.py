@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun
-from aspire.cli._app import check_overrides, console, plain
+from aspire.cli._app import check_overrides, console, plain, task_overrides
 from aspire.cli._bench import IDENTITY, Bench, show_features, show_groups
 from aspire.data.table import Split
 from aspire.errors import ConfigError
@@ -132,6 +132,7 @@ def _result(
             "spurious_attribute": dataset.spurious_attribute,
             "group_counts": {s.name.lower(): dataset.group_counts(s) for s in Split},
         },
+        "overrides": task_overrides(),
         "seeds": seeds,
         "settings": {k: plain(cfg[k]) for k in (*IDENTITY, "stage", "filter")},
         "arms": [
@@ -139,6 +140,7 @@ def _result(
                 "arm": arm_name(baseline, augmentation),
                 "baseline": baseline,
                 "augmentation": augmentation,
+                "model": group[0].result["model"],
                 "needs": group[0].result["needs"],
                 "selection": group[0].result["selection"],
                 "steps": group[0].result["steps"],
@@ -175,6 +177,7 @@ def _result(
             str(seed): {
                 "personalise": artifact(g.concepts),
                 "generate": artifact(g.images),
+                "measure": artifact(g.measurements),
                 "filter": artifact(g.decisions),
                 "kept": len(g.kept),
                 "reasons": {

@@ -150,9 +150,7 @@ class Pipeline:
         """Phrases of all captions."""
         words = [class_words(self.dataset, y) for y in range(self.num_classes)]
         return self.store.run(
-            ExtractStage(
-                self.backends.extractor, {i: words[r.y] for i, r in self.refs.items()}
-            ),
+            ExtractStage(self.backends.extractor, {i: words[r.y] for i, r in self.refs.items()}),
             list(self.captions.records),
             {"caption": self.captions.digest, "dataset": self.dataset_digest},
             self.engine,
