@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 
 from aspire import __version__
-from aspire.data.table import Dataset, Split
+from aspire.data.table import Dataset
 from aspire.errors import ConfigError
 from aspire.pipeline.store import digest_of, write_atomic
 
@@ -118,8 +118,7 @@ def _train(job: TrainingJob, folder: Path) -> None:
     baseline, context = job.parts()
     net = baseline.run(context)
     metrics = {}
-    for split in (Split.VAL, Split.TEST):
-        table = context.tables[split]
+    for split, table in context.tables.items():
         correct = context.predict(net, split).numpy() == table.y
         metrics[split.name.lower()] = group_metrics(
             np.asarray(correct), table.y, table.group, context.grouper, context.train_counts
@@ -135,6 +134,7 @@ def _train(job: TrainingJob, folder: Path) -> None:
         "dataset_digest": job.dataset_digest,
         "class_names": list(job.dataset.class_names),
         "attribute_names": list(job.dataset.attribute_names),
+        "group_definition": job.dataset.group_definition,
         **job.labels,
         "seed": job.seed,
         "needs": baseline.needs.describe(),
@@ -143,7 +143,7 @@ def _train(job: TrainingJob, folder: Path) -> None:
         "steps": sum(p["steps"] for p in context.phases.values()),
         "generated_digest": job.extra_digest,
         "train_images": len(context.train),
-        "group_counts": {s.name.lower(): job.dataset.group_counts(s) for s in Split},
+        "group_counts": {s.name.lower(): job.dataset.group_counts(s) for s in job.dataset.splits},
         "metrics": {k: m.to_dict() for k, m in metrics.items()},
         "history": {k: p["history"] for k, p in context.phases.items()},
         "weights_sha256": hashlib.sha256(weights).hexdigest(),

@@ -53,7 +53,7 @@ class Bench:
     @cached_property
     def dataset(self) -> Dataset:
         """The dataset, read and checked."""
-        dataset: Dataset = build(self.cfg.dataset).read()
+        dataset = read_dataset(self.cfg.dataset)
         dataset.check_files()
         return dataset
 
@@ -193,7 +193,7 @@ class Bench:
         context = TrainingContext(
             folder=folder,
             model=build(cfg.model),
-            tables={s: ImageTable.of(dataset, s) for s in (Split.VAL, Split.TEST)},
+            tables={s: ImageTable.of(dataset, s) for s in dataset.splits if s != Split.TRAIN},
             train=train,
             info=DatasetInfo(
                 num_classes=len(dataset.class_names),
@@ -216,6 +216,17 @@ class Bench:
             progress=self.progress,
         )
         return baseline, context
+
+
+# Keys of conf/dataset/*.yaml that describe the dataset and are not for its reader.
+ABOUT = ("sources", "published", "licence", "homepage")
+
+
+def read_dataset(node: DictConfig) -> Dataset:
+    """The dataset that a node of conf/dataset/ describes."""
+    reader = build({k: v for k, v in plain(node).items() if k not in ABOUT})
+    dataset: Dataset = reader.read()
+    return dataset
 
 
 def _checked(optimizer: Any) -> Any:
@@ -248,7 +259,7 @@ def show_groups(dataset: Dataset) -> None:
     table.add_column("split")
     for name in dataset.grouper.names:
         table.add_column(name, justify="right")
-    for split in Split:
+    for split in dataset.splits:
         counts = dataset.group_counts(split)
         table.add_row(split.name.lower(), *(str(n) for n in counts.values()))
     console.print(table)

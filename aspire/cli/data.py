@@ -6,8 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from aspire.cli._app import build, compose_config, console
-from aspire.cli._bench import show_groups
+from aspire.cli._app import compose_config, console
+from aspire.cli._bench import read_dataset, show_groups
 from aspire.confdir import conf_dir
 from aspire.data.table import Split
 from aspire.errors import ConfigError, did_you_mean
@@ -45,12 +45,12 @@ def _list() -> None:
 
 
 def _show(cfg: DictConfig) -> None:
-    dataset = build(cfg.dataset).read()
+    dataset = read_dataset(cfg.dataset)
     console.print(f"{dataset.name} in {dataset.root}")
     console.print(
         f"classes: {', '.join(dataset.class_names)}; spurious attribute "
         f"({dataset.spurious_attribute}): {', '.join(dataset.attribute_names)}\n"
-        "worst group: the class and attribute with the lowest accuracy among those present"
+        f"a group: {dataset.group_definition}; worst group: the one with the lowest accuracy"
     )
     show_groups(dataset)
     columns = [c for c in ("caption", "mask_filename", "objects") if c in dataset.table.columns]

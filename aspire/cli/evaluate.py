@@ -10,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from aspire.classification.training import load_run
 from aspire.cli._app import build, console
-from aspire.cli._bench import show_metrics
+from aspire.cli._bench import read_dataset, show_metrics
 from aspire.data.images import read_image
-from aspire.data.table import Dataset, Split
+from aspire.data.table import Split
 from aspire.errors import ConfigError, DataError
 from aspire.pipeline.store import digest_of, write_atomic
 
@@ -28,10 +28,10 @@ def job(cfg: DictConfig) -> None:
 
     names = {s.name.lower(): s for s in Split}
     if cfg.split not in names:
-        raise ConfigError(f"split={cfg.split}: expected train, val or test.")
+        raise ConfigError(f"split={cfg.split}: expected train, val, test or unseen.")
     run = load_run(Path(cfg.run))
     trained = OmegaConf.load(run.folder / "config.yaml")
-    dataset: Dataset = build(cfg.get("dataset") or trained.dataset).read()
+    dataset = read_dataset(cfg.get("dataset") or trained.dataset)
     if list(dataset.class_names) != run.result["class_names"]:
         raise DataError(
             f"The run tells {', '.join(run.result['class_names'])} apart, the dataset holds "

@@ -13,7 +13,6 @@ from aspire import __version__
 from aspire.classification.training import TrainedRun
 from aspire.cli._app import check_overrides, console, plain, task_overrides
 from aspire.cli._bench import IDENTITY, Bench, show_features, show_groups
-from aspire.data.table import Split
 from aspire.errors import ConfigError
 from aspire.pipeline.flow import Discovery, Generation, NothingFoundError
 from aspire.pipeline.store import Artifact, digest_of, write_atomic
@@ -130,7 +129,8 @@ def _result(
             "class_names": list(dataset.class_names),
             "attribute_names": list(dataset.attribute_names),
             "spurious_attribute": dataset.spurious_attribute,
-            "group_counts": {s.name.lower(): dataset.group_counts(s) for s in Split},
+            "group_definition": dataset.group_definition,
+            "group_counts": {s.name.lower(): dataset.group_counts(s) for s in dataset.splits},
         },
         "overrides": task_overrides(),
         "seeds": seeds,

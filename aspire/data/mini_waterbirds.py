@@ -185,7 +185,7 @@ class MiniWaterbirds:
 
     def _render(self, folder: Path) -> pd.DataFrame:
         """Draw every picture below ``folder``."""
-        rows = [row for split in Split for row in self._render_split(split, folder)]
+        rows = [row for split in COUNTS for row in self._render_split(split, folder)]
         return pd.DataFrame(rows, columns=COLUMNS)
 
     def _render_split(self, split: Split, folder: Path) -> list[dict[str, str | int]]:

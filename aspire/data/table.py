@@ -24,11 +24,15 @@ OPTIONAL = ("caption", "mask_filename", "objects", "source", "parent_id")
 
 
 class Split(IntEnum):
-    """The numbers of the ``split`` column, as Waterbirds introduced them."""
+    """The numbers of the ``split`` column, as Waterbirds introduced them.
+
+    ``UNSEEN`` is optional: further test images, of a style or source that no other split has.
+    """
 
     TRAIN = 0
     VAL = 1
     TEST = 2
+    UNSEEN = 3
 
 
 class Reader(Protocol):
@@ -45,11 +49,12 @@ class Dataset:
         name: as in ``dataset=NAME``.
         root: folder that ``img_filename`` and ``mask_filename`` are relative to.
         table: columns ``img_id`` (str, unique), ``img_filename`` (str), ``y`` (int, class index),
-            ``split`` (0 train, 1 val, 2 test), ``place`` (int, attribute index, -1 unknown) and
+            ``split`` (see :class:`Split`), ``place`` (int, attribute index, -1 unknown) and
             optionally ``caption`` (str), ``mask_filename`` (str; label map, 1 = class object),
             ``objects`` (JSON text, phrase -> value in the label map). Missing values are ``""``.
         class_names, attribute_names: in index order.
         spurious_attribute: what ``place`` stands for, for example "background".
+        group_definition: what a group is, in a sentence, for datasets where that is a choice.
         class_words: per class further words for its object ("bulldog" for a dog), used to keep
             the class object out of the foreground phrases.
 
@@ -64,6 +69,7 @@ class Dataset:
     attribute_names: tuple[str, ...]
     spurious_attribute: str = "attribute"
     class_words: tuple[tuple[str, ...], ...] = field(default=())
+    group_definition: str = "class and attribute of an image"
 
     def __post_init__(self) -> None:
         table = self.table
@@ -79,7 +85,7 @@ class Dataset:
             self.table[column] = table[column].fillna("").astype(str)
         self._check_range("y", 0, len(self.class_names) - 1, "class_names")
         self._check_range("place", -1, len(self.attribute_names) - 1, "attribute_names")
-        self._check_range("split", 0, 2, "the splits 0 train, 1 val, 2 test")
+        self._check_range("split", 0, 3, "the splits 0 train, 1 val, 2 test, 3 unseen")
         self.table["img_id"] = table["img_id"].astype(str)
         twice = self.table["img_id"][self.table["img_id"].duplicated()]
         if len(twice):
@@ -87,7 +93,7 @@ class Dataset:
                 f"{self.name}: img_id must be unique; '{twice.iloc[0]}' stands more than once "
                 f"(first repeat in row {int(twice.index[0])})."
             )
-        for split in Split:
+        for split in (Split.TRAIN, Split.VAL, Split.TEST):
             if not (self.table["split"] == split).any():
                 raise DataError(
                     f"{self.name}: the {split.name.lower()} split is empty. Expected rows with "
@@ -111,6 +117,11 @@ class Dataset:
     def grouper(self) -> Grouper:
         """Group ids and names of this dataset."""
         return Grouper(self.class_names, self.attribute_names)
+
+    @property
+    def splits(self) -> list[Split]:
+        """The splits that have images, in order."""
+        return [s for s in Split if (self.table["split"] == s).any()]
 
     def split(self, split: Split) -> pd.DataFrame:
         """The rows of one split, in table order."""

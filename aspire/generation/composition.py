@@ -133,7 +133,11 @@ class CompositionSampler:
                     keep=keep,
                     source="",
                     target=context.phrase,
-                    donors=[LoadedImage(self.refs[d], self.root) for d in context.donors],
+                    donors=[
+                        LoadedImage(self.refs[d], self.root)
+                        for d in context.donors
+                        if d != ref.img_id  # that would be a real image again
+                    ],
                     find_object=self.segmenter.segment_class_object,
                     seed=int(rng.integers(2**62)),
                 )

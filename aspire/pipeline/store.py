@@ -136,6 +136,10 @@ class ArtifactStore:
             artifact = self._load(stage, folder, "hit")
             if artifact is None:
                 artifact = self._make(stage, items, spec, folder, engine, max_rejected)
+            else:
+                manifest = json.loads((folder / "manifest.json").read_bytes())
+                empty, total = manifest["without_record"], manifest["items"]
+                _check_share(stage.name, empty, total, artifact.rejected, max_rejected, folder)
         self.on_done(artifact)
         return artifact
 
@@ -193,9 +197,8 @@ class ArtifactStore:
 
         records = [r for i in sorted(results) for r in results[i].records]
         rejected = [r for i in sorted(results) for r in results[i].rejected]
-        empty = [r for r in results.values() if not r.records and r.rejected]
-        if results and len(empty) / len(results) > max_rejected:
-            raise _too_many_rejected(stage.name, empty, len(results), max_rejected, partial)
+        empty = sum(not r.records and bool(r.rejected) for r in results.values())
+        _check_share(stage.name, empty, len(results), rejected, max_rejected, partial)
         _write_lines(partial / "records.jsonl", records)
         _write_lines(partial / "rejected.jsonl", rejected)
         digest = hashlib.sha256()
@@ -205,6 +208,7 @@ class ArtifactStore:
             **spec,
             "digest": digest.hexdigest(),
             "items": len(results),
+            "without_record": empty,
             "records": len(records),
             "rejected": dict(Counter(r.reason for r in rejected)),
             "resumed": resumed,
@@ -212,10 +216,10 @@ class ArtifactStore:
             "aspire": __version__,
         }
         write_atomic(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
-        (partial / "journal.jsonl").unlink()
         if folder.exists():  # without a manifest, so somebody's leftovers
             shutil.rmtree(folder)
         partial.replace(folder)
+        (folder / "journal.jsonl").unlink()  # last: until the rename a kill must find it
         artifact = self._load(stage, folder, "run")
         assert artifact is not None
         return artifact
@@ -237,11 +241,14 @@ def _read_journal(path: Path, record: type[Rec]) -> dict[str, ItemResult[Rec]]:
         write_atomic(path, kept)
     for line in kept.splitlines():
         raw = msgspec.json.decode(line)
-        results[raw["item"]] = ItemResult(
-            raw["item"],
-            tuple(msgspec.convert(r, record) for r in raw["records"]),
-            tuple(msgspec.convert(r, Rejected) for r in raw["rejected"]),
-        )
+        try:
+            results[raw["item"]] = ItemResult(
+                raw["item"],
+                tuple(msgspec.convert(r, record) for r in raw["records"]),
+                tuple(msgspec.convert(r, Rejected) for r in raw["rejected"]),
+            )
+        except msgspec.ValidationError:  # of another version: that item is done again
+            continue
     return results
 
 
@@ -261,15 +268,22 @@ def _read_lines(path: Path, record: type[T]) -> Iterator[T]:
             ) from None
 
 
-def _too_many_rejected(
-    stage: str, empty: Sequence[ItemResult[Any]], total: int, limit: float, partial: Path
-) -> AspireError:
-    reasons = Counter(r.rejected[0].reason for r in empty)
-    first = empty[0].rejected[0]
+def _check_share(
+    stage: str,
+    empty: int,
+    total: int,
+    rejected: Sequence[Rejected],
+    limit: float,
+    folder: Path,
+) -> None:
+    if empty <= limit * total:
+        return
+    reasons = Counter(r.reason for r in rejected)
     counts = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
-    return AspireError(
-        f"{stage}: {len(empty)} of {total} items gave nothing ({counts}); at most "
-        f"{limit:.0%} are accepted. The first: {first.item_id}: {first.reason} {first.detail}\n"
-        f"Finished items are kept in {partial}. Look at them, then change the stage's settings or "
+    first = rejected[0]
+    raise AspireError(
+        f"{stage}: {empty} of {total} items gave nothing ({counts}); at most {limit:.0%} are "
+        f"accepted. The first: {first.item_id}: {first.reason} {first.detail}\n"
+        f"Finished items are kept in {folder}. Look at them, then change the stage's settings or "
         f"raise stage.{stage}.max_rejected."
     )

@@ -20,7 +20,8 @@ from markupsafe import Markup
 from aspire.errors import ConfigError
 from aspire.pipeline.records import Concept, Edit, Effect, FilterDecision, Rejected, SyntheticImage
 from aspire.pipeline.store import write_atomic
-from aspire.reporting import plots
+from aspire.reporting import plots, summary
+from aspire.reporting.pictures import Picture, Pictures
 
 TOP = 5  # features listed per class
 ILLUSTRATED = 3  # of them with pictures
@@ -51,7 +52,7 @@ def write_report(
     """
     folder, outputs = Path(folder), Path(outputs)
     result = _read_result(folder)
-    pictures = plots.Pictures(folder / "report_images", dataset_root, files or {})
+    pictures = Pictures(folder / "report_images", dataset_root, files or {})
     evidence = Evidence(result, outputs, pictures)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -67,11 +68,11 @@ def write_report(
     environment.globals["change_line"] = lambda *a: Markup(plots.change_line(*a))
     html = environment.get_template("report.html.j2").render(
         result=result,
-        summary=plots.summary_of(result),
-        metrics=plots.METRICS,
-        arms=plots.arms_of(result),
+        summary=summary.summary_of(result),
+        metrics=summary.METRICS,
+        arms=summary.arms_of(result),
         gaps=_gaps(result),
-        groups=plots.groups_of(result),
+        groups=summary.groups_of(result),
         discoveries=evidence.discoveries(),
         generations=evidence.generations(),
         stages=evidence.stages(),
@@ -120,7 +121,7 @@ def _gaps(result: Json) -> list[Json]:
 class Evidence:
     """What lies in the artifacts. A missing one is noted in ``absent``; the rest is still shown."""
 
-    def __init__(self, result: Json, outputs: Path, pictures: plots.Pictures) -> None:
+    def __init__(self, result: Json, outputs: Path, pictures: Pictures) -> None:
         self.result = result
         self.outputs = outputs
         self.pictures = pictures
@@ -257,7 +258,7 @@ class Evidence:
             for reason, group in sorted(by_reason.items())
         ]
 
-    def _picture(self, folder: str, image: SyntheticImage, alt: str) -> plots.Picture | None:
+    def _picture(self, folder: str, image: SyntheticImage, alt: str) -> Picture | None:
         return self.pictures.made(self.outputs / folder / image.file, alt)
 
     def stages(self) -> list[Json]:
@@ -328,7 +329,7 @@ def _command(result: Json, outputs: Path) -> str:
     """What was typed, where the run kept it; else the same with every number written out."""
     if "overrides" in result:
         return shlex.join(["aspire", "run", *result["overrides"]])
-    main = plots.main_baseline(result)
+    main = summary.main_baseline(result)
     names = dict.fromkeys(
         [a["arm"] for a in result["arms"]] + [m["arm"] for m in result["missing"]]
     )

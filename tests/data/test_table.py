@@ -76,7 +76,7 @@ def test_missing_values_of_optional_columns_become_empty_text() -> None:
             {"place": [0, 2, 0, 1]},
             "column 'place' holds 2 in row 1; expected a whole number from -1",
         ),
-        ({"split": [0, 1, 2, 3]}, "column 'split' holds 3 in row 3"),
+        ({"split": [0, 1, 2, 4]}, "column 'split' holds 4 in row 3"),
         (
             {"split": [0, 0, 2, 2]},
             "the val split is empty. Expected rows with split=1 in the metadata table of /nowhere; "
@@ -208,3 +208,5 @@ def test_cache_spares_reading_the_files_again(tmp_path: Path) -> None:
     os.utime(tmp_path / "a.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert dataset(tmp_path).digest(cache) == before
     assert dataset(tmp_path).digest() != before
+    os.utime(tmp_path / "a.png", ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))  # another time
+    assert dataset(tmp_path).digest(cache) == dataset(tmp_path).digest() != before

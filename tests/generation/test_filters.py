@@ -87,15 +87,16 @@ def test_low_confidence_asks_for_the_image_s_own_class() -> None:
     assert LowConfidence().measure(images, RedReader()) == pytest.approx([0.2, 0.8])
 
 
-def test_low_confidence_hides_everything_but_the_object() -> None:
-    pixels = np.zeros((4, 4, 3), np.uint8)
-    pixels[:2, :2, 0] = 200  # the object: 4 of 16 pixels, so the mean red is 50
-    pixels[2:, :, 1] = 250
+def test_low_confidence_sees_the_object_on_grey() -> None:
     mask = np.zeros((4, 4), dtype=bool)
     mask[:2, :2] = True
-    # seen are 4 pixels of 200 and 12 of the mean 50: (800 + 600) / 16 = 87.5
-    seen = LowConfidence().measure([image("a", pixels, mask=mask)], RedReader())
-    assert seen == pytest.approx([87.5 / 255], abs=1e-5)
+    seen = []
+    for around in ((0, 250, 0), (255, 0, 0)):  # two scenes must not make a difference
+        pixels = np.full((4, 4, 3), around, np.uint8)
+        pixels[mask] = (200, 0, 0)
+        seen += LowConfidence().measure([image("a", pixels, mask=mask)], RedReader())
+    # 4 pixels of 200 and 12 of the grey 127: (800 + 1524) / 16 = 145.25
+    assert seen == pytest.approx([145.25 / 255] * 2, abs=1e-5)
 
 
 def test_low_confidence_rejects_below_the_threshold_only() -> None:

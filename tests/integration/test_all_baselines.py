@@ -19,7 +19,9 @@ def test_trains(baseline, augmentation, tmp_path, monkeypatch, tiny_data):
     words = [f"baseline={baseline}", f"augmentation={augmentation}", "dataset.scale=0.02"]
     # Thresholds low enough that eight steps of training show a feature.
     words += ["stage.discover.min_support=1", "stage.discover.min_flip_rate=0", "logger=none"]
-    assert main(["train", *words, "fit.steps=8", "fit.evaluations=2", "stage.filter.min_kept=0"]) == 0
+    assert (
+        main(["train", *words, "fit.steps=8", "fit.evaluations=2", "stage.filter.min_kept=0"]) == 0
+    )
     folders = list((tmp_path / "train" / "mini_waterbirds" / baseline / augmentation).iterdir())
     (folder,) = (f for f in folders if (f / "result.json").is_file())
     result = json.loads((folder / "result.json").read_text())

@@ -16,7 +16,7 @@ import pytest
 from aspire.data.images import png_bytes
 from aspire.errors import ConfigError
 from aspire.pipeline import records as rec
-from aspire.reporting.plots import Pictures
+from aspire.reporting.pictures import Pictures
 from aspire.reporting.report import write_report
 
 EVIL = '<script>alert("x")</script> & sea'

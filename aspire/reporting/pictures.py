@@ -1,0 +1,97 @@
+"""Small pictures inside the page, and the few originals that are kept beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image, UnidentifiedImageError
+
+from aspire.pipeline.store import write_atomic
+
+LARGEST = 192  # longer side of an embedded picture, in pixels
+LOSSLESS = 96  # up to this size pictures stay PNG: they are small, and JPEG would smear them
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image ready for an ``<img>``."""
+
+    uri: str
+    width: int
+    height: int
+    alt: str
+    kind: str  # "png" or "jpeg"
+
+
+class Pictures:
+    """Turns image files into embedded pictures, small enough for one page.
+
+    Originals belong to the dataset, which a report must outlive: those that are shown are kept,
+    already small, in a folder beside the report.
+
+    Args:
+        kept: that folder.
+        root: of the dataset, or None when it is not at hand.
+        files: img_id -> file relative to ``root``.
+    """
+
+    def __init__(self, kept: Path, root: Path | None, files: Mapping[str, str]) -> None:
+        self.kept = kept
+        self.root = root
+        self.files = files
+
+    def made(self, path: Path, alt: str) -> Picture | None:
+        """A file of an artifact; None when it is missing or unreadable."""
+        data = _shrunk(path)
+        return None if data is None else _embedded(data, alt)
+
+    def original(self, img_id: str, alt: str) -> Picture | None:
+        """An image of the dataset, from the kept copies or from the dataset; else None."""
+        name = quote(img_id, safe="")
+        for copy in (self.kept / f"{name}.png", self.kept / f"{name}.jpeg"):
+            if copy.is_file():
+                return _embedded(copy.read_bytes(), alt)
+        if self.root is None or img_id not in self.files:
+            return None
+        data = _shrunk(self.root / self.files[img_id])
+        picture = None if data is None else _embedded(data, alt)
+        if data is not None and picture is not None:
+            write_atomic(self.kept / f"{name}.{picture.kind}", data)
+        return picture
+
+
+def _shrunk(path: Path) -> bytes | None:
+    """PNG for small images and masks, JPEG for the rest; None when it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+        return None
+    flat = image if image.mode in ("L", "RGB") else image.convert("RGB")
+    mask = flat.mode == "L" and len(flat.getcolors() or range(9)) <= 2
+    if max(flat.size) > LARGEST:
+        method = Image.Resampling.NEAREST if mask else Image.Resampling.LANCZOS
+        flat.thumbnail((LARGEST, LARGEST), method)
+    buffer = io.BytesIO()
+    if mask:
+        flat.convert("1", dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    elif max(flat.size) <= LOSSLESS:
+        flat.save(buffer, "PNG", optimize=True)
+    else:
+        flat.save(buffer, "JPEG", quality=85, optimize=True)
+    return buffer.getvalue()
+
+
+def _embedded(data: bytes, alt: str) -> Picture | None:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height, kind = *image.size, (image.format or "png").lower()
+    except (OSError, UnidentifiedImageError):
+        return None
+    uri = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return Picture(uri, width, height, alt, kind)
