@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -25,6 +25,7 @@ from aspire.classification.module import ClassificationModule, OptimizerFactory,
 from aspire.data.datamodule import GroupDataModule, evaluation_loader
 from aspire.data.groups import Grouper
 from aspire.data.image_table import ImageTable
+from aspire.data.pixels import PixelReader
 from aspire.data.table import Split
 from aspire.errors import ConfigError
 from aspire.progress import Progress, Silent
@@ -77,6 +78,8 @@ class DeviceSettings:
         accelerator, devices, precision: as Lightning takes them.
         num_workers: loader processes.
         channels_last: memory format; faster on most convolutional networks.
+        pixel_cache: decode every image once into ``outputs/cache``, for all jobs; "auto" does so
+            up to 4 GiB. Never changes a result.
         threads: CPU threads, or None for torch's choice.
     """
 
@@ -86,6 +89,7 @@ class DeviceSettings:
     num_workers: int = 0
     channels_last: bool = True
     threads: int | None = None
+    pixel_cache: bool | Literal["auto"] = "auto"
 
     def torch_device(self) -> torch.device:
         """The device for evaluation."""
@@ -110,6 +114,7 @@ class TrainingContext:
         fit_settings, device_settings: as configured.
         seed: of the run.
         hide_train_groups: whether the objective must not see the training groups.
+        pixels: gives the decoded images; None for their files.
         logger: phase -> Lightning loggers.
         finish: closes the loggers of a phase; told whether it failed.
         progress: shows the steps.
@@ -128,6 +133,7 @@ class TrainingContext:
     device_settings: DeviceSettings
     seed: int
     hide_train_groups: bool
+    pixels: PixelReader | None = None
     logger: LoggerFactory = lambda phase: None
     finish: Callable[[bool], None] = lambda failed: None
     progress: Progress = field(default_factory=Silent)
@@ -167,6 +173,7 @@ class TrainingContext:
             self.train_counts,
             fit.steps,
             seed_for(self.seed, phase, "run"),
+            self.model.preprocessing().normalise,
         )
         data = GroupDataModule(
             table,
@@ -177,6 +184,7 @@ class TrainingContext:
             seed_for(self.seed, phase, "data"),
             self.hide_train_groups,
             self.device_settings.num_workers,
+            self.pixels,
         )
         folder = self.folder / "checkpoints" / phase
         folder.mkdir(parents=True, exist_ok=True)
@@ -249,16 +257,20 @@ class TrainingContext:
     ) -> Tensor:
         """``fn`` of every image of a split, in evaluation mode: (N, ...), row i = example i."""
         table = self.train if split == Split.TRAIN else self.tables[split]
+        preprocessing = self.model.preprocessing()
         loader = evaluation_loader(
             table,
-            self.model.preprocessing(),
+            preprocessing,
             2 * self.fit_settings.batch_size,
             self.device_settings.num_workers,
+            self.pixels,
         )
         device = self.device_settings.torch_device()
         net = net.to(device).eval()
         with torch.inference_mode():
-            parts = [fn(net, batch.image.to(device)).cpu() for batch in loader]
+            parts = [
+                fn(net, preprocessing.normalise(batch.image.to(device))).cpu() for batch in loader
+            ]
         return torch.cat(parts)
 
 

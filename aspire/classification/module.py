@@ -36,6 +36,7 @@ class ClassificationModule(pl.LightningModule):
         train_counts: (G,) training images per group, for the adjusted average.
         steps: optimiser steps in all.
         seed: each epoch's random state follows from it, so a resumed run is not a different one.
+        normalise: uint8 images of a loader -> floats for the net, on the device.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ClassificationModule(pl.LightningModule):
         train_counts: list[int],
         steps: int,
         seed: int,
+        normalise: Callable[[Tensor], Tensor],
     ) -> None:
         super().__init__()
         self.net = net
@@ -60,6 +62,7 @@ class ClassificationModule(pl.LightningModule):
         self.train_counts = train_counts
         self.steps = steps
         self.seed = seed
+        self.normalise = normalise
         self.val_correct = CorrectByExample(len(val))
         self.val_metrics: GroupMetrics | None = None
         self.losses: list[Tensor] = []
@@ -74,6 +77,9 @@ class ClassificationModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        return batch._replace(image=self.normalise(batch.image))
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(seed_for(self.seed, "epoch", self.current_epoch) % 2**63)

@@ -48,7 +48,9 @@ class RunPredictor:
 
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         import torch
-        from PIL import Image
+
+        from aspire.data.pixels import shrink
+        from aspire.data.transforms import stack_views
 
         if self._loaded is None:
             from safetensors.torch import load_file
@@ -60,12 +62,13 @@ class RunPredictor:
             net.to(device, memory_format=torch.channels_last).eval()
             self._loaded = (net, model.preprocessing(), device)
         net, preprocessing, device = self._loaded
+        side = preprocessing.stored_side
         parts = []
         with torch.inference_mode():
             for start in range(0, len(images), self.batch_size):
                 chunk = images[start : start + self.batch_size]
-                views = [preprocessing.evaluation(Image.fromarray(i)) for i in chunk]
-                logits = net(torch.stack(views).to(device))
+                views = [preprocessing.evaluation(shrink(i, side)) for i in chunk]
+                logits = net(preprocessing.normalise(stack_views(views).to(device)))
                 parts.append(logits.softmax(1).cpu().numpy())
         if not parts:
             return np.zeros((0, len(self.run.result["class_names"])), np.float32)

@@ -21,6 +21,7 @@ from aspire.cli._app import (
 )
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
+from aspire.generation.base import GeneratedSet
 from aspire.language.phrases import head_matches
 from aspire.pipeline.flow import Backends, Generation, Pipeline, StageSettings, class_words
 from aspire.pipeline.store import Artifact, ArtifactStore
@@ -164,6 +165,7 @@ class Bench:
             torch.set_num_threads(device.threads)
         dataset, grouper = self.dataset, self.dataset.grouper
         baseline = build(cfg.baseline)
+        model = build(cfg.model)
         train = augmentation.table(dataset, generated, int(cfg.seed))
         if baseline.needs.train_groups and (train.group < 0).any():
             raise ConfigError(
@@ -192,7 +194,7 @@ class Bench:
 
         context = TrainingContext(
             folder=folder,
-            model=build(cfg.model),
+            model=model,
             tables={s: ImageTable.of(dataset, s) for s in dataset.splits if s != Split.TRAIN},
             train=train,
             info=DatasetInfo(
@@ -209,6 +211,7 @@ class Bench:
             scheduler=build(cfg.scheduler),
             fit_settings=FitSettings(**plain(cfg.fit)),
             device_settings=device,
+            pixels=self._pixels(device, model.preprocessing().stored_side, generated),
             seed=job.seed,
             hide_train_groups=not known,
             logger=logger,
@@ -216,6 +219,25 @@ class Bench:
             progress=self.progress,
         )
         return baseline, context
+
+    def _pixels(self, device: Any, side: int, generated: GeneratedSet | None) -> Any:
+        """Decoded images, from a cache shared by all jobs where that is wanted."""
+        from aspire.data.pixels import AUTO_BYTES, PixelSource, expected_bytes, open_cache
+
+        dataset = self.dataset
+        sets = [(self.dataset_digest, [dataset.path(n) for n in dataset.table["img_filename"]])]
+        if generated is not None:
+            sets.append((generated.digest, [generated.root / f for f in generated.files]))
+        wanted = device.pixel_cache
+        if wanted == "auto":
+            wanted = sum(expected_bytes(paths, side) for _, paths in sets) <= AUTO_BYTES
+        root = self.outputs / "cache" / "pixels"
+        caches = [
+            open_cache(root, key, list(dict.fromkeys(paths)), side, self.progress, device.threads)
+            for key, paths in sets
+            if wanted
+        ]
+        return PixelSource(side, caches)
 
 
 # Keys of conf/dataset/*.yaml that describe the dataset and are not for its reader.

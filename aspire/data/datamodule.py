@@ -6,60 +6,78 @@ run that is killed and resumed sees the same batches as one that is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from aspire.data.image_table import ImageTable
-from aspire.data.images import read_image
-from aspire.data.transforms import Preprocessing
+from aspire.data.pixels import PixelReader, PixelSource
+from aspire.data.transforms import Preprocessing, stack_views
 from aspire.errors import ConfigError
 from aspire.rng import seed_for
 
+Key = tuple[int, int | None]  # row, and the seed of its random view or None for the plain one
+
 
 class Batch(NamedTuple):
-    """What an objective sees."""
+    """What an objective sees.
 
-    image: Tensor  # (B, 3, S, S) float32, normalised
+    From a loader the images come as uint8 views; the Lightning module turns them into normalised
+    floats on the device before the objective gets them.
+    """
+
+    image: Tensor  # (B, 3, S, S) float32, normalised; uint8 from a loader
     y: Tensor  # (B,) int64 class
     group: Tensor  # (B,) int64 group, -1 where unknown or not to be seen
     row: Tensor  # (B,) int64 row of its table
 
 
 class _Images(TorchDataset[Batch]):
-    """Loads rows: by index for evaluation, by (index, seed) for a training view."""
+    """Makes whole batches.
 
-    def __init__(self, table: ImageTable, preprocessing: Preprocessing, hide_groups: bool) -> None:
+    One after the other: cutting a view takes a tenth of a millisecond, and threads lose more than
+    that by waiting for the interpreter.
+    """
+
+    def __init__(
+        self,
+        table: ImageTable,
+        preprocessing: Preprocessing,
+        pixels: PixelReader,
+        hide_groups: bool,
+    ) -> None:
         self.table = table
         self.preprocessing = preprocessing
+        self.pixels = pixels
         self.hide_groups = hide_groups
 
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, key: int | tuple[int, int]) -> Batch:
-        index, seed = key if isinstance(key, tuple) else (key, None)
-        image = Image.fromarray(read_image(self.table.paths[index]))
-        if seed is None:
-            pixels = self.preprocessing.evaluation(image)
-        else:
-            pixels = self.preprocessing.training(image, seed)
-        group = -1 if self.hide_groups else int(self.table.group[index])
+    def __getitem__(self, keys: Sequence[Key]) -> Batch:
+        rows = np.array([row for row, _ in keys], dtype=np.int64)
+        group = np.full_like(rows, -1) if self.hide_groups else self.table.group[rows]
         return Batch(
-            pixels, torch.tensor(int(self.table.y[index])), torch.tensor(group), torch.tensor(index)
+            stack_views([self._view(key) for key in keys]),
+            torch.from_numpy(self.table.y[rows]),
+            torch.from_numpy(group),
+            torch.from_numpy(rows),
         )
 
+    def _view(self, key: Key) -> Tensor:
+        row, seed = key
+        pixels = self.pixels(self.table.paths[row])
+        if seed is None:
+            return self.preprocessing.evaluation(pixels)
+        return self.preprocessing.training(pixels, seed)
 
-class StepSampler(Sampler[tuple[int, int]]):
-    """Draws ``steps * batch_size`` rows per epoch, each with the seed of its random view.
+
+class StepSampler(Sampler[list[Key]]):
+    """Gives ``steps`` batches of rows per epoch, each row with the seed of its random view.
 
     Without weights it goes through seeded permutations of the table, one after another and across
     epochs; with weights it draws with replacement.
@@ -72,6 +90,8 @@ class StepSampler(Sampler[tuple[int, int]]):
 
     def __init__(self, table: ImageTable, batch_size: int, steps: int, seed: int) -> None:
         self.table = table
+        self.batch_size = batch_size
+        self.steps = steps
         self.length = batch_size * steps
         self.seed = seed
         self.epoch = 0
@@ -81,12 +101,16 @@ class StepSampler(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.length
+        return self.steps
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         first = self.epoch * self.length
-        for position, row in enumerate(self.rows(first), start=first):
-            yield int(row), seed_for(self.seed, "view", position)
+        rows = self.rows(first)
+        for start in range(0, self.length, self.batch_size):
+            yield [
+                (int(rows[i]), seed_for(self.seed, "view", first + i))
+                for i in range(start, start + self.batch_size)
+            ]
 
     def rows(self, first: int) -> NDArray[np.int64]:
         """Rows of the stream from position ``first`` on, ``length`` of them."""
@@ -116,6 +140,7 @@ class GroupDataModule(pl.LightningDataModule):
         hide_train_groups: put -1 in place of the training groups, for methods that must not see
             them.
         num_workers: loader processes; never changes a result.
+        pixels: gives the decoded images; None for their files.
 
     Raises:
         ConfigError: for an empty training table or a batch size below 1.
@@ -131,6 +156,7 @@ class GroupDataModule(pl.LightningDataModule):
         seed: int,
         hide_train_groups: bool = True,
         num_workers: int = 0,
+        pixels: PixelReader | None = None,
     ) -> None:
         super().__init__()
         if len(train) == 0 or batch_size < 1:
@@ -141,6 +167,7 @@ class GroupDataModule(pl.LightningDataModule):
         self.train = train
         self.val = val
         self.preprocessing = preprocessing
+        self.pixels = pixels or PixelSource(preprocessing.stored_side)
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
@@ -149,24 +176,37 @@ class GroupDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         sampler = StepSampler(self.train, self.batch_size, self.steps_per_epoch, self.seed)
-        images = _Images(self.train, self.preprocessing, self.hide_train_groups)
-        return DataLoader(
-            images,
-            self.batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            drop_last=True,
-        )
+        images = _Images(self.train, self.preprocessing, self.pixels, self.hide_train_groups)
+        return _loader(images, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return evaluation_loader(
-            self.val, self.preprocessing, 2 * self.batch_size, self.num_workers
+            self.val, self.preprocessing, 2 * self.batch_size, self.num_workers, self.pixels
         )
 
 
 def evaluation_loader(
-    table: ImageTable, preprocessing: Preprocessing, batch_size: int, num_workers: int = 0
+    table: ImageTable,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    num_workers: int = 0,
+    pixels: PixelReader | None = None,
 ) -> DataLoader[Batch]:
-    """Every row once, in order, without random views."""
-    images = _Images(table, preprocessing, hide_groups=False)
-    return DataLoader(images, batch_size, shuffle=False, num_workers=num_workers)
+    """Every row once, in order, without random views; uint8 images.
+
+    Args:
+        pixels: gives the decoded images; None for their files.
+    """
+    reader = pixels or PixelSource(preprocessing.stored_side)
+    images = _Images(table, preprocessing, reader, hide_groups=False)
+    rows = range(len(table))
+    batches: list[list[Key]] = [
+        [(row, None) for row in rows[start : start + batch_size]]
+        for start in range(0, len(table), batch_size)
+    ]
+    return _loader(images, batches, num_workers)
+
+
+def _loader(images: _Images, batches: Any, num_workers: int) -> DataLoader[Batch]:
+    # batch_size=None: a batch is one item of the dataset, and is not collated again
+    return DataLoader(images, batch_size=None, sampler=batches, num_workers=num_workers)

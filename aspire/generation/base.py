@@ -114,7 +114,7 @@ class GeneratedSet:
         root: folder that the files are relative to.
         files, y: one a kept image.
         scene_parents: img_id of the real image each scene comes from, or "".
-        digest: of the decisions and through them of every image.
+        digest: of every image and every decision.
     """
 
     root: Path

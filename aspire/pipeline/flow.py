@@ -36,7 +36,7 @@ from aspire.pipeline.stages.edit import EditRequest, EditStage
 from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
 from aspire.pipeline.stages.filter import FilterStage, MeasuredSet, MeasureStage
 from aspire.pipeline.stages.generate import GenerateStage, GenerationRequest, PersonaliseStage
-from aspire.pipeline.store import Artifact, ArtifactStore
+from aspire.pipeline.store import Artifact, ArtifactStore, digest_of
 from aspire.rng import seed_for
 
 
@@ -269,7 +269,7 @@ class Pipeline:
                 files=tuple(i.file for i in kept),
                 y=tuple(i.y for i in kept),
                 scene_parents=tuple(i.parents[-1] for i in kept),
-                digest=decisions.digest,
+                digest=digest_of([images.digest, decisions.digest]),
             ),
         )
 

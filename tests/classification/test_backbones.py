@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 
 from aspire.classification.backbones import SmallCNN, TimmModel
@@ -25,9 +24,9 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def test_small_cnn(size: int) -> None:
     model = SmallCNN(image_size=size, widths=(4, 8))
     net = model.build(num_classes=3).eval()
-    view = model.preprocessing().evaluation(Image.new("RGB", (40, 30)))
+    view = model.preprocessing().evaluation(np.zeros((30, 40, 3), np.uint8))
     assert view.shape == (3, size, size)
-    images = torch.stack([view, view])
+    images = model.preprocessing().normalise(torch.stack([view, view]))
     assert net(images).shape == (2, 3)
     assert net.features(images).shape == (2, 8)
     assert torch.equal(net(images), net.head(net.features(images)))
@@ -132,11 +131,12 @@ def test_efficientnet_lite0_carries_the_package_s_weights() -> None:
     assert torch.equal(own[0], state[0])
     assert torch.equal(own[-1], state[-3])
     pixels = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
-    view = model.preprocessing().evaluation(Image.fromarray(pixels))
+    view = model.preprocessing().evaluation(pixels)
     with torch.inference_mode():
-        features = net.features(view[None])
+        features = net.features(model.preprocessing().normalise(view[None]))
     assert features.shape == (1, 1280)
     assert torch.isfinite(features).all()
     # (pixel - 127) / 128 of the TensorFlow original
-    grey = model.preprocessing().evaluation(Image.new("RGB", (80, 80), (255, 127, 0)))
+    grey = model.preprocessing().evaluation(np.full((80, 80, 3), (255, 127, 0), np.uint8))
+    grey = model.preprocessing().normalise(grey[None])[0]
     assert grey[:, 0, 0].tolist() == pytest.approx([1.0, 0.0, -127 / 128], abs=1e-6)

@@ -27,7 +27,7 @@ def stream(sampler: StepSampler, epochs: int) -> list[tuple[int, int]]:
     drawn: list[tuple[int, int]] = []
     for epoch in range(epochs):
         sampler.set_epoch(epoch)
-        drawn += list(sampler)
+        drawn += [key for batch in sampler for key in batch]
     return drawn
 
 
@@ -52,7 +52,7 @@ def test_setting_the_epoch_continues_the_stream() -> None:
     whole = stream(StepSampler(table(10), 4, 3, seed=1), epochs=6)
     late = StepSampler(table(10), 4, 3, seed=1)
     late.set_epoch(4)
-    assert list(late) == whole[4 * 12 : 5 * 12]
+    assert [key for batch in late for key in batch] == whole[4 * 12 : 5 * 12]
 
 
 def test_length_of_an_epoch_does_not_change_the_stream() -> None:
@@ -85,37 +85,38 @@ def test_weighted_draws_continue_after_set_epoch() -> None:
     whole = stream(StepSampler(table(10, weight), 4, 3, seed=1), epochs=6)
     late = StepSampler(table(10, weight), 4, 3, seed=1)
     late.set_epoch(5)
-    assert list(late) == whole[60:]
+    assert [key for batch in late for key in batch] == whole[60:]
     assert whole[:12] != whole[12:24]
 
 
 def test_training_view_depends_on_its_seed_alone() -> None:
-    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels)
+    pixels = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
     torch.manual_seed(1)
-    first = SMALL.training(image, 5)
+    first = SMALL.training(pixels, 5)
     torch.manual_seed(2)
     torch.rand(7)
-    second = SMALL.training(image, 5)
+    second = SMALL.training(pixels, 5)
     assert torch.equal(first, second)
-    views = {SMALL.training(image, s).numpy().tobytes() for s in range(8)}
+    views = {SMALL.training(pixels, s).numpy().tobytes() for s in range(8)}
     assert len(views) == 8
 
 
 def test_training_view_leaves_the_global_generator_alone() -> None:
-    image = Image.new("RGB", (20, 30))
+    pixels = np.zeros((20, 30, 3), np.uint8)
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    SMALL.training(image, 5)
+    SMALL.training(pixels, 5)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_evaluation_view_is_the_normalised_centre() -> None:
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:, 8:24] = (255, 128, 0)  # exactly the centre square
-    view = SMALL.evaluation(Image.fromarray(pixels))
+    view = SMALL.evaluation(pixels)
     assert view.shape == (3, 16, 16)
+    assert view.dtype == torch.uint8
+    (view,) = SMALL.normalise(view[None])
     assert view.dtype == torch.float32
     for channel, value in enumerate((255, 128, 0)):
         expected = torch.full((16, 16), (value / 255 - 0.5) / 0.25)
@@ -126,15 +127,40 @@ def test_evaluation_cuts_the_stated_share() -> None:
     # size / crop = 20: a 40 x 40 image is halved to 20 and loses 2 px on every side
     pixels = np.zeros((40, 40, 3), np.uint8)
     pixels[4:36, 4:36] = 255
-    view = Preprocessing(size=16, crop=0.8, mean=(0,) * 3, std=(1,) * 3).evaluation(
-        Image.fromarray(pixels)
-    )
-    assert float(view[:, 1:-1, 1:-1].min()) == 1.0
-    shifted = np.roll(pixels, 4, axis=0)
-    view = Preprocessing(size=16, crop=0.8, mean=(0,) * 3, std=(1,) * 3).evaluation(
-        Image.fromarray(shifted)
-    )
-    assert float(view[:, 0].max()) < 1.0
+    preprocessing = Preprocessing(size=16, crop=0.8)
+    assert int(preprocessing.evaluation(pixels)[:, 1:-1, 1:-1].min()) == 255
+    assert int(preprocessing.evaluation(np.roll(pixels, 4, axis=0))[:, 0].max()) < 255
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_views_are_pillow_s_within_one_grey_level(interpolation: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    preprocessing = Preprocessing(size=24, crop=0.75, interpolation=interpolation)
+    how = getattr(Image.Resampling, interpolation.upper())
+
+    reference = Image.fromarray(pixels).resize((45, 32), how)  # 32 = 24 / 0.75, 45 = 70 * 32 / 50
+    expected = np.asarray(reference)[4:28, 10:34].astype(int)  # the centre 24 of 32 and of 45
+    view = preprocessing.evaluation(pixels).permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(view - expected).max() <= 1
+
+    top, left, height, width = preprocessing._crop(np.random.default_rng(3), 50, 70)
+    crop = Image.fromarray(pixels[top : top + height, left : left + width]).resize((24, 24), how)
+    view = preprocessing.training(pixels, 3).permute(1, 2, 0).numpy().astype(int)
+    plain, mirrored = np.asarray(crop).astype(int), np.asarray(crop)[:, ::-1].astype(int)
+    assert min(np.abs(view - plain).max(), np.abs(view - mirrored).max()) <= 1
+    assert 0.7 * 0.95 <= height * width / (50 * 70) <= 1
+    assert 0.7 < width / height < 1.4
+
+
+def test_normalising_is_the_formula() -> None:
+    views = torch.randint(0, 256, (2, 3, 5, 5), dtype=torch.uint8)
+    preprocessing = Preprocessing(size=5, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))
+    mean = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
+    std = torch.tensor([0.5, 0.25, 0.2]).view(3, 1, 1)
+    expected = (views.float() / 255 - mean) / std
+    for memory in (torch.contiguous_format, torch.channels_last):
+        found = preprocessing.normalise(views.contiguous(memory_format=memory))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture
