@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from aspire.classification.training import TrainedRun, TrainingJob, run_training
@@ -19,6 +20,7 @@ from aspire.cli._app import (
     plain,
     task_overrides,
 )
+from aspire.confdir import conf_dir
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedSet
@@ -167,12 +169,17 @@ class Bench:
         baseline = build(cfg.baseline)
         model = build(cfg.model)
         train = augmentation.table(dataset, generated, int(cfg.seed))
-        if baseline.needs.train_groups and (train.group < 0).any():
-            raise ConfigError(
-                f"baseline={job.labels['baseline']} needs the group of every training image; "
-                f"{int((train.group < 0).sum())} of {len(train)} have none. Use a baseline that "
-                "does without, such as baseline=erm, or augmentation=none."
-            )
+        val = ImageTable.of(dataset, Split.VAL)
+        for needed, table, name in (
+            (baseline.needs.train_groups, train, "training"),
+            (baseline.needs.val_groups, val, "val"),
+        ):
+            if needed and (table.group < 0).any():
+                raise ConfigError(
+                    f"baseline={job.labels['baseline']} needs the group of every {name} image; "
+                    f"{int((table.group < 0).sum())} of {len(table)} have none. Baselines that do "
+                    f"without: {', '.join(baselines_without_groups())}."
+                )
         counts = np.bincount(train.group[train.group >= 0], minlength=grouper.num_groups)
         known = baseline.needs.train_groups
         folder = job.folder(self.outputs / "train")
@@ -249,6 +256,16 @@ def read_dataset(node: DictConfig) -> Dataset:
     reader = build({k: v for k, v in plain(node).items() if k not in ABOUT})
     dataset: Dataset = reader.read()
     return dataset
+
+
+def baselines_without_groups() -> list[str]:
+    """The choices of conf/baseline/ that need no group labels at all."""
+    found = []
+    for path in sorted((conf_dir() / "baseline").glob("*.yaml")):
+        needs = get_class(OmegaConf.load(path)["_target_"]).needs  # type: ignore[attr-defined]
+        if not (needs.train_groups or needs.val_groups):
+            found.append(path.stem)
+    return found
 
 
 def _checked(optimizer: Any) -> Any:

@@ -13,8 +13,8 @@ from aspire.reporting.table import as_rich, as_text, find_results, rows_of
 
 def job(cfg: DictConfig) -> None:
     """Print the table of all runs below a folder."""
-    if cfg.split not in ("val", "test"):
-        raise ConfigError(f"split={cfg.split}: expected val or test.")
+    if cfg.split not in ("val", "test", "unseen"):
+        raise ConfigError(f"split={cfg.split}: expected val, test or unseen.")
     metrics = list(cfg.metrics)
     rows = rows_of(find_results(Path(cfg.dir)), metrics, cfg.split)
     if cfg.format == "rich":

@@ -128,7 +128,7 @@ def rows_of(
         group.sort(key=lambda r: r["seed"])
         cells = {}
         for metric in metrics:
-            values = [r["metrics"][split][metric] for r in group]
+            values = [r["metrics"].get(split, {}).get(metric) for r in group]
             cells[metric] = Cell(tuple(v for v in values if v is not None))
         rows.append(
             Row(
