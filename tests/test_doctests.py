@@ -10,7 +10,9 @@ import pytest
 MODULES = [
     "aspire.classification.metrics",
     "aspire.data.groups",
-    "aspire.data.scenes",
+    "aspire.data.drawing.captions",
+    "aspire.data.drawing.pen",
+    "aspire.data.drawing.sprites",
     "aspire.discovery.rank",
     "aspire.errors",
     "aspire.generation.mixing",

@@ -59,6 +59,7 @@ class TrainingJob:
         identity: plain values of every setting that changes the result.
         extra_digest: of the generated images, or None without any.
         seed: of the run.
+        checks: what was found when the dataset was checked, as counts.
         labels: names for tables: baseline, model, augmentation.
         parts: builds the heavy objects, only when there is work to do.
     """
@@ -68,6 +69,7 @@ class TrainingJob:
     identity: Mapping[str, Any]
     extra_digest: str | None
     seed: int
+    checks: Mapping[str, Any]
     labels: Mapping[str, str]
     parts: Callable[[], Any]
 
@@ -143,6 +145,7 @@ def _train(job: TrainingJob, folder: Path) -> None:
         "steps": sum(p["steps"] for p in context.phases.values()),
         "generated_digest": job.extra_digest,
         "train_images": len(context.train),
+        "checks": job.checks,
         "group_counts": {s.name.lower(): job.dataset.group_counts(s) for s in job.dataset.splits},
         "metrics": {k: m.to_dict() for k, m in metrics.items()},
         "history": {k: p["history"] for k, p in context.phases.items()},

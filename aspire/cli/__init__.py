@@ -14,7 +14,7 @@ VERBS = {
     "evaluate": "a finished run on a dataset: every group metric",
     "table": "results of many runs, mean and standard deviation over seeds",
     "report": "one self-contained HTML page about a finished aspire run",
-    "data": "list and show datasets",
+    "data": "list, show, download, add, verify, preview and export datasets",
     "doctor": "versions, devices, disk, network, missing extras",
 }
 

@@ -170,9 +170,10 @@ def check_overrides(verb: str, args: Sequence[str]) -> None:
     with _initialized():
         loader = GlobalHydra.instance().config_loader()
         problems: list[str] = []
-        groups = [o for o in parsed if _is_group(loader, o)]
+        own = Path(search) if search else None
+        groups = [o for o in parsed if _is_group(loader, o, own)]
         for override in groups:
-            problems += _check_choice(loader, override)
+            problems += _check_choice(loader, override, own)
         if problems:
             raise ConfigError("\n".join(problems))
         chosen = [f"{o.key_or_group}={_first(o)}" for o in groups if not o.is_delete()]
@@ -225,10 +226,11 @@ def _groups(loader: ConfigLoader) -> list[str]:
     return loader.list_groups("")
 
 
-def _is_group(loader: ConfigLoader, override: Override) -> bool:
+def _is_group(loader: ConfigLoader, override: Override, own: Path | None) -> bool:
     name = override.key_or_group
     top = name.split("/")[0]
-    return "." not in name and (top in _groups(loader) or "/" in name) and top != "hydra"
+    known = top in _groups(loader) or "/" in name or bool(own and (own / top).is_dir())
+    return "." not in name and known and top != "hydra"
 
 
 def _values(override: Override) -> list[str]:
@@ -250,9 +252,11 @@ def _first(override: Override) -> str:
     return values[0] if values else "null"
 
 
-def _check_choice(loader: ConfigLoader, override: Override) -> list[str]:
+def _check_choice(loader: ConfigLoader, override: Override, own: Path | None) -> list[str]:
     group = override.key_or_group
     options = loader.get_group_options(group, ObjectType.CONFIG)
+    if own:  # the user's own files join ours
+        options = sorted({*options, *(p.stem for p in (own / group).glob("*.yaml"))})
     problems = []
     for value in _values(override):
         if value not in options and value != "null":

@@ -21,6 +21,7 @@ from aspire.cli._app import (
     task_overrides,
 )
 from aspire.confdir import conf_dir
+from aspire.data.checks import CheckReport, check_dataset
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedSet
@@ -56,9 +57,19 @@ class Bench:
     @cached_property
     def dataset(self) -> Dataset:
         """The dataset, read and checked."""
-        dataset = read_dataset(self.cfg.dataset)
-        dataset.check_files()
-        return dataset
+        return self._checked[0]
+
+    @property
+    def checks(self) -> CheckReport:
+        """What was found when the dataset was checked."""
+        return self._checked[1]
+
+    @cached_property
+    def _checked(self) -> tuple[Dataset, CheckReport]:
+        dataset, report = checked_dataset(self.cfg.dataset)
+        if report.problems or report.notes:
+            console.print(report.text(), markup=False, style="yellow")
+        return dataset, report
 
     @cached_property
     def dataset_digest(self) -> str:
@@ -120,6 +131,7 @@ class Bench:
             identity={k: plain(cfg[k]) for k in IDENTITY},
             extra_digest=generated.digest if generated else None,
             seed=int(cfg.seed),
+            checks=self.checks.to_dict(),
             labels={k: chosen[k] for k in ("baseline", "model", "augmentation")},
             parts=lambda: self._parts(cfg, job, augmentation, generated),
         )
@@ -248,7 +260,8 @@ class Bench:
 
 
 # Keys of conf/dataset/*.yaml that describe the dataset and are not for its reader.
-ABOUT = ("sources", "published", "licence", "homepage")
+CHECKS = ("on_bad", "duplicates", "thorough")
+ABOUT = ("sources", "published", "licence", "homepage", *CHECKS)
 
 
 def read_dataset(node: DictConfig) -> Dataset:
@@ -256,6 +269,11 @@ def read_dataset(node: DictConfig) -> Dataset:
     reader = build({k: v for k, v in plain(node).items() if k not in ABOUT})
     dataset: Dataset = reader.read()
     return dataset
+
+
+def checked_dataset(node: DictConfig) -> tuple[Dataset, CheckReport]:
+    """The same, its files and rows checked as the node says."""
+    return check_dataset(read_dataset(node), **{k: node[k] for k in CHECKS if k in node})
 
 
 def baselines_without_groups() -> list[str]:

@@ -1,56 +1,71 @@
-"""``aspire data``: what datasets there are and what is in them."""
+"""``aspire data``: what datasets there are, what is in them, how to get and pass them on."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from aspire.cli._app import compose_config, console
-from aspire.cli._bench import read_dataset, show_groups
+from aspire.cli._app import compose_config, console, plain, task_overrides
+from aspire.cli._bench import checked_dataset, read_dataset, show_groups
 from aspire.confdir import conf_dir
-from aspire.data.table import Split
-from aspire.errors import ConfigError, did_you_mean
-
-ACTIONS = ("list", "show")
+from aspire.data.download import Depot
+from aspire.data.sources import parts_of
+from aspire.data.table import Dataset, Split
+from aspire.data.unpack import Limits
+from aspire.errors import AspireError, ConfigError, DataError, did_you_mean
+from aspire.progress import Bars
 
 
 def job(cfg: DictConfig) -> None:
-    """List the datasets, or show one."""
+    """Do what the first word says."""
     if cfg.action not in ACTIONS:
         raise ConfigError(
             f"aspire data {cfg.action}: no such action.{did_you_mean(str(cfg.action), ACTIONS)} "
             f"Actions: {', '.join(ACTIONS)}."
         )
-    if cfg.action == "list":
-        _list()
-    else:
-        _show(cfg)
+    ACTIONS[cfg.action](cfg)
 
 
-def _list() -> None:
+# --- what there is ------------------------------------------------------------------------------
+
+
+def _list(cfg: DictConfig) -> None:
     from rich.table import Table
 
     table = Table(box=None)
     for column in ("dataset", "what", "root"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "dataset", overflow="fold")
     for path in sorted((conf_dir() / "dataset").glob("*.yaml")):
         what = path.read_text().splitlines()[0].lstrip("# ")
-        cfg, _ = compose_config("data", [f"dataset={path.stem}"])
-        root = Path(str(OmegaConf.select(cfg, "dataset.root")))
-        there = "" if root.exists() or path.stem.startswith("mini_") else " (not here yet)"
-        table.add_row(path.stem, what, f"{root}{there}")
+        node = OmegaConf.load(path)
+        if "defaults" in node:
+            composed, _ = compose_config("data", [f"dataset={path.stem}"])
+        else:  # composing takes a tenth of a second each
+            composed = OmegaConf.create({"dataset": node, "paths": plain(cfg.paths)})
+        given = OmegaConf.select(composed, "dataset.root")
+        where = "(yours: set its path)"
+        if given:
+            there = "" if Path(given).exists() or _is_drawn(path.stem) else " (not here yet)"
+            where = f"{given}{there}"
+        table.add_row(path.stem, what, where)
     console.print(table)
     console.print("\n[bold]next[/bold]  aspire data show dataset=NAME")
 
 
 def _show(cfg: DictConfig) -> None:
-    dataset = read_dataset(cfg.dataset)
+    (dataset, report), about = checked_dataset(cfg.dataset), _About(cfg)
     console.print(f"{dataset.name} in {dataset.root}")
     console.print(
         f"classes: {', '.join(dataset.class_names)}; spurious attribute "
         f"({dataset.spurious_attribute}): {', '.join(dataset.attribute_names)}\n"
-        f"a group: {dataset.group_definition}; worst group: the one with the lowest accuracy"
+        f"a group: {dataset.group_definition}; worst group: the one with the lowest accuracy\n"
+        f"licence: {about.licence or 'not recorded'}\n"
+        f"homepage: {about.homepage or 'none recorded'}\n"
+        f"published counts: {_published(dataset, about.published)}"
     )
     show_groups(dataset)
     columns = [c for c in ("caption", "mask_filename", "objects") if c in dataset.table.columns]
@@ -60,5 +75,226 @@ def _show(cfg: DictConfig) -> None:
     if "caption" in columns:
         for caption in dataset.split(Split.TRAIN)["caption"].head(5):
             console.print(f"  [dim]{caption}[/dim]")
-    dataset.check_files()
-    console.print("every image is there and has content")
+    console.print(report.text() or "every image is there and can be used", markup=False)
+
+
+def _published(dataset: Dataset, published: dict[str, Any]) -> str:
+    from aspire.data.verify import compare
+
+    if not published:
+        return "none to compare with"
+    try:
+        different = [c for c in compare(dataset, published) if c.found != c.published]
+    except DataError:
+        return "for other groups than these"
+    if not different:
+        return "as found here"
+    return f"{len(different)} differ: numbers are not comparable; see aspire data verify"
+
+
+# --- getting it ---------------------------------------------------------------------------------
+
+
+class _About:
+    """What conf/dataset/NAME.yaml says beside the reader's arguments."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        node = plain(cfg.dataset)
+        self.name = str(HydraConfig.get().runtime.choices["dataset"])
+        self.root = node.get("root")
+        self.sources = parts_of(self.name, node.get("sources"))
+        self.published: dict[str, Any] = node.get("published") or {}
+        self.licence: str | None = node.get("licence")
+        self.homepage: str | None = node.get("homepage")
+
+    def depot(self, cfg: DictConfig) -> Depot:
+        if not self.root:
+            raise ConfigError(
+                f"dataset={self.name} reads your own data where it is; there is nothing to get."
+            )
+        default = self.root
+        if any(w.lstrip("+").startswith("dataset.root=") for w in task_overrides()):
+            composed, _ = compose_config("data", [f"dataset={self.name}"])
+            default = OmegaConf.select(composed, "dataset.root")
+        return Depot(
+            self.name,
+            Path(self.root),
+            self.sources,
+            homepage=self.homepage,
+            wrapper=Path(str(default)).name if default else None,
+            limits=Limits(**plain(cfg.unpack)),
+            progress=Bars(console),
+            say=lambda line: console.print(f"  {line}", markup=False),
+            **plain(cfg.download),
+        )
+
+
+def _download(cfg: DictConfig) -> None:
+    about = _About(cfg)
+    if _nothing_to_get(about):
+        return
+    depot = about.depot(cfg)
+    if not depot.parts:
+        raise ConfigError(
+            f"dataset={about.name} has no sources; it is data of your own. Put it in {about.root} "
+            "or say where it is with dataset.root=DIR."
+        )
+    if not cfg.overwrite and len(depot.missing()) == len(depot.parts) and _readable(cfg):
+        console.print(f"{about.name} is in {depot.root} already; nothing to download")
+        _after(about)
+        return
+    _terms(about)
+    got = depot.download(bool(cfg.overwrite))
+    what = f"got {', '.join(got)}" if got else "nothing to download"
+    console.print(f"{about.name} is in {depot.root}; {what}")
+    _after(about)
+
+
+def _add(cfg: DictConfig) -> None:
+    about = _About(cfg)
+    if _nothing_to_get(about):
+        return
+    if cfg["from"] is None:
+        raise ConfigError("from is not set: aspire data add dataset=NAME from=FILE (or a folder)")
+    depot = about.depot(cfg)
+    _terms(about)
+    taken = depot.add(Path(str(cfg["from"])), bool(cfg.overwrite))
+    console.print(f"{about.name} is in {depot.root}; took {', '.join(taken)}")
+    if missing := depot.missing():
+        console.print(f"still missing: {', '.join(p.name for p in missing)}")
+        console.print(f"[bold]next[/bold]  aspire data add dataset={about.name} from=FILE")
+        return
+    _after(about)
+
+
+def _is_drawn(name: str) -> bool:
+    return name.startswith("mini_")
+
+
+def _nothing_to_get(about: _About) -> bool:
+    if about.sources or not _is_drawn(about.name):
+        return False
+    console.print(f"{about.name} is drawn on first use, nothing to download")
+    return True
+
+
+def _readable(cfg: DictConfig) -> bool:
+    """Whether somebody has put it there by hand."""
+    try:
+        read_dataset(cfg.dataset).check_files()
+    except AspireError:
+        return False
+    return True
+
+
+def _terms(about: _About) -> None:
+    if about.licence:
+        page = f" ({about.homepage})" if about.homepage else ""
+        console.print(
+            f"licence: {about.licence.rstrip('.')}{page}\nby getting it you accept these terms",
+            markup=False,
+        )
+
+
+def _after(about: _About) -> None:
+    console.print(f"[bold]next[/bold]  aspire data verify dataset={about.name}")
+
+
+# --- looking at it and passing it on ------------------------------------------------------------
+
+
+def _verify(cfg: DictConfig) -> None:
+    from rich.table import Table
+
+    from aspire.data.verify import compare, surplus
+
+    dataset, about = read_dataset(cfg.dataset), _About(cfg)
+    problems = about.depot(cfg).changed() if about.root and about.sources else []
+    try:
+        dataset.check_files()
+        console.print(f"files: all {len(dataset.table)} images are there and have content")
+    except DataError as error:
+        problems.append(str(error))
+    if not about.published:
+        console.print(f"{about.name}: no published counts to compare with; only files are checked")
+    else:
+        counts = compare(dataset, about.published)
+        table = Table(title=f"{about.name}: images", title_justify="left", box=None)
+        for column, side in (("split", "left"), ("group", "left"), ("published", "right"),
+                             ("found", "right"), ("", "left")):  # fmt: skip
+            table.add_column(column, justify=side)  # type: ignore[arg-type]
+        for c in counts:
+            same = c.found == c.published
+            verdict = "same" if same else "[red]differs[/red]"
+            table.add_row(c.split, c.group, str(c.published), str(c.found), verdict)
+        console.print(table)
+        problems += [str(c) for c in counts if c.found != c.published]
+        problems += [
+            f"{split}: {number} images are in none of the published groups"
+            for split, number in surplus(dataset, about.published).items()
+        ]
+    if problems:
+        raise DataError(
+            f"{about.name} in {dataset.root} is not as published:\n  " + "\n  ".join(problems)
+            if about.published
+            else "\n".join(problems)
+        )
+    if about.published:
+        console.print(f"{about.name} is as published")
+
+
+def _preview(cfg: DictConfig) -> None:
+    from aspire.data.preview import contact_sheet
+    from aspire.pipeline.store import write_atomic
+
+    dataset = read_dataset(cfg.dataset)
+    if not isinstance(cfg.examples, int):
+        raise ConfigError(f"examples={cfg.examples}: expected a whole number.")
+    sheet = contact_sheet(dataset, str(cfg.split), cfg.examples)
+    data = io.BytesIO()
+    sheet.save(data, "PNG")
+    name = f"{HydraConfig.get().runtime.choices['dataset']}-{cfg.split}.png"
+    path = Path(cfg.paths.outputs) / "preview" / name
+    write_atomic(path, data.getvalue())
+    console.print(f"[bold]preview[/bold]  {path}")
+
+
+def _export(cfg: DictConfig) -> None:
+    from aspire.data.export import Export, check_kind
+    from aspire.data.generated import read_generated
+
+    if cfg.dir is None:
+        raise ConfigError("dir is not set: aspire data export dataset=NAME to=csv dir=DIR")
+    check_kind(str(cfg.to))
+    generated = read_generated(Path(str(cfg.generated))) if cfg.generated is not None else None
+    dataset, about = read_dataset(cfg.dataset), _About(cfg)
+    # what was typed, without the places of this machine
+    words = [w if "/" not in w else f"{w.split('=')[0]}=..." for w in task_overrides()]
+    words = [w for w in words if w.split("=")[0] not in ("action", "dir")]
+    export = Export(
+        dataset,
+        generated,
+        about.licence,
+        about.homepage,
+        " ".join(["aspire data export", *words, "dir=..."]),
+        Bars(console),
+    )
+    number = export.write(str(cfg.to), Path(str(cfg.dir)), bool(cfg.overwrite))
+    if generated is not None and generated.filtered is None:
+        console.print("  [yellow]note:[/yellow] no filter has judged these generated images")
+    if about.licence:
+        terms = about.licence.rstrip(".")
+        console.print(f"licence: {terms}; its terms hold for this copy too", markup=False)
+    extra = f", {len(generated.records)} of them generated" if generated else ""
+    console.print(f"[bold]exported[/bold]  {number} images{extra} to {cfg.dir}")
+
+
+ACTIONS = {
+    "list": _list,
+    "show": _show,
+    "download": _download,
+    "add": _add,
+    "verify": _verify,
+    "preview": _preview,
+    "export": _export,
+}

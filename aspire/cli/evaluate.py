@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aspire.classification.training import load_run
 from aspire.cli._app import build, console
-from aspire.cli._bench import read_dataset, show_metrics
+from aspire.cli._bench import checked_dataset, show_metrics
 from aspire.data.images import read_image
 from aspire.data.table import Split
 from aspire.errors import ConfigError, DataError
@@ -31,7 +31,7 @@ def job(cfg: DictConfig) -> None:
         raise ConfigError(f"split={cfg.split}: expected train, val, test or unseen.")
     run = load_run(Path(cfg.run))
     trained = OmegaConf.load(run.folder / "config.yaml")
-    dataset = read_dataset(cfg.get("dataset") or trained.dataset)
+    dataset, _ = checked_dataset(cfg.get("dataset") or trained.dataset)
     if list(dataset.class_names) != run.result["class_names"]:
         raise DataError(
             f"The run tells {', '.join(run.result['class_names'])} apart, the dataset holds "

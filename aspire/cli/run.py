@@ -130,6 +130,7 @@ def _result(
             "attribute_names": list(dataset.attribute_names),
             "spurious_attribute": dataset.spurious_attribute,
             "group_definition": dataset.group_definition,
+            "checks": bench.checks.to_dict(),
             "group_counts": {s.name.lower(): dataset.group_counts(s) for s in dataset.splits},
         },
         "overrides": task_overrides(),

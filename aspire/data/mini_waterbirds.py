@@ -7,30 +7,17 @@ test are balanced within each class. The pictures are emoji birds over procedura
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
-from aspire.data.images import Pixels, png_bytes
-from aspire.data.scenes import (
-    LAND,
-    WATER,
-    Thing,
-    check_number,
-    check_whole,
-    compose,
-    describe,
-    render_once,
-)
-from aspire.data.table import Dataset, Split
-from aspire.rng import seed_for
-
-VERSION = 1  # raise it whenever the pictures or the table change
+from aspire.data.drawing.captions import describe
+from aspire.data.drawing.compose import compose
+from aspire.data.drawing.nature import LAND, WATER
+from aspire.data.drawing.pen import Style
+from aspire.data.drawing.sprites import Thing
+from aspire.data.mini_base import Miniature, Picture, half_up, majority
+from aspire.data.table import Split
 
 CLASSES = ("landbird", "waterbird")
 PLACES = ("land", "water")
@@ -40,10 +27,6 @@ COUNTS: dict[Split, tuple[int, int, int, int]] = {
     Split.VAL: (467, 466, 133, 133),
     Split.TEST: (2255, 2255, 642, 642),
 }
-COLUMNS = (
-    "img_id", "img_filename", "y", "split", "place", "caption", "mask_filename", "objects",
-)  # fmt: skip
-
 BIRD_SIZE = (0.42, 0.56)
 BIRDS: dict[str, tuple[tuple[str, str], ...]] = {
     "landbird": (
@@ -108,7 +91,7 @@ OWN, ANY = 0.68, 0.25  # of the things: typical of the place, of no place; the r
 TILT, JITTER, GRAIN = 8.0, 0.1, 0.03
 
 
-class MiniWaterbirds:
+class MiniWaterbirds(Miniature):
     """Reader of Mini-Waterbirds; renders it on the first :meth:`read`.
 
     Args:
@@ -125,6 +108,11 @@ class MiniWaterbirds:
     """
 
     name = "mini_waterbirds"
+    version = 2
+    classes = CLASSES
+    attributes = PLACES
+    attribute = "background"
+    class_words = tuple((*(s for s, _ in BIRDS[c]), *CLASS_WORDS[c]) for c in CLASSES)
 
     def __init__(
         self,
@@ -135,100 +123,27 @@ class MiniWaterbirds:
         seed: int = 0,
         clutter: float = 0.5,
     ) -> None:
-        self.root = Path(root)
-        self.scale = check_number(
-            "scale", scale, "a number above 0 and at most 1", 0.25, lambda v: 0 < v <= 1
-        )
-        self.correlation: float | None = None
-        if correlation is not None:
-            expected = "null, or a number above 0.5 and at most 1"
-            self.correlation = check_number(
-                "correlation", correlation, expected, 0.95, lambda v: 0.5 < v <= 1
-            )
-        self.size = check_whole(
-            "size", size, "a whole number from 32 to 512", 64, lambda v: 32 <= v <= 512
-        )
-        self.seed = check_whole("seed", seed, "a whole number", 0, lambda _: True)
-        self.clutter = check_number(
-            "clutter", clutter, "a number from 0 to 1", 0.5, lambda v: 0 <= v <= 1
-        )
+        super().__init__(root, scale, correlation, size, seed, clutter, example=0.25)
 
-    @property
-    def key(self) -> str:
-        """Short hash of everything the pictures depend on."""
-        parts = [VERSION, self.scale, self.correlation, self.size, self.seed, self.clutter]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-    def counts(self, split: Split) -> tuple[int, int, int, int]:
-        """Images per group, in group order: Waterbirds' counts times ``scale``, at least 1."""
-        a, b, c, d = (max(1, _half_up(n * self.scale)) for n in COUNTS[split])
+    def benchmark_counts(self, split: Split) -> tuple[int, ...]:
+        """Waterbirds' counts times ``scale``, at least 1."""
+        a, b, c, d = (max(1, half_up(n * self.scale)) for n in COUNTS[split])
         if split is not Split.TRAIN or self.correlation is None:
             return a, b, c, d
-        land, water = _majority(a + b, self.correlation), _majority(c + d, self.correlation)
+        land, water = majority(a + b, self.correlation), majority(c + d, self.correlation)
         return land, a + b - land, c + d - water, water
 
-    def read(self) -> Dataset:
-        """The dataset; drawn when it is not there yet, only read otherwise."""
-        folder = render_once(self.root, self.key, self._render)
-        types = {"img_id": str, "caption": str, "objects": str}
-        table = pd.read_csv(folder / "metadata.csv", dtype=types, keep_default_na=False)
-        words = tuple((*(s for s, _ in BIRDS[c]), *CLASS_WORDS[c]) for c in CLASSES)
-        return Dataset(
-            name=self.name,
-            root=folder,
-            table=table,
-            class_names=CLASSES,
-            attribute_names=PLACES,
-            spurious_attribute="background",
-            class_words=words,
-        )
-
-    def _render(self, folder: Path) -> pd.DataFrame:
-        """Draw every picture below ``folder``."""
-        rows = [row for split in COUNTS for row in self._render_split(split, folder)]
-        return pd.DataFrame(rows, columns=COLUMNS)
-
-    def _render_split(self, split: Split, folder: Path) -> list[dict[str, str | int]]:
-        """Draw one split below ``folder``; its rows of the table."""
-        word = split.name.lower()
-        for kind in ("images", "masks"):
-            (folder / kind / word).mkdir(parents=True)
-        rows: list[dict[str, str | int]] = []
-        for index, group in enumerate(self._groups(split)):
-            y, place = divmod(int(group), len(PLACES))
-            name = f"{word}-{index:05d}"
-            rng = np.random.default_rng(seed_for(self.seed, self.name, word, index))
-            pixels, labels, caption, objects = _draw(rng, y, place, self.size, self.clutter)
-            image, mask = f"images/{word}/{name}.png", f"masks/{word}/{name}.png"
-            (folder / image).write_bytes(png_bytes(pixels))
-            (folder / mask).write_bytes(png_bytes(labels))
-            values = (name, image, y, int(split), place, caption, mask, json.dumps(objects))
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
-        return rows
-
-    def _groups(self, split: Split) -> NDArray[np.int64]:
-        """(N,) group ids of a split in random order, as in the benchmark's table."""
-        groups = np.repeat(np.arange(4), self.counts(split))
-        rng = np.random.default_rng(seed_for(self.seed, self.name, split.name.lower(), "order"))
-        return rng.permutation(groups)
-
-
-def _draw(
-    rng: np.random.Generator, y: int, place: int, size: int, clutter: float
-) -> tuple[Pixels, Pixels, str, dict[str, int]]:
-    """One picture: pixels, label map, caption and objects.
-
-    The class decides on the sprite of the bird and on nothing else.
-    """
-    background = (LAND, WATER)[place][int(rng.integers(len(LAND)))]
-    things = _things(rng, place, clutter)
-    birds = BIRDS[CLASSES[y]]
-    species, sprite = birds[int(rng.integers(len(birds)))]
-    bird = Thing(species, (sprite,), BIRD_SIZE)
-    scene = compose(rng, background, bird, things, size, TILT, JITTER, GRAIN)
-    noun = str(rng.choice(NOUNS[CLASSES[y]])) if rng.random() < GENERIC else species
-    caption = describe(rng, noun, background, scene, things, VERBS[place])
-    return scene.pixels, scene.labels, caption, scene.objects
+    def draw(self, rng: np.random.Generator, y: int, place: int, style: Style) -> Picture:
+        """The class decides on the sprite of the bird and on nothing else."""
+        background = (LAND, WATER)[place][int(rng.integers(len(LAND)))]
+        things = _things(rng, place, self.clutter)
+        birds = BIRDS[CLASSES[y]]
+        species, sprite = birds[int(rng.integers(len(birds)))]
+        bird = Thing(species, (sprite,), BIRD_SIZE)
+        scene = compose(rng, background, bird, things, self.size, TILT, JITTER, GRAIN, style=style)
+        noun = str(rng.choice(NOUNS[CLASSES[y]])) if rng.random() < GENERIC else species
+        caption = describe(rng, noun, background, scene, things, VERBS[place])
+        return Picture(scene.pixels, scene.labels, caption, scene.objects)
 
 
 def _things(rng: np.random.Generator, place: int, clutter: float) -> list[Thing]:
@@ -242,13 +157,3 @@ def _things(rng: np.random.Generator, place: int, clutter: float) -> list[Thing]
         if wanted and thing not in chosen:
             chosen.append(thing)
     return chosen
-
-
-def _half_up(value: float) -> int:
-    """Rounded as by hand; Python's ``round`` sends 874.5 to 874."""
-    return math.floor(value + 0.5)
-
-
-def _majority(total: int, share: float) -> int:
-    """The majority's part of a class; leaves at least one minority image below a share of 1."""
-    return total if share == 1 else min(_half_up(total * share), total - 1)

@@ -13,12 +13,14 @@ split 0/1/2 = train/val/test, y 1 = waterbird, place 1 = water.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-
-import pandas as pd
+from pathlib import Path
 
 from aspire.data.table import Dataset, names_tuple
-from aspire.errors import ConfigError, DataError, did_you_mean
+from aspire.data.tables import join_captions, masks_beside, read_csv, require_folder
+from aspire.errors import ConfigError
+
+# Names of the folder within the archives of the authors and of WILDS.
+ARCHIVE_FOLDERS = ("waterbird_complete95_forest2water2", "waterbirds_v1.0")
 
 
 class Waterbirds:
@@ -54,63 +56,27 @@ class Waterbirds:
         Raises:
             DataError: when the folder or a column is missing, or a value is out of range.
         """
-        if not self.root.is_dir():
-            raise DataError(
-                f"dataset.root={self.root}: no such folder. Expected Waterbirds unpacked there "
-                "(metadata.csv and one folder per species); say where it is with "
-                "dataset.root=DIR."
-            )
-        table = read_csv(self.root / "metadata.csv")
-        table = join_captions(table, self.root / "captions.csv")
-        if (self.root / "segmentations").is_dir() and "img_filename" in table.columns:
-            masks = [
-                PurePosixPath("segmentations", str(name)).with_suffix(".png").as_posix()
-                for name in table["img_filename"]
-            ]
-            table["mask_filename"] = [m if (self.root / m).is_file() else "" for m in masks]
+        root = self._folder()
+        table = read_csv(root / "metadata.csv")
+        table = join_captions(table, root / "captions.csv")
+        if (root / "segmentations").is_dir() and "img_filename" in table.columns:
+            table["mask_filename"] = masks_beside(root, table["img_filename"])
         return Dataset(
             name="waterbirds",
-            root=self.root,
+            root=root,
             table=table,
             class_names=self.class_names,
             attribute_names=self.attribute_names,
             spurious_attribute="background",
             class_words=self.class_words,
+            group_definition="class of the animal and the background it was pasted on",
         )
 
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV file.
-
-    Raises:
-        DataError: when it is missing, empty or not a CSV.
-    """
-    if not path.is_file():
-        found = ", ".join(sorted(p.name for p in path.parent.iterdir())[:8]) or "nothing"
-        raise DataError(
-            f"{path.name} not found in {path.parent} (it holds: {found}). Expected the dataset's "
-            "own folder; set dataset.root to it."
-        )
-    try:
-        return pd.read_csv(path, dtype={"img_id": str, "img_filename": str})
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a CSV file: {str(error).strip()}") from None
-
-
-def join_captions(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Add the ``caption`` column from a file of ``img_filename,caption``, where there is one.
-
-    Raises:
-        DataError: when the file lacks one of its columns.
-    """
-    if not path.is_file() or "img_filename" not in table.columns:
-        return table
-    captions = read_csv(path)
-    for column in ("img_filename", "caption"):
-        if column not in captions.columns:
-            raise DataError(
-                f"{path} has no column '{column}'.{did_you_mean(column, captions.columns)} "
-                f"Expected img_filename,caption; found {', '.join(captions.columns)}."
-            )
-    by_name = captions.drop_duplicates("img_filename").set_index("img_filename")["caption"]
-    return table.assign(caption=table["img_filename"].map(by_name).fillna(""))
+    def _folder(self) -> Path:
+        """The folder with the metadata: the one given, or the archive's own folder in it."""
+        require_folder(self.root, "Waterbirds", ["metadata.csv", "one folder per species"])
+        if not (self.root / "metadata.csv").is_file():
+            for name in ARCHIVE_FOLDERS:
+                if (self.root / name / "metadata.csv").is_file():
+                    return self.root / name
+        return self.root

@@ -101,6 +101,17 @@ def test_seed_0_is_a_seed_and_a_finished_run_is_found_again(capsys):
     assert "train        hit" in capsys.readouterr().out
 
 
+def test_a_user_s_own_choice_needs_no_fork(tmp_path, capsys):
+    own = tmp_path / "mine" / "baseline"
+    own.mkdir(parents=True)
+    (own / "patient.yaml").write_text("_target_: aspire.baselines.groupdro.GroupDRO\neta: 0.5\n")
+    words = ["train", "--config-dir", str(tmp_path / "mine"), "--cfg", "job"]
+    assert main([*words, "baseline=patient", "baseline.eta=0.25"]) == 0
+    assert "eta: 0.25" in capsys.readouterr().out
+    assert main([*words, "baseline=patent"]) == 2
+    assert "Did you mean patient?" in capsys.readouterr().err
+
+
 def test_evaluate_agrees_with_the_run(tmp_path, capsys):
     assert main(["train", *TINY]) == 0
     (path,) = (tmp_path / "outputs" / "train").rglob("result.json")

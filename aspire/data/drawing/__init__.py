@@ -1,0 +1,1 @@
+"""How the miniatures are drawn: backgrounds, sprites, shapes, and what puts them together."""

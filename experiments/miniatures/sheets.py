@@ -1,0 +1,66 @@
+"""Contact sheets of the four miniatures: a row per group (per class where there are fifteen).
+
+    python experiments/miniatures/sheets.py
+
+draws what is missing below $ASPIRE_DATA (default outputs/data) and writes one PNG each beside this
+file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from aspire.data.mini_celeba import MiniCelebA
+from aspire.data.mini_hard_imagenet import MiniHardImageNet
+from aspire.data.mini_spuco_dogs import MiniSpucoDogs
+from aspire.data.mini_waterbirds import MiniWaterbirds
+from aspire.data.table import Dataset, Split
+
+READERS = (MiniWaterbirds, MiniCelebA, MiniSpucoDogs, MiniHardImageNet,
+)  # fmt: skip
+SIDE, GAP, COLOURS = 56, 3, 40  # pixels; few colours keep the files small
+
+
+def first(dataset: Dataset, split: Split, group: int, number: int) -> list[Path]:
+    rows = dataset.split(split)
+    chosen = rows[dataset.grouper.ids(rows["y"].to_numpy(), rows["place"].to_numpy()) == group]
+    return [dataset.path(name) for name in chosen["img_filename"][:number]]
+
+
+def sheet(dataset: Dataset) -> Image.Image:
+    places = len(dataset.attribute_names)
+    groups = range(len(dataset.class_names) * places)
+    if len(groups) > 4:  # both groups of a class in one row
+        rows = [
+            [*first(dataset, Split.TRAIN, g, 3), *first(dataset, Split.TEST, g + 1, 3),
+             *first(dataset, Split.UNSEEN, g, 1), *first(dataset, Split.UNSEEN, g + 1, 1)]
+            for g in groups[::places]
+        ]  # fmt: skip
+    else:
+        rows = [
+            [*first(dataset, Split.TEST, g, 6), *first(dataset, Split.UNSEEN, g, 3)] for g in groups
+        ]
+    step = SIDE + GAP
+    image = Image.new("RGB", (max(map(len, rows)) * step - GAP, len(rows) * step - GAP), "white")
+    for i, row in enumerate(rows):
+        for j, path in enumerate(row):
+            with Image.open(path) as tile:
+                small = tile.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            image.paste(small, (j * step, i * step))
+    return image.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+
+
+def main() -> None:
+    data = Path(os.environ.get("ASPIRE_DATA", "outputs/data"))
+    for reader in READERS:
+        dataset = reader(data / reader.name).read()
+        target = Path(__file__).parent / f"{reader.name}.png"
+        sheet(dataset).save(target, optimize=True)
+        print(f"{target.name}: {target.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
