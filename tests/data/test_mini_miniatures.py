@@ -47,7 +47,7 @@ CASES = {
     # 0.001 x (71629, 66874, 22880, 1387); val and test times 0.004; blond men 8, 16 and 48 at least
     "mini_celeba": Case(
         MiniCelebA, 0.001, (72, 67, 23, 8), (34, 33, 11, 16), (39, 30, 10, 48), (10, 8, 3, 12),
-        ("dark/female", "dark/male", "blond/female", "blond/male"), 300,
+        ("dark/female", "dark/male", "blond/female", "blond/male"), 280,
         (("minority_share", -0.1), ("minority_share", 0.5)),
     ),
     # 0.007 x (10000, 500, 500, 10000): 3.5 is 4; 0.042 x (500, 25, 25, 500) and 0.042 x 500
