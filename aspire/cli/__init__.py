@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from aspire import __version__
@@ -44,7 +45,14 @@ def main(argv: list[str] | None = None) -> int:
         The exit code: 0 done, 2 configuration, 3 data, 5 service unreachable, 130 interrupted,
         1 anything else.
     """
-    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _start(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:  # the reader of `aspire ... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _start(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         print(usage())
         return 0

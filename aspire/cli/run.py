@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from omegaconf import DictConfig, OmegaConf
+from rich.markup import escape
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun
@@ -192,8 +193,6 @@ def _result(
 
 
 def _suggestion(cfg: DictConfig) -> str:
-    if "duplicates" not in cfg.arms:
-        return (
-            "aspire run 'arms=[none,duplicates,aspire]' 'references=[groupdro]' adds control arms"
-        )
-    return "aspire table compares all runs so far"
+    if "duplicates" in cfg.arms:
+        return "aspire table compares all runs so far"
+    return escape("aspire run 'arms=[none,duplicates,aspire]' 'references=[groupdro]': controls")

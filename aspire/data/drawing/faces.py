@@ -145,7 +145,7 @@ def _head(rng: np.random.Generator, male: bool) -> _Head:
 
 
 def _sheet(size: int, style: Style) -> Pen:
-    return Pen(OVERSAMPLE * size, style, ink=0.016)
+    return Pen(OVERSAMPLE * size, style, ink=0.009)  # thin: hair must keep its colour
 
 
 def _small(pen: Pen) -> Image.Image:
