@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
 import sys
 from pathlib import Path
@@ -110,6 +111,9 @@ LOOSE: list[tuple[str, list[str], tuple[str, ...], str | None]] = [
     ("a man and a dog walking down a city street", DOG, ("man",), "city street"),
 ]  # fmt: skip
 
+ROOT = Path(__file__).parents[2]
+SHARED = Path(os.environ.get("ASPIRE_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
 
 @pytest.fixture(scope="module")
 def extractor() -> SpacyExtractor:
@@ -155,7 +159,7 @@ def test_f1_on_head_nouns(extractor: SpacyExtractor) -> None:
 
 def blip_captions() -> list[str]:
     """Real captions where the shared data is at hand, else those of the tables."""
-    path = Path("/work/shared/data/waterbirds_blip_captions.csv")
+    path = SHARED / "waterbirds_blip_captions.csv"
     if not path.exists():
         return [row[0] for row in EXACT + LOOSE]
     with path.open(newline="", encoding="utf-8") as file:
