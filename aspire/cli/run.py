@@ -34,6 +34,7 @@ def job(cfg: DictConfig) -> None:
     found: dict[int, Discovery] = {}
     made: dict[int, Generation] = {}
     missing: list[dict[str, Any]] = []
+    why: dict[int, str] = {}
     for seed in seeds:
         console.print(f"[bold]seed {seed}[/bold]")
         found[seed] = bench.pipeline.discover(bench.classifier(seed))
@@ -41,13 +42,12 @@ def job(cfg: DictConfig) -> None:
             try:
                 made[seed] = bench.generate(seed)
             except NothingFoundError as error:
+                why[seed] = error.reason
                 console.print(f"  [yellow]{error}[/yellow]")
         for baseline, augmentation in arms:
             if augmentation != "none" and seed not in made:
-                reason = "no spurious feature found"
-                missing.append(
-                    {"arm": arm_name(baseline, augmentation), "seed": seed} | {"reason": reason}
-                )
+                arm = arm_name(baseline, augmentation)
+                missing.append({"arm": arm, "seed": seed, "reason": why[seed]})
                 continue
             run = bench.train(baseline=baseline, augmentation=augmentation, seed=seed)
             runs.setdefault((baseline, augmentation), []).append(run)

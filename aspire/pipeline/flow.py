@@ -26,6 +26,7 @@ from aspire.pipeline.records import (
     FilterDecision,
     ImageRef,
     Measurement,
+    Rejected,
     SpuriousFeature,
     SyntheticImage,
 )
@@ -41,7 +42,25 @@ from aspire.rng import seed_for
 
 
 class NothingFoundError(AspireError):
-    """No class has a spurious feature, so there is nothing to generate against."""
+    """No class can be personalised, so there is nothing to generate.
+
+    Args:
+        rejected: one reason for each class.
+    """
+
+    def __init__(self, rejected: Sequence[Rejected]) -> None:
+        kinds = sorted({r.reason for r in rejected})
+        # For tables: a feature that was found but has no scene without it is another matter.
+        self.reason = ", ".join(
+            "no spurious feature found" if kind == "no_spurious_feature" else kind for kind in kinds
+        )
+        listed = "\n  ".join(f"{r.reason}: {r.detail}" for r in rejected)
+        super().__init__(
+            f"Nothing to generate against: no class can be personalised.\n  {listed}\n"
+            "Either this classifier takes no shortcut that the captions name, or the "
+            "thresholds are too strict: try stage.discover.min_flip_rate=0.02 or "
+            "stage.discover.min_support=3."
+        )
 
 
 @dataclass(frozen=True)
@@ -302,13 +321,7 @@ class Pipeline:
             self.engine,
         )
         if not concepts.records:
-            reasons = "\n  ".join(f"{r.reason}: {r.detail}" for r in concepts.rejected)
-            raise NothingFoundError(
-                f"Nothing to generate against: no class can be personalised.\n  {reasons}\n"
-                "Either this classifier takes no shortcut that the captions name, or the "
-                "thresholds are too strict: try stage.discover.min_flip_rate=0.02 or "
-                "stage.discover.min_support=3."
-            )
+            raise NothingFoundError(concepts.rejected)
         return concepts
 
     def _images(self, concepts: Artifact[Concept], seed: int) -> Artifact[SyntheticImage]:

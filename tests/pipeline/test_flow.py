@@ -22,6 +22,7 @@ from aspire.generation.filters import Duplicate, NearUniform
 from aspire.language.base import Phrases
 from aspire.language.dataset_captioner import DatasetCaptioner
 from aspire.pipeline.flow import Backends, NothingFoundError, Pipeline, StageSettings
+from aspire.pipeline.records import Rejected
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.store import Artifact, ArtifactStore
 
@@ -242,3 +243,13 @@ def test_captions_are_needed(world: World) -> None:
         AspireError, match=r"caption: 40 of 40 items gave nothing \(no_caption 40\)"
     ):
         _ = world.pipeline().captions
+
+
+def test_why_nothing_can_be_generated_is_said_as_it_is() -> None:
+    none = Rejected(item_id="000", reason="no_spurious_feature", detail="cat")
+    scene = Rejected(item_id="001", reason="no_context", detail="dog: no scene without ['sea']")
+    assert NothingFoundError([none]).reason == "no spurious feature found"
+    assert NothingFoundError([scene]).reason == "no_context"
+    both = NothingFoundError([none, scene])
+    assert both.reason == "no_context, no spurious feature found"
+    assert "no_context: dog: no scene without ['sea']" in str(both)
