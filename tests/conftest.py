@@ -14,6 +14,7 @@ from PIL import Image
 
 from aspire.data.table import Dataset
 from aspire.data.waterbirds import Waterbirds
+from aspire.memory import keep_freed_memory
 
 SIZE = 24
 SCENES = {0: ("jungle", "forest"), 1: ("lake", "sea")}  # place -> the words of its captions
@@ -76,6 +77,7 @@ def _quiet_process() -> None:
 
     os.environ["WANDB_MODE"] = "disabled"
     torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from aspire.errors import ConfigError
 from aspire.pipeline.store import digest_of, write_atomic
 
 RESULT_SCHEMA = 1
-VERSION = 1  # rises when equal settings give other weights
+VERSION = 2  # rises when equal settings give other weights
 
 
 @dataclass(frozen=True)

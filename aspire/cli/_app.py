@@ -27,6 +27,7 @@ from rich.console import Console
 
 from aspire.confdir import conf_dir
 from aspire.errors import AspireError, ConfigError, did_you_mean
+from aspire.memory import keep_freed_memory
 
 Job = Callable[[DictConfig], None]
 
@@ -45,6 +46,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    keep_freed_memory()
     old_argv, sys.argv = sys.argv, [f"aspire {verb}", *args]
     failed: list[AspireError] = []
     try:

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -52,10 +53,8 @@ class Preprocessing:
         height, width = pixels.shape[:2]
         shorter = round(self.size / self.crop)
         scale = shorter / min(height, width)
-        size = [max(shorter, round(height * scale)), max(shorter, round(width * scale))]
-        image = _channels_first(pixels)
-        if [height, width] != size:
-            image = self._resize(image, size)
+        size = max(shorter, round(height * scale)), max(shorter, round(width * scale))
+        image = self._resize(pixels, *size) if (height, width) != size else _channels_first(pixels)
         top, left = (size[0] - self.size) // 2, (size[1] - self.size) // 2
         return image[:, top : top + self.size, left : left + self.size]
 
@@ -67,8 +66,7 @@ class Preprocessing:
         """
         rng = np.random.default_rng(seed)
         top, left, height, width = self._crop(rng, *pixels.shape[:2])
-        image = _channels_first(pixels[top : top + height, left : left + width])
-        image = self._resize(image, [self.size, self.size])
+        image = self._resize(pixels[top : top + height, left : left + width], self.size, self.size)
         return image.flip(-1) if self.flip and rng.random() < 0.5 else image
 
     def normalise(self, views: Tensor) -> Tensor:
@@ -81,10 +79,19 @@ class Preprocessing:
         rows = rows.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
         return rows.view(batch, height, width, 3).permute(0, 3, 1, 2)
 
-    def _resize(self, image: Tensor, size: list[int]) -> Tensor:
-        """Antialiased, in uint8: Pillow's result within one grey level, several times as fast."""
+    def _resize(self, pixels: Pixels, height: int, width: int) -> Tensor:
+        """(H, W, 3) uint8 -> (3, height, width) uint8: Pillow's result within one grey level.
+
+        OpenCV where nothing is made smaller: twice as fast as torch, and it leaves torch's threads
+        alone, but it has no antialiasing. Its cubic is another one than Pillow's.
+        """
         kind = self.interpolation
-        return F.interpolate(image[None], size, mode=kind, antialias=True, align_corners=False)[0]
+        if kind == "bilinear" and height >= pixels.shape[0] and width >= pixels.shape[1]:
+            larger = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+            return _channels_first(larger)
+        image = _channels_first(pixels)[None]
+        size = [height, width]
+        return F.interpolate(image, size, mode=kind, antialias=True, align_corners=False)[0]
 
     def _crop(self, rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
         """Top, left, height, width of a random crop."""

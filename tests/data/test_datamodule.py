@@ -152,6 +152,16 @@ def test_views_are_pillow_s_within_one_grey_level(interpolation: str) -> None:
     assert 0.7 < width / height < 1.4
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_enlarged_views_are_pillow_s_too(interpolation: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    preprocessing = Preprocessing(size=48, crop=1.0, interpolation=interpolation)
+    how = getattr(Image.Resampling, interpolation.upper())
+    expected = np.asarray(Image.fromarray(pixels).resize((72, 48), how))[:, 12:60].astype(int)
+    view = preprocessing.evaluation(pixels).permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(view - expected).max() <= 1
+
+
 def test_normalising_is_the_formula() -> None:
     views = torch.randint(0, 256, (2, 3, 5, 5), dtype=torch.uint8)
     preprocessing = Preprocessing(size=5, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))
