@@ -6,9 +6,10 @@ and in what order, told through a :class:`RunContext`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +23,23 @@ from aspire.data.table import Split
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method must be told; checked before training and shown beside its numbers."""
+    """What a method must be told; checked before training and shown beside its numbers.
+
+    Args:
+        train_groups: the group of every training image.
+        val_groups: the group of every val image, for more than choosing the checkpoint.
+        target: images of the target distribution without their labels.
+    """
 
     train_groups: bool = False
     val_groups: bool = False
+    target: bool = False
 
     def describe(self) -> str:
-        """For tables: "train+val groups", "none", ..."""
+        """For tables: "train+val groups", "val groups, unlabelled target", "none", ..."""
         parts = [n for n, on in (("train", self.train_groups), ("val", self.val_groups)) if on]
-        return f"{'+'.join(parts)} groups" if parts else "none"
+        told = [f"{'+'.join(parts)} groups"] if parts else []
+        return ", ".join(told + ["unlabelled target"] * self.target) or "none"
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class DatasetInfo:
 
     num_classes: int
     num_groups: int
-    num_train: int
+    num_train: int  # rows of the table that is trained on; Batch.row is below it
     group_counts: tuple[int, ...]  # training images per group; zeros where groups are hidden
     class_names: Sequence[str]
     group_names: Sequence[str]
@@ -59,7 +68,12 @@ class Objective(nn.Module):
 
     Every tensor it carries is a buffer and every network a submodule, so that its state moves
     between devices and is in the checkpoints.
+
+    It is written for one device. On several, each forwards its share of the images and ``net``
+    gives back the outputs of all, so that loss and state are those of the whole batch.
     """
+
+    whole_images: ClassVar[bool] = False  # mixes images, so every device needs all of the batch
 
     def setup(self, info: DatasetInfo, net: Classifier) -> None:
         """Called once before training, before a checkpoint is loaded; makes the state."""
@@ -69,12 +83,27 @@ class Objective(nn.Module):
         raise NotImplementedError
 
 
+Draw = Callable[[np.random.Generator, int], NDArray[np.int64]]
+"""Generator of this step, number of the step -> rows of its batch, the same number each time."""
+
+
 class RunContext(Protocol):
-    """The whole vocabulary of a baseline."""
+    """The whole vocabulary of a baseline.
+
+    What it gives is the same when a killed run is started again: every random state follows from
+    the seed and a name, finished phases are loaded and not trained.
+    """
 
     info: DatasetInfo
-    train: ImageTable
+    train: ImageTable  # groups are -1 unless the baseline needs them
     seed: int
+    steps: int  # optimiser steps a whole fit has, unless told otherwise
+    batch_size: int
+    folder: Path  # of the run, for files a method makes
+
+    def network(self, name: str) -> Classifier:
+        """A fresh network; its random parts follow from the seed and ``name``."""
+        ...
 
     def fit(
         self,
@@ -83,27 +112,96 @@ class RunContext(Protocol):
         *,
         net: Classifier | None = None,
         train: ImageTable | None = None,
+        groups: NDArray[np.int64] | None = None,
         sample_weights: NDArray[np.float64] | None = None,
+        draw: Draw | None = None,
         steps: int | None = None,
+        lr: float | None = None,
+        weight_decay: float | None = None,
+        select: str | None = None,
     ) -> Classifier:
-        """Train a fresh network (or ``net``) and return it with the selected weights.
+        """Train ``net`` or a fresh network and return it with the selected weights.
 
         Args:
             phase: names the checkpoints and metrics of this fit; unique within a run.
             objective: what to minimise.
-            net: continue from this network instead of a fresh one.
+            net: continue from this network instead of ``network(phase)``.
             train: another table than ``self.train``.
+            groups: (N,) groups the objective is told instead of the table's, from 0 on.
             sample_weights: (N,) draw rows in proportion, with replacement.
-            steps: optimiser steps, if not the configured number.
+            draw: decides the rows of every batch instead.
+            steps, lr, weight_decay: if not the configured ones.
+            select: rule of :mod:`aspire.classification.selection`, if not the configured one.
         """
         ...
 
+    def erm(
+        self,
+        *,
+        rows: NDArray[np.int64] | None = None,
+        steps: int | None = None,
+        lr: float | None = None,
+        weight_decay: float | None = None,
+        select: str | None = None,
+    ) -> Classifier:
+        """The ERM of this seed, trained once for all methods that start from it.
+
+        Args:
+            rows: train on these rows of ``self.train`` only.
+            steps, lr, weight_decay, select: as for :meth:`fit`. The evaluation that counts may be
+                another for each method; the training is shared all the same.
+        """
+        ...
+
+    def table(self, split: Split) -> ImageTable:
+        """``self.train``, or another split with its groups."""
+        ...
+
     def predict(self, net: Classifier, split: Split) -> Tensor:
-        """(N,) int64 class ids, row i = example i of that split."""
+        """(N,) int64 class ids, row i = example i of that split, without random views."""
+        ...
+
+    def logits(self, net: Classifier, split: Split) -> Tensor:
+        """(N, K) float32, row i = example i of that split, from :meth:`features`."""
         ...
 
     def features(self, net: Classifier, split: Split) -> Tensor:
-        """(N, D) float32 penultimate features, row i = example i of that split."""
+        """(N, D) float32 penultimate features, row i = example i; computed once for all runs."""
+        ...
+
+    def collect(
+        self, net: Classifier, table: ImageTable, fn: Callable[[Classifier, Tensor], Tensor]
+    ) -> Tensor:
+        """``fn(net, images)`` over a table, in evaluation mode without gradients: (N, ...)."""
+        ...
+
+    def score(
+        self, predicted: NDArray[np.int64], rows: NDArray[np.int64] | None = None
+    ) -> tuple[float, ...]:
+        """How good predictions of the val split are under the run's selection rule.
+
+        Args:
+            predicted: (N,) classes of the val split, or of ``rows`` of it.
+
+        Returns:
+            A tuple; the larger one is better.
+        """
+        ...
+
+    def rng(self, name: str) -> np.random.Generator:
+        """A generator that follows from the seed and ``name``."""
+        ...
+
+    def remember(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """``make()``, or what it gave before this run was interrupted."""
+        ...
+
+    def record(self, **values: Any) -> None:
+        """Plain values for ``result.json``: a chosen hyperparameter, the size of an error set."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Say in the terminal and in ``result.json`` that this run is degenerate, and why."""
         ...
 
 

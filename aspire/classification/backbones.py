@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aspire.classification.classifier import Classifier
 from aspire.data.transforms import Preprocessing
@@ -51,7 +51,17 @@ class SmallCNN:
             ]
             width = out
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        return Classifier(nn.Sequential(*layers), width, num_classes)
+        return Classifier(_Pooled(*layers), width, num_classes)
+
+
+class _Pooled(nn.Sequential):
+    """Layers of which the last two pool, with timm's names for the halves."""
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self[:-2](x)
+
+    def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
+        return self[-2:](maps)
 
 
 class TimmModel:

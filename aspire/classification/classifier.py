@@ -9,7 +9,8 @@ class Classifier(nn.Module):
     """``head(backbone(x))``.
 
     Args:
-        backbone: (B, 3, S, S) -> (B, D) features.
+        backbone: (B, 3, S, S) -> (B, D) features, made of ``forward_features`` (feature maps) and
+            ``forward_head(maps, pre_logits=True)`` as every timm network is.
         num_features: D.
         num_classes: K.
     """
@@ -22,6 +23,16 @@ class Classifier(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(B, D) penultimate features."""
         features: Tensor = self.backbone(x)
+        return features
+
+    def feature_maps(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) what the last convolution sees, before pooling."""
+        maps: Tensor = self.backbone.forward_features(x)  # type: ignore[operator]
+        return maps
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """(B, D) features of ``feature_maps``."""
+        features: Tensor = self.backbone.forward_head(maps, pre_logits=True)  # type: ignore[operator]
         return features
 
     def forward(self, x: Tensor) -> Tensor:

@@ -29,6 +29,12 @@ class ImageTable:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def take(self, rows: NDArray[np.int64]) -> ImageTable:
+        """These rows, in this order; a row may stand more than once."""
+        weight = None if self.weight is None else self.weight[rows]
+        paths = tuple(self.paths[row] for row in rows)
+        return ImageTable(paths, self.y[rows], self.group[rows], weight)
+
     @classmethod
     def of(cls, dataset: Dataset, split: Split) -> ImageTable:
         """One split of a dataset."""
