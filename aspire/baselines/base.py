@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aspire.classification.classifier import Classifier
-from aspire.data.datamodule import Batch
+from aspire.data.datamodule import Batch, Draw
 from aspire.data.image_table import ImageTable
+from aspire.data.pixels import PixelReader
 from aspire.data.table import Split
+from aspire.data.transforms import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,6 @@ class Objective(nn.Module):
         raise NotImplementedError
 
 
-Draw = Callable[[np.random.Generator, int], NDArray[np.int64]]
-"""Generator of this step, number of the step -> rows of its batch, the same number each time."""
-
-
 class RunContext(Protocol):
     """The whole vocabulary of a baseline.
 
@@ -100,6 +99,9 @@ class RunContext(Protocol):
     steps: int  # optimiser steps a whole fit has, unless told otherwise
     batch_size: int
     folder: Path  # of the run, for files a method makes
+    preprocessing: Preprocessing  # of the model
+    pixels: PixelReader
+    device: torch.device
 
     def network(self, name: str) -> Classifier:
         """A fresh network; its random parts follow from the seed and ``name``."""

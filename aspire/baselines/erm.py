@@ -20,9 +20,9 @@ class CrossEntropy(Objective):
 
 
 class ERM:
-    """One fit with :class:`CrossEntropy`."""
+    """One fit with :class:`CrossEntropy`, which other methods start from."""
 
     needs: ClassVar[Needs] = Needs()
 
     def run(self, ctx: RunContext) -> Classifier:
-        return ctx.fit("train", CrossEntropy())
+        return ctx.erm()

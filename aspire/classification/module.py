@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from aspire.baselines.base import Objective
+from aspire.baselines.base import Objective, StepOutput
 from aspire.classification.classifier import Classifier
 from aspire.classification.metrics import CorrectByExample, GroupMetrics, group_metrics
 from aspire.data.datamodule import Batch
@@ -25,13 +25,13 @@ SchedulerFactory = Callable[[Optimizer, int], LRScheduler | None]
 
 
 class ClassificationModule(pl.LightningModule):
-    """Trains ``net`` on ``objective`` and measures every group of the val split.
+    """Trains ``net`` on ``objective`` and measures every group of the splits it is given.
 
     Args:
         net, objective: what to train, and on what.
         optimizer, scheduler: factories; the scheduler is told the total number of steps and steps
             after every batch.
-        val: the val table, for groups and sizes.
+        tables: what is measured after every epoch, by split: always "val".
         grouper: group names.
         train_counts: (G,) training images per group, for the adjusted average.
         steps: optimiser steps in all.
@@ -45,7 +45,7 @@ class ClassificationModule(pl.LightningModule):
         objective: Objective,
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory,
-        val: ImageTable,
+        tables: Mapping[str, ImageTable],
         grouper: Grouper,
         train_counts: list[int],
         steps: int,
@@ -57,14 +57,14 @@ class ClassificationModule(pl.LightningModule):
         self.objective = objective
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
-        self.val_table = val
+        self.tables = dict(tables)
         self.grouper = grouper
         self.train_counts = train_counts
         self.steps = steps
         self.seed = seed
         self.normalise = normalise
-        self.val_correct = CorrectByExample(len(val))
-        self.val_metrics: GroupMetrics | None = None
+        self.correct = nn.ModuleList(CorrectByExample(len(t)) for t in self.tables.values())
+        self.measured: dict[str, GroupMetrics] = {}
         self.losses: list[Tensor] = []
 
     def configure_optimizers(self) -> Any:
@@ -86,7 +86,7 @@ class ClassificationModule(pl.LightningModule):
         self.losses.clear()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        out = self.objective(self.net, batch)
+        out: StepOutput = self.objective(self.net, batch)
         if not torch.isfinite(out.loss):
             raise AspireError(
                 f"The loss became {out.loss.item()} at step {self.global_step}. The last good "
@@ -105,14 +105,21 @@ class ClassificationModule(pl.LightningModule):
         return float(torch.stack(self.losses).mean()) if self.losses else float("nan")
 
     def on_validation_epoch_start(self) -> None:
-        self.val_correct.reset()
+        for correct in self.correct:
+            correct.reset()  # type: ignore[operator]
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.val_correct.update(self.net(batch.image).argmax(1), batch.y, batch.row)
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        predicted = self.net(batch.image).argmax(1)
+        self.correct[dataloader_idx].update(predicted, batch.y, batch.row)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
-        table = self.val_table
-        self.val_metrics = group_metrics(
-            self.val_correct.compute(), table.y, table.group, self.grouper, self.train_counts
-        )
-        self.log_dict({**self.val_metrics.flat("val"), "train/loss": self.train_loss})
+        for (split, table), correct in zip(self.tables.items(), self.correct, strict=True):
+            self.measured[split] = group_metrics(
+                correct.compute(),  # type: ignore[operator]
+                table.y,
+                table.group,
+                self.grouper,
+                self.train_counts,
+            )
+            self.log_dict(self.measured[split].flat(split))
+        self.log("train/loss", self.train_loss)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -102,15 +105,17 @@ def run_training(job: TrainingJob, root: Path, config_yaml: str) -> TrainedRun:
     """
     folder = job.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    main = int(os.environ.get("RANK", 0)) == 0  # torchrun starts a process per device
+    with FileLock(folder / ".lock") if main else nullcontext():
         if (folder / "result.json").is_file():
             return TrainedRun(folder, "hit")
-        write_atomic(folder / "config.yaml", config_yaml.encode())
-        _train(job, folder)
+        if main:
+            write_atomic(folder / "config.yaml", config_yaml.encode())
+        _train(job, folder, main)
     return TrainedRun(folder, "run")
 
 
-def _train(job: TrainingJob, folder: Path) -> None:
+def _train(job: TrainingJob, folder: Path, main: bool) -> None:
     import torch
     from safetensors.torch import save
 
@@ -121,14 +126,22 @@ def _train(job: TrainingJob, folder: Path) -> None:
     net = baseline.run(context)
     metrics = {}
     for split, table in context.tables.items():
-        correct = context.predict(net, split).numpy() == table.y
+        predicted = context.predict(net, split).numpy()
+        if len(np.unique(predicted)) == 1 < len(np.unique(table.y)):
+            context.warn(
+                f"Every {split.name.lower()} image is called "
+                f"{job.dataset.class_names[int(predicted[0])]}: nothing else was learnt. Try "
+                "another optimizer.lr or more fit.steps."
+            )
         metrics[split.name.lower()] = group_metrics(
-            np.asarray(correct), table.y, table.group, context.grouper, context.train_counts
+            predicted == table.y, table.y, table.group, context.grouper, context.train_counts
         )
+    if not main:
+        return
     state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
     weights = save(state)
     write_atomic(folder / "model.safetensors", weights)
-    main = list(context.phases.values())[-1]
+    phase = list(context.phases.values())[-1]
     result = {
         "schema": RESULT_SCHEMA,
         "key": job.key,
@@ -140,9 +153,12 @@ def _train(job: TrainingJob, folder: Path) -> None:
         **job.labels,
         "seed": job.seed,
         "needs": baseline.needs.describe(),
-        "selection": main["selection"],
-        "selected_step": main["selected_step"],
+        "selection": phase["selection"],
+        "selected_step": phase["selected_step"],
+        "selectable": _keep_selectable(phase, state, folder),
         "steps": sum(p["steps"] for p in context.phases.values()),
+        "method": context.recorded,
+        "warnings": context.warnings,
         "generated_digest": job.extra_digest,
         "train_images": len(context.train),
         "checks": job.checks,
@@ -157,15 +173,37 @@ def _train(job: TrainingJob, folder: Path) -> None:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "machine": platform.platform(),
-        "device": str(context.device_settings.torch_device()),
+        "device": str(context.device),
         "seconds": round(time.monotonic() - started, 1),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }
     write_atomic(folder / "environment.json", json.dumps(environment, indent=1).encode())
     # Last, since its presence says that the run is finished.
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
-    for state in folder.glob("checkpoints/*/last.ckpt"):  # optimiser states; nothing to resume now
-        state.unlink()
+
+
+def _keep_selectable(phase: dict[str, Any], state: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Rule -> file of the weights it selects, below the run's folder.
+
+    Empty where the result is not what the last phase selected: a method that replaces the head
+    afterwards cannot be selected anew.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    from aspire.classification.checkpoints import weights_file
+
+    selected = load_file(weights_file(phase["folder"], phase["selected_step"]))
+    same = selected.keys() == state.keys()
+    if not same or not all(torch.equal(selected[k], state[k]) for k in state):
+        return {}
+    shared: Path = phase["folder"]
+    own = shared
+    if not shared.is_relative_to(folder):  # the run's folder must stand alone
+        own = folder / "checkpoints" / "erm"
+        shutil.copytree(shared, own, dirs_exist_ok=True)
+    files = {rule: weights_file(own, step) for rule, step in phase["best"].items()}
+    return {rule: file.relative_to(folder).as_posix() for rule, file in files.items()}
 
 
 def load_run(folder: Path) -> TrainedRun:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -170,7 +172,8 @@ class Bench:
         import torch
 
         from aspire.baselines.base import DatasetInfo
-        from aspire.classification.context import FitSettings, TrainingContext
+        from aspire.classification.context import TrainingContext
+        from aspire.classification.settings import FitSettings, Identities
         from aspire.data.image_table import ImageTable
         from aspire.reporting.loggers import finish_wandb
 
@@ -192,6 +195,9 @@ class Bench:
                     f"{int((table.group < 0).sum())} of {len(table)} have none. Baselines that do "
                     f"without: {', '.join(baselines_without_groups())}."
                 )
+        if baseline.needs.target and not {Split.VAL, Split.TEST} <= set(dataset.splits):
+            raise ConfigError(f"baseline={job.labels['baseline']} needs a val and a test split.")
+        self._refuse_unstarted(device.devices)
         counts = np.bincount(train.group[train.group >= 0], minlength=grouper.num_groups)
         known = baseline.needs.train_groups
         folder = job.folder(self.outputs / "train")
@@ -215,7 +221,7 @@ class Bench:
             folder=folder,
             model=model,
             tables={s: ImageTable.of(dataset, s) for s in dataset.splits if s != Split.TRAIN},
-            train=train,
+            train=train if known else replace(train, group=np.full(len(train), -1)),
             info=DatasetInfo(
                 num_classes=len(dataset.class_names),
                 num_groups=grouper.num_groups,
@@ -232,12 +238,29 @@ class Bench:
             device_settings=device,
             pixels=self._pixels(device, model.preprocessing().stored_side, generated),
             seed=job.seed,
-            hide_train_groups=not known,
+            shared=Identities(
+                images=[
+                    self.dataset_digest,
+                    job.extra_digest,
+                    plain(cfg.augmentation) if generated else None,
+                    job.seed if generated else None,  # which rows are duplicated
+                ],
+                training={k: job.identity[k] for k in ("model", "optimizer", "scheduler")},
+                root=self.outputs / "shared",
+            ),
             logger=logger,
             finish=finish_wandb,
             progress=self.progress,
         )
         return baseline, context
+
+    def _refuse_unstarted(self, devices: int | str) -> None:
+        """Several devices need a process each, started before anything else runs."""
+        if devices not in (1, "auto", int(os.environ.get("WORLD_SIZE", 1))):
+            raise ConfigError(
+                f"trainer.devices={devices} needs a process per device. Start it with\n"
+                f"  torchrun --nproc-per-node {devices} -m aspire train {' '.join(self.overrides)}"
+            )
 
     def _pixels(self, device: Any, side: int, generated: GeneratedSet | None) -> Any:
         """Decoded images, from a cache shared by all jobs where that is wanted."""

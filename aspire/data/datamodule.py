@@ -6,7 +6,7 @@ run that is killed and resumed sees the same batches as one that is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,11 +26,16 @@ from aspire.rng import seed_for
 Key = tuple[int, int | None]  # row, and the seed of its random view or None for the plain one
 
 
+Draw = Callable[[np.random.Generator, int], NDArray[np.int64]]
+"""Generator of this step, number of the step -> rows of its batch, the same number each time."""
+
+
 class Batch(NamedTuple):
     """What an objective sees.
 
     From a loader the images come as uint8 views; the Lightning module turns them into normalised
-    floats on the device before the objective gets them.
+    floats on the device before the objective gets them. On several devices each has its share of
+    the images and everything else of all of them.
     """
 
     image: Tensor  # (B, 3, S, S) float32, normalised; uint8 from a loader
@@ -51,20 +56,21 @@ class _Images(TorchDataset[Batch]):
         table: ImageTable,
         preprocessing: Preprocessing,
         pixels: PixelReader,
-        hide_groups: bool,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.table = table
         self.preprocessing = preprocessing
         self.pixels = pixels
-        self.hide_groups = hide_groups
+        self.share = share  # this device, number of devices
 
     def __getitem__(self, keys: Sequence[Key]) -> Batch:
         rows = np.array([row for row, _ in keys], dtype=np.int64)
-        group = np.full_like(rows, -1) if self.hide_groups else self.table.group[rows]
+        rank, world = self.share
+        mine = keys[rank * len(keys) // world : (rank + 1) * len(keys) // world]
         return Batch(
-            stack_views([self._view(key) for key in keys]),
+            stack_views([self._view(key) for key in mine]),
             torch.from_numpy(self.table.y[rows]),
-            torch.from_numpy(group),
+            torch.from_numpy(self.table.group[rows]),
             torch.from_numpy(rows),
         )
 
@@ -80,20 +86,32 @@ class StepSampler(Sampler[list[Key]]):
     """Gives ``steps`` batches of rows per epoch, each row with the seed of its random view.
 
     Without weights it goes through seeded permutations of the table, one after another and across
-    epochs; with weights it draws with replacement.
+    epochs; with weights it draws with replacement; ``draw`` decides for itself.
 
     Args:
         table: what to draw from.
         batch_size, steps: images a step, steps an epoch.
         seed: of the data order.
+        draw: gives the rows of each step.
+        views: False for plain views.
     """
 
-    def __init__(self, table: ImageTable, batch_size: int, steps: int, seed: int) -> None:
+    def __init__(
+        self,
+        table: ImageTable,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        draw: Draw | None = None,
+        views: bool = True,
+    ) -> None:
         self.table = table
         self.batch_size = batch_size
         self.steps = steps
         self.length = batch_size * steps
         self.seed = seed
+        self.draw = draw
+        self.views = views
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -104,13 +122,20 @@ class StepSampler(Sampler[list[Key]]):
         return self.steps
 
     def __iter__(self) -> Iterator[list[Key]]:
+        if self.draw is not None:
+            for step in range(self.epoch * self.steps, (self.epoch + 1) * self.steps):
+                drawn = self.draw(np.random.default_rng(seed_for(self.seed, "rows", step)), step)
+                yield [(int(row), self._view(step, i)) for i, row in enumerate(drawn)]
+            return
         first = self.epoch * self.length
         rows = self.rows(first)
         for start in range(0, self.length, self.batch_size):
             yield [
-                (int(rows[i]), seed_for(self.seed, "view", first + i))
-                for i in range(start, start + self.batch_size)
+                (int(rows[i]), self._view(first + i)) for i in range(start, start + self.batch_size)
             ]
+
+    def _view(self, *position: int) -> int | None:
+        return seed_for(self.seed, "view", *position) if self.views else None
 
     def rows(self, first: int) -> NDArray[np.int64]:
         """Rows of the stream from position ``first`` on, ``length`` of them."""
@@ -132,29 +157,33 @@ class GroupDataModule(pl.LightningDataModule):
 
     Args:
         train: what to train on, with its sampling weights.
-        val: what to validate on.
+        evaluated: what to measure after every epoch, in this order.
         preprocessing: the backbone's.
         batch_size: images a step.
-        steps_per_epoch: steps between two evaluations.
+        steps_per_epoch: batches between two evaluations.
         seed: of the data order and the random views.
-        hide_train_groups: put -1 in place of the training groups, for methods that must not see
-            them.
+        draw: see :class:`StepSampler`.
+        views: whether training sees random crops and flips.
+        whole_images: whether every device needs all images of a batch.
         num_workers: loader processes; never changes a result.
         pixels: gives the decoded images; None for their files.
 
     Raises:
-        ConfigError: for an empty training table or a batch size below 1.
+        ConfigError: for an empty training table, a batch size below 1, or one that the devices
+            cannot share.
     """
 
     def __init__(
         self,
         train: ImageTable,
-        val: ImageTable,
+        evaluated: Sequence[ImageTable],
         preprocessing: Preprocessing,
         batch_size: int,
         steps_per_epoch: int,
         seed: int,
-        hide_train_groups: bool = True,
+        draw: Draw | None = None,
+        views: bool = True,
+        whole_images: bool = False,
         num_workers: int = 0,
         pixels: PixelReader | None = None,
     ) -> None:
@@ -165,24 +194,50 @@ class GroupDataModule(pl.LightningDataModule):
                 "least 1. Check the dataset's train split and fit.batch_size."
             )
         self.train = train
-        self.val = val
+        self.evaluated = tuple(evaluated)
         self.preprocessing = preprocessing
         self.pixels = pixels or PixelSource(preprocessing.stored_side)
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
-        self.hide_train_groups = hide_train_groups
+        self.draw = draw
+        self.views = views
+        self.whole_images = whole_images
         self.num_workers = num_workers
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        sampler = StepSampler(self.train, self.batch_size, self.steps_per_epoch, self.seed)
-        images = _Images(self.train, self.preprocessing, self.pixels, self.hide_train_groups)
+        rank, world = process_share()
+        if self.batch_size % world:
+            raise ConfigError(
+                f"fit.batch_size={self.batch_size} cannot be shared by {world} devices. Try "
+                f"fit.batch_size={max(1, self.batch_size // world) * world}."
+            )
+        sampler = StepSampler(
+            self.train, self.batch_size, self.steps_per_epoch, self.seed, self.draw, self.views
+        )
+        share = (0, 1) if self.whole_images else (rank, world)
+        images = _Images(self.train, self.preprocessing, self.pixels, share)
         return _loader(images, sampler, self.num_workers)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return evaluation_loader(
-            self.val, self.preprocessing, 2 * self.batch_size, self.num_workers, self.pixels
-        )
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        return [
+            evaluation_loader(
+                table,
+                self.preprocessing,
+                2 * self.batch_size,
+                self.num_workers,
+                self.pixels,
+                process_share(),
+            )
+            for table in self.evaluated
+        ]
+
+
+def process_share() -> tuple[int, int]:
+    """Rank of this process and number of processes that train together; (0, 1) alone."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
 
 def evaluation_loader(
@@ -191,20 +246,23 @@ def evaluation_loader(
     batch_size: int,
     num_workers: int = 0,
     pixels: PixelReader | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> DataLoader[Batch]:
     """Every row once, in order, without random views; uint8 images.
 
     Args:
         pixels: gives the decoded images; None for their files.
+        share: (r, n) gives every n-th batch, from the r-th on.
     """
     reader = pixels or PixelSource(preprocessing.stored_side)
-    images = _Images(table, preprocessing, reader, hide_groups=False)
+    images = _Images(table, preprocessing, reader)
     rows = range(len(table))
     batches: list[list[Key]] = [
         [(row, None) for row in rows[start : start + batch_size]]
         for start in range(0, len(table), batch_size)
     ]
-    return _loader(images, batches, num_workers)
+    rank, world = share
+    return _loader(images, batches[rank::world], num_workers)
 
 
 def _loader(images: _Images, batches: Any, num_workers: int) -> DataLoader[Batch]:

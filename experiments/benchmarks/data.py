@@ -74,7 +74,7 @@ def ours(table, size, batch_size, cache, workers):
     )
     steps = len(table) // batch_size
     data = GroupDataModule(
-        table, table, preprocessing, batch_size, steps, 0, num_workers=workers, pixels=source
+        table, [table], preprocessing, batch_size, steps, 0, num_workers=workers, pixels=source
     )
     loader = data.train_dataloader()
 

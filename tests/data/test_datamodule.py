@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import aspire.data.datamodule as module
 from aspire.data.datamodule import Batch, GroupDataModule, StepSampler, evaluation_loader
 from aspire.data.image_table import ImageTable
 from aspire.data.table import Dataset, Split
@@ -186,7 +187,7 @@ def batches(data: GroupDataModule, epoch: int = 0) -> list[Batch]:
 
 def test_batches_are_reproducible(tables: tuple[ImageTable, ImageTable]) -> None:
     def make() -> list[Batch]:
-        return batches(GroupDataModule(*tables, SMALL, 8, 3, seed=4), epoch=2)
+        return batches(GroupDataModule(tables[0], tables[1:], SMALL, 8, 3, seed=4), epoch=2)
 
     torch.manual_seed(1)
     first = make()
@@ -199,20 +200,54 @@ def test_batches_are_reproducible(tables: tuple[ImageTable, ImageTable]) -> None
 
 def test_batch_has_the_documented_shapes(tables: tuple[ImageTable, ImageTable]) -> None:
     train = tables[0]
-    batch = batches(GroupDataModule(*tables, SMALL, 8, 3, seed=4, hide_train_groups=False))[0]
+    batch = batches(GroupDataModule(tables[0], tables[1:], SMALL, 8, 3, seed=4))[0]
     assert batch.image.shape == (8, 3, 16, 16)
     assert batch.y.dtype == batch.group.dtype == batch.row.dtype == torch.int64
     assert batch.y.tolist() == train.y[batch.row].tolist()
     assert batch.group.tolist() == train.group[batch.row].tolist()
 
 
-def test_hidden_train_groups_are_minus_one_and_val_groups_stay(
-    tables: tuple[ImageTable, ImageTable],
+def test_processes_share_the_images_and_see_all_labels(
+    tables: tuple[ImageTable, ImageTable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = GroupDataModule(*tables, SMALL, 8, 5, seed=4)
-    assert all((b.group == -1).all() for b in batches(data))
-    groups = torch.cat([b.group for b in data.val_dataloader()])
-    assert groups.tolist() == tables[1].group.tolist()
+    data = GroupDataModule(tables[0], tables[1:], SMALL, 8, 5, seed=4)
+    whole = batches(data)[0]
+    parts, rows = [], []
+    for rank in (0, 1):
+        monkeypatch.setattr(module, "process_share", lambda rank=rank: (rank, 2))
+        batch = batches(data)[0]
+        assert torch.equal(batch.row, whole.row)
+        assert torch.equal(batch.y, whole.y)
+        parts.append(batch.image)
+        rows += [b.row for b in data.val_dataloader()[0]]
+    assert torch.equal(torch.cat(parts), whole.image)
+    assert sorted(torch.cat(rows).tolist()) == list(range(len(tables[1])))
+    data.whole_images = True
+    assert torch.equal(batches(data)[0].image, whole.image)
+    data.batch_size = 7
+    with pytest.raises(ConfigError, match=r"fit\.batch_size=7 cannot be shared by 2 devices\. Try"):
+        data.train_dataloader()
+
+
+def test_own_draw_decides_the_rows_of_every_step(tables: tuple[ImageTable, ImageTable]) -> None:
+    def draw(rng: np.random.Generator, step: int) -> np.ndarray:
+        return np.array([step, *rng.integers(40, size=4)])
+
+    data = GroupDataModule(tables[0], tables[1:], SMALL, 8, 3, seed=4, draw=draw)
+    first, second = batches(data), batches(data, epoch=1)
+    assert [int(b.row[0]) for b in first + second] == [0, 1, 2, 3, 4, 5]
+    assert [len(b.row) for b in first] == [5, 5, 5]
+    again = GroupDataModule(tables[0], tables[1:], SMALL, 8, 6, seed=4, draw=draw)
+    for a, b in zip(first + second, batches(again), strict=True):  # whatever an epoch is
+        assert torch.equal(a.row, b.row)
+        assert torch.equal(a.image, b.image)
+
+
+def test_plain_views_are_those_of_evaluation(tables: tuple[ImageTable, ImageTable]) -> None:
+    data = GroupDataModule(tables[0], tables[1:], SMALL, 8, 1, seed=4, views=False)
+    (batch,) = batches(data)
+    whole = torch.cat([b.image for b in evaluation_loader(tables[0], SMALL, 7)])
+    assert torch.equal(batch.image, whole[batch.row])
 
 
 def test_evaluation_goes_through_every_row_in_order(tables: tuple[ImageTable, ImageTable]) -> None:
@@ -230,6 +265,6 @@ def test_table_of_a_split(waterbirds: Dataset) -> None:
 
 def test_nothing_to_train_on_is_a_config_error(tables: tuple[ImageTable, ImageTable]) -> None:
     with pytest.raises(ConfigError, match="Cannot train on 0 images in batches of 8"):
-        GroupDataModule(table(0), tables[1], SMALL, 8, 3, seed=0)
+        GroupDataModule(table(0), tables[1:], SMALL, 8, 3, seed=0)
     with pytest.raises(ConfigError, match=r"40 images in batches of 0; both .* fit\.batch_size"):
-        GroupDataModule(*tables, SMALL, 0, 3, seed=0)
+        GroupDataModule(tables[0], tables[1:], SMALL, 0, 3, seed=0)

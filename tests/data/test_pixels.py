@@ -95,8 +95,8 @@ def test_batches_are_the_same_with_and_without(waterbirds: Dataset, tmp_path: Pa
     cache = open_cache(tmp_path, "key", [*train.paths, *val.paths], preprocessing.stored_side)
     batches = []
     for source in (None, PixelSource(preprocessing.stored_side, [cache])):
-        data = GroupDataModule(train, val, preprocessing, 8, 4, seed=1, pixels=source)
-        batches.append([*data.train_dataloader(), *data.val_dataloader()])
+        data = GroupDataModule(train, [val], preprocessing, 8, 4, seed=1, pixels=source)
+        batches.append([*data.train_dataloader(), *data.val_dataloader()[0]])
     for plain, cached in zip(*batches, strict=True):
         assert (plain.image == cached.image).all()
         assert (plain.row == cached.row).all()
