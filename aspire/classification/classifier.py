@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from aspire.data.datamodule import process_share
+from aspire.processes import process_share
 
 
 class Classifier(nn.Module):

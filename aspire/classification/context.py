@@ -37,13 +37,14 @@ from aspire.classification.module import ClassificationModule, SchedulerFactory
 from aspire.classification.selection import ORACLES, score
 from aspire.classification.settings import DeviceSettings, FitSettings, Identities
 from aspire.classification.training import VERSION
-from aspire.data.datamodule import Draw, GroupDataModule, evaluation_loader, process_share
+from aspire.data.datamodule import Draw, GroupDataModule, evaluation_loader
 from aspire.data.groups import Grouper
 from aspire.data.image_table import ImageTable
 from aspire.data.pixels import PixelReader, PixelSource
 from aspire.data.table import Split
 from aspire.errors import ConfigError
 from aspire.pipeline.store import digest_of, write_atomic
+from aspire.processes import is_main, wait_for_all
 from aspire.progress import Progress, Silent
 from aspire.rng import seed_for
 
@@ -174,7 +175,7 @@ class TrainingContext:
         folder = root / f"erm-{key}"
         table = self.train if rows is None else self.train.take(rows)
         table = replace(table, group=np.full(len(table), -1))
-        with _lock(folder) if shared and process_share()[0] == 0 else contextlib.nullcontext():
+        with _lock(folder) if shared and is_main() else contextlib.nullcontext():
             return self._fit(
                 "erm", folder, CrossEntropy(), self.network("erm"), table, None, fit, settings
             )
@@ -286,9 +287,9 @@ class TrainingContext:
                 failed = False
             finally:
                 self.finish(failed)
-        if process_share()[0] == 0:
+        if is_main():
             keeper.finish(fit.steps)
-        _barrier()
+        wait_for_all()
 
     def _run_trainer(
         self,
@@ -454,12 +455,6 @@ class TrainingContext:
 def _lock(folder: Path) -> FileLock:
     folder.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(folder.with_name(f".{folder.name}.lock"))
-
-
-def _barrier() -> None:
-    """Wait for the other processes that train, where there are any."""
-    if process_share()[1] > 1:
-        torch.distributed.barrier()
 
 
 def _resume_point(path: Path) -> dict[str, Any] | None:

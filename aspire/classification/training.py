@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import time
@@ -22,6 +21,7 @@ from aspire import __version__
 from aspire.data.table import Dataset
 from aspire.errors import ConfigError
 from aspire.pipeline.store import digest_of, write_atomic
+from aspire.processes import is_main
 
 RESULT_SCHEMA = 1
 VERSION = 2  # rises when equal settings give other weights
@@ -105,17 +105,16 @@ def run_training(job: TrainingJob, root: Path, config_yaml: str) -> TrainedRun:
     """
     folder = job.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
-    main = int(os.environ.get("RANK", 0)) == 0  # torchrun starts a process per device
-    with FileLock(folder / ".lock") if main else nullcontext():
+    with FileLock(folder / ".lock") if is_main() else nullcontext():
         if (folder / "result.json").is_file():
             return TrainedRun(folder, "hit")
-        if main:
+        if is_main():
             write_atomic(folder / "config.yaml", config_yaml.encode())
-        _train(job, folder, main)
+        _train(job, folder)
     return TrainedRun(folder, "run")
 
 
-def _train(job: TrainingJob, folder: Path, main: bool) -> None:
+def _train(job: TrainingJob, folder: Path) -> None:
     import torch
     from safetensors.torch import save
 
@@ -136,7 +135,7 @@ def _train(job: TrainingJob, folder: Path, main: bool) -> None:
         metrics[split.name.lower()] = group_metrics(
             predicted == table.y, table.y, table.group, context.grouper, context.train_counts
         )
-    if not main:
+    if not is_main():
         return
     state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
     weights = save(state)

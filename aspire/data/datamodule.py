@@ -21,6 +21,7 @@ from aspire.data.image_table import ImageTable
 from aspire.data.pixels import PixelReader, PixelSource
 from aspire.data.transforms import Preprocessing, stack_views
 from aspire.errors import ConfigError
+from aspire.processes import process_share
 from aspire.rng import seed_for
 
 Key = tuple[int, int | None]  # row, and the seed of its random view or None for the plain one
@@ -233,13 +234,6 @@ class GroupDataModule(pl.LightningDataModule):
         ]
 
 
-def process_share() -> tuple[int, int]:
-    """Rank of this process and number of processes that train together; (0, 1) alone."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
 def evaluation_loader(
     table: ImageTable,
     preprocessing: Preprocessing,
@@ -252,17 +246,17 @@ def evaluation_loader(
 
     Args:
         pixels: gives the decoded images; None for their files.
-        share: (r, n) gives every n-th batch, from the r-th on.
+        share: (r, n) gives every n-th row, from the r-th on.
     """
     reader = pixels or PixelSource(preprocessing.stored_side)
     images = _Images(table, preprocessing, reader)
-    rows = range(len(table))
+    rank, world = share
+    rows = range(rank, len(table), world)
     batches: list[list[Key]] = [
         [(row, None) for row in rows[start : start + batch_size]]
-        for start in range(0, len(table), batch_size)
+        for start in range(0, len(rows), batch_size)
     ]
-    rank, world = share
-    return _loader(images, batches[rank::world], num_workers)
+    return _loader(images, batches, num_workers)
 
 
 def _loader(images: _Images, batches: Any, num_workers: int) -> DataLoader[Batch]:
