@@ -16,6 +16,7 @@ VERBS = {
     "table": "results of many runs, mean and standard deviation over seeds",
     "report": "one self-contained HTML page about a finished aspire run",
     "data": "list, show, download, add, verify, preview and export datasets",
+    "hparams": "the settings of hparams=unified, paper and mini, each with its source",
     "doctor": "versions, devices, disk, network, missing extras",
 }
 

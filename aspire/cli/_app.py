@@ -6,7 +6,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,13 @@ from aspire.memory import keep_freed_memory
 Job = Callable[[DictConfig], None]
 
 # A first word without "=" stands for this key: `aspire table DIR`, `aspire data show`.
-POSITIONAL = {"table": "dir", "report": "dir", "evaluate": "run", "data": "action"}
+POSITIONAL = {
+    "table": "dir",
+    "report": "dir",
+    "evaluate": "run",
+    "data": "action",
+    "hparams": "preset",
+}
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -84,6 +90,7 @@ def _reporting(job: Job, failed: list[AspireError]) -> Job:
 
     def reporting(cfg: DictConfig) -> None:
         try:
+            check_preset(HydraConfig.get().runtime.choices)
             job(cfg)
         except AspireError as error:
             _say(str(error))
@@ -110,12 +117,10 @@ def _escape(text: str) -> str:
 
 def compose_config(verb: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     """The configuration that ``aspire VERB OVERRIDES`` would run with, and its choices."""
-    if GlobalHydra.instance().is_initialized():  # within a verb
+    with _initialized():  # by the verb, where there is one
         cfg = compose(verb, list(overrides), return_hydra_config=True)
-    else:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cfg = compose(verb, list(overrides), return_hydra_config=True)
-    chosen = {str(k): str(v) for k, v in cfg.hydra.runtime.choices.items()}
+        chosen = {str(k): str(v) for k, v in cfg.hydra.runtime.choices.items()}
+        check_preset(chosen)
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg, chosen
@@ -192,6 +197,31 @@ def check_overrides(verb: str, args: Sequence[str]) -> None:
             problems.append(f"{key}: no such key.{near}{listed if not near else ''}")
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def check_preset(choices: Mapping[str, str | None]) -> None:
+    """Refuse hparams=paper where nothing was published: its file would silently be left out.
+
+    Raises:
+        ConfigError: naming the datasets or methods there are.
+    """
+    pair = choices.get("hparams/paper")
+    if pair is None:
+        return
+    dataset, _, method = pair.partition("/")
+    loader = GlobalHydra.instance().config_loader()
+    methods = loader.get_group_options(f"hparams/paper/{dataset}", ObjectType.CONFIG)
+    if method in methods:
+        return
+    if methods:
+        there = f"{', '.join(methods)} there"
+    else:
+        there = ", ".join(loader.get_group_options("hparams/paper", ObjectType.GROUP))
+    instead = "mini or unified" if dataset.startswith("mini_") else "unified"
+    raise ConfigError(
+        f"hparams=paper has no values for baseline={method} on dataset={dataset}, only for "
+        f"{there}; take hparams={instead}."
+    )
 
 
 @contextmanager
