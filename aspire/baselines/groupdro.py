@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from aspire.baselines.base import DatasetInfo, Needs, Objective, RunContext, StepOutput
+from aspire.baselines.rwg import group_balanced
 from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
 from aspire.errors import ConfigError
@@ -82,7 +82,5 @@ class GroupDRO:
         self.adjustment = adjustment
 
     def run(self, ctx: RunContext) -> Classifier:
-        base = ctx.train.weight if ctx.train.weight is not None else np.ones(len(ctx.train))
-        mass = np.bincount(ctx.train.group, weights=base)
-        weights = base / mass[ctx.train.group]
+        weights = group_balanced(ctx.train)
         return ctx.fit("train", GroupDROLoss(self.eta, self.adjustment), sample_weights=weights)
