@@ -260,5 +260,13 @@ def evaluation_loader(
 
 
 def _loader(images: _Images, batches: Any, num_workers: int) -> DataLoader[Batch]:
-    # batch_size=None: a batch is one item of the dataset, and is not collated again
-    return DataLoader(images, batch_size=None, sampler=batches, num_workers=num_workers)
+    # batch_size=None: a batch is one item of the dataset, and is not collated again. A generator of
+    # its own: a loader would draw its workers' seed from the global one, at another moment in a
+    # resumed run.
+    return DataLoader(
+        images,
+        batch_size=None,
+        sampler=batches,
+        num_workers=num_workers,
+        generator=torch.Generator(),
+    )
