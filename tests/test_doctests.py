@@ -8,7 +8,9 @@ import importlib
 import pytest
 
 MODULES = [
+    "aspire.baselines.rwg",
     "aspire.classification.metrics",
+    "aspire.cli.hparams",
     "aspire.data.groups",
     "aspire.data.drawing.captions",
     "aspire.data.drawing.pen",
