@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +31,7 @@ class RunPredictor:
         make_model: gives the :class:`~aspire.classification.backbones.Model` it was trained with.
         device: gives the torch device; asked only when there is something to predict.
         batch_size: images at once; does not change a result.
+        weights: other weights of the run than the selected ones.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class RunPredictor:
         make_model: Callable[[], Any],
         device: Callable[[], Any] = lambda: "cpu",
         batch_size: int = 64,
+        weights: Path | None = None,
     ) -> None:
         self.run = run
         self.digest = run.digest
+        self.weights = weights or run.weights
         self.make_model = make_model
         self.device = device
         self.batch_size = batch_size
@@ -57,7 +61,7 @@ class RunPredictor:
 
             model = self.make_model()
             net = model.build(len(self.run.result["class_names"]))
-            net.load_state_dict(load_file(self.run.weights))
+            net.load_state_dict(load_file(self.weights))
             device = self.device()
             net.to(device, memory_format=torch.channels_last).eval()
             self._loaded = (net, model.preprocessing(), device)

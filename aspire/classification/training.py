@@ -45,6 +45,25 @@ class TrainedRun:
         """The selected weights."""
         return self.folder / "model.safetensors"
 
+    def weights_by(self, selection: str) -> Path:
+        """The weights that another selection rule takes; nothing is trained.
+
+        Raises:
+            ConfigError: for a rule that does not apply to this run, with those that do.
+        """
+        selectable: dict[str, str] = self.result.get("selectable", {})
+        if selection not in selectable:
+            raise ConfigError(
+                f"selection={selection}: this run cannot be selected by it. Expected "
+                + (
+                    f"one of {', '.join(selectable)}."
+                    if selectable
+                    else "nothing: its last layer "
+                    f"was made after training ({self.result['baseline']})."
+                )
+            )
+        return self.folder / selectable[selection]
+
     @property
     def digest(self) -> str:
         """SHA-256 of the weights; equal for equal weights, wherever they lie."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -39,8 +40,12 @@ def job(cfg: DictConfig) -> None:
             "them with 'dataset.class_names=[...]'."
         )
     table = ImageTable.of(dataset, names[cfg.split])
+    weights = run.weights_by(cfg.selection) if cfg.selection else run.weights
     predictor = RunPredictor(
-        run, lambda: build(trained.model), lambda: build(cfg.trainer).torch_device()
+        run,
+        lambda: build(trained.model),
+        lambda: build(cfg.trainer).torch_device(),
+        weights=weights,
     )
     parts = []
     with Bars(console).task("evaluate", total=len(table)) as advance:
@@ -54,14 +59,14 @@ def job(cfg: DictConfig) -> None:
     )
     result = {
         **{k: run.result[k] for k in ("baseline", "augmentation", "model", "seed", "needs")},
-        "selection": run.result["selection"],
+        "selection": cfg.selection or run.result["selection"],
         "run": run.folder.name,
-        "weights_sha256": run.digest,
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "dataset": dataset.name,
         "split": cfg.split,
         "metrics": {cfg.split: metrics.to_dict()},
     }
-    key = digest_of([run.digest, str(dataset.root), cfg.split])[:8]
+    key = digest_of([result["weights_sha256"], str(dataset.root), cfg.split, cfg.selection])[:8]
     path = Path(cfg.paths.outputs) / "evaluate" / f"{run.folder.name}-{key}.json"
     write_atomic(path, json.dumps(result, indent=1).encode())
     show_metrics(result, cfg.split)

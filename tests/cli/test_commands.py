@@ -155,3 +155,24 @@ def test_a_key_never_reaches_a_file(tmp_path, monkeypatch):
     written = [p for p in (tmp_path / "outputs").rglob("*") if p.is_file()]
     assert any(p.suffix == ".wandb" for p in written)
     assert not [p for p in written if b"0123456789abcdef0123456789abcdef01234567" in p.read_bytes()]
+
+
+def test_a_finished_run_is_selected_anew_without_training(tmp_path, capsys):
+    words = ["train", "dataset.scale=0.05", "fit.steps=12", "fit.evaluations=6", "logger=none"]
+    assert main([*words, "fit.selection=val_acc"]) == 0
+    (path,) = (tmp_path / "outputs" / "train").rglob("result.json")
+    result = json.loads(path.read_text())
+    history = {int(row["step"]): row for row in result["history"]["erm"]}
+    capsys.readouterr()
+    for rule, file in result["selectable"].items():
+        assert main(["evaluate", str(path.parent), "split=val", f"selection={rule}"]) == 0
+        found = [
+            json.loads(p.read_text())
+            for p in (tmp_path / "outputs" / "evaluate").glob("*.json")
+            if json.loads(p.read_text())["selection"] == rule
+        ]
+        (one,) = found
+        step = int(file.split("step-")[1].split(".")[0])
+        assert one["metrics"]["val"]["acc"] == pytest.approx(history[step]["val/acc"])
+    assert main(["evaluate", str(path.parent), "selection=oracle_test"]) == 2
+    assert "cannot be selected by it. Expected one of val_worst_group" in capsys.readouterr().err
