@@ -248,5 +248,11 @@ class CnC:
         for kind, classes in draw.empty.items():
             names = ", ".join(ctx.info.class_names[c] for c in classes)
             ctx.warn(f"cnc: the reference ({steps} steps) {INSTEAD[kind].format(names)}")
+        if 4 * tuples < len(draw.classes):
+            ctx.warn(
+                f"cnc: a step holds {tuples} of the tuples and so images of few of the "
+                f"{len(draw.classes)} classes, from which a network learns badly. Try smaller "
+                "baseline.positives and baseline.negatives or a larger fit.batch_size."
+            )
         loss = CnCLoss(self.temperature, self.contrastive_weight, self.positives, self.negatives)
         return ctx.fit("train", loss, draw=draw)

@@ -154,8 +154,9 @@ class DivDis:
     last weights are taken, since evaluations on the way see the first head only.
 
     Where a batch has N target images and K classes, chance alone gives sure heads that are
-    independent about (K - 1)^2 / 2N of mutual information and (K - 1) / 2N of divergence. Weights
-    that make this dearer than the ln K of knowing nothing teach the heads one constant class.
+    independent about (K - 1)^2 / 2N of mutual information (less where K^2 is above N) and
+    (K - 1) / 2N of divergence. Weights that make this dearer than the ln K of knowing nothing teach
+    the heads one constant class.
 
     Args:
         heads: H, at least 2 (paper: 2).

@@ -353,6 +353,14 @@ def test_empty_cells_are_named() -> None:
     ]
 
 
+def test_too_few_tuples_for_the_classes_are_named() -> None:
+    y = [c for c in range(5) for _ in range(2)]
+    predicted = [(c + n) % 5 for c in range(5) for n in range(2)]
+    (warning,) = run(CnC(), y, predicted).warnings
+    assert "a step holds 1 of the tuples and so images of few of the 5 classes" in warning
+    assert run(CnC(positives=2, negatives=2), y, predicted).warnings == []
+
+
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [

@@ -83,13 +83,9 @@ def test_a_killed_run_continues_to_the_result_of_an_undisturbed_one(tmp_path):
     run_to_the_end(calm)
 
     finished = {}
-    checkpoints = rough / "outputs" / "train"
-    run_and_kill(
-        rough,
-        0,
-        lambda: any(checkpoints.rglob("last.ckpt")),
-    )
-    assert not list(checkpoints.rglob("result.json")), "the kill came too late to mean anything"
+    outputs = rough / "outputs"
+    run_and_kill(rough, 0, lambda: any(outputs.rglob("last.ckpt")))
+    assert not list(outputs.rglob("finished.json")), "the kill came too late to mean anything"
     for kind, stage in (("caption", "caption"), ("edit", "edit"), ("measure", "measure")):
         run_and_kill(rough, 0.05, lambda stage=stage: len(journal(rough, stage)) >= 8)
         finished[kind] = (journal(rough, stage), calls(rough, kind))
