@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aspire.baselines.base import DatasetInfo, Needs, Objective, RunContext, StepOutput
-from aspire.baselines.rwg import group_balanced
+from aspire.baselines.rwg import group_balanced, present_groups
 from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
 from aspire.errors import ConfigError
@@ -82,5 +82,6 @@ class GroupDRO:
         self.adjustment = adjustment
 
     def run(self, ctx: RunContext) -> Classifier:
+        present_groups(ctx, "GroupDRO minimises the worst loss of the others")
         weights = group_balanced(ctx.train)
         return ctx.fit("train", GroupDROLoss(self.eta, self.adjustment), sample_weights=weights)

@@ -201,14 +201,15 @@ class TrainingContext:
         settings: dict[str, float],
     ) -> Classifier:
         """One phase in its folder: loaded where it is finished, else trained or resumed."""
+        label = self._label(phase, folder)
         folder.mkdir(parents=True, exist_ok=True)
         done = finished_phase(folder)
         if done is None:
             self._train(phase, folder, objective, net, table, draw, fit, settings)
             done = finished_phase(folder)
             assert done is not None
-        elif phase not in self.phases:
-            for logger in self.logger(phase) or []:  # trained by another run: its curve, once more
+        elif label not in self.phases:
+            for logger in self.logger(label) or []:  # trained by another run: its curve, once more
                 for row in done["history"]:
                     logger.log_metrics(row, int(row["step"]))
             self.finish(False)
@@ -220,7 +221,7 @@ class TrainingContext:
             )
         step = done["best"][fit.selection]
         net.load_state_dict(load_file(weights_file(folder, step)))
-        self.phases[phase] = {
+        self.phases[label] = {
             "steps": fit.steps,
             "selection": fit.selection,
             "selected_step": step,
@@ -229,6 +230,12 @@ class TrainingContext:
             "folder": folder,
         }
         return net
+
+    def _label(self, phase: str, folder: Path) -> str:
+        """What a phase is called in the result: a method may need ERMs of two lengths."""
+        known = {p["folder"]: label for label, p in self.phases.items()}
+        new = f"{phase}-{len(self.phases) + 1}" if phase in self.phases else phase
+        return known.get(folder, new)
 
     def _train(
         self,

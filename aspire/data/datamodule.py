@@ -67,6 +67,11 @@ class _Images(TorchDataset[Batch]):
     def __getitem__(self, keys: Sequence[Key]) -> Batch:
         rows = np.array([row for row, _ in keys], dtype=np.int64)
         rank, world = self.share
+        if len(keys) % world:
+            raise ConfigError(
+                f"A batch of {len(keys)} images cannot be shared by {world} devices. Take a "
+                "fit.batch_size whose batches divide evenly, or fewer devices."
+            )
         mine = keys[rank * len(keys) // world : (rank + 1) * len(keys) // world]
         return Batch(
             stack_views([self._view(key) for key in mine]),

@@ -156,6 +156,7 @@ def test_weights_are_logged_and_keep_their_value() -> None:
 def run(group: list[int], weight: Any = None, groups: int = 4) -> np.ndarray:
     """The sampling weights that GroupDRO asks for."""
     asked: dict[str, Any] = {}
+    warned: list[str] = []
 
     def fit(phase: str, objective: Any, **keywords: Any) -> str:
         asked.update(keywords, phase=phase, objective=objective)
@@ -164,8 +165,11 @@ def run(group: list[int], weight: Any = None, groups: int = 4) -> np.ndarray:
     y = np.array(group) // 2
     table = ImageTable((Path("x"),) * len(group), y, np.array(group), weight)
     counts = tuple(np.bincount(group, minlength=groups).tolist())
-    info = SimpleNamespace(group_counts=counts)
-    assert GroupDRO(0.1).run(SimpleNamespace(info=info, train=table, fit=fit)) == "net"  # type: ignore[arg-type]
+    names = ["a/x", "a/y", "b/x", "b/y"][:groups]
+    info = SimpleNamespace(group_counts=counts, num_groups=groups, group_names=names)
+    context: Any = SimpleNamespace(info=info, train=table, fit=fit, warn=warned.append)
+    assert GroupDRO(0.1).run(context) == "net"
+    assert [("b/x" in text) for text in warned] == [True] * (2 not in group)
     assert asked["phase"] == "train"
     assert isinstance(asked["objective"], GroupDROLoss)
     return np.asarray(asked["sample_weights"])

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping
+from functools import partialmethod
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from aspire.baselines.base import Objective, StepOutput
 from aspire.baselines.erm import ERM, CrossEntropy
 from aspire.baselines.groupdro import GroupDRO
+from aspire.classification.backbones import SmallCNN
 from aspire.classification.checkpoints import SelectionCheckpoint, weights_file
 from aspire.classification.classifier import Classifier
 from aspire.classification.context import TrainingContext
 from aspire.classification.schedules import constant, cosine
-from aspire.classification.settings import FitSettings
+from aspire.classification.settings import DeviceSettings, FitSettings
 from aspire.data.datamodule import Batch
 from aspire.data.table import Split
 from aspire.errors import AspireError, ConfigError
@@ -80,6 +83,50 @@ def test_number_of_evaluations_does_not_change_the_training(
         run = context(f"e{evaluations}", fit_settings=settings)
         nets.append(weights(ERM().run(run)))
     assert equal(nets[0], nets[1])
+
+
+class Plain(SmallCNN):
+    """Without batch statistics, which are of a batch and not of a step."""
+
+    def build(self, num_classes: int) -> Classifier:
+        torch.manual_seed(0)
+        side = self.preprocessing().size
+        body = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 8), nn.Tanh())
+        return Classifier(body, 8, num_classes)
+
+
+def test_two_accumulated_batches_are_one_of_twice_the_size(
+    context: Callable[..., TrainingContext],
+) -> None:
+    nets = []
+    for batch_size, accumulate in ((16, 1), (8, 2)):
+        settings = FitSettings(STEPS, 2, batch_size, "last", accumulate=accumulate)
+        run = context(f"b{batch_size}", fit_settings=settings, model=Plain(image_size=16))
+        nets.append(weights(ERM().run(run)))
+        assert run.phases["erm"]["steps"] == STEPS
+    for name, value in nets[0].items():
+        np.testing.assert_allclose(nets[1][name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_compiled_network_learns_the_same(
+    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = weights(ERM().run(context("plain")))
+    # Traced as for a GPU, run without a C++ compiler, which not every machine has.
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="eager"))
+    compiled = context("compiled", device_settings=DeviceSettings("cpu", compile=True))
+    net = ERM().run(compiled)
+    assert net.backbone._compiled_call_impl is not None
+    for name, value in weights(net).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_erms_of_two_lengths_both_count(context: Callable[..., TrainingContext]) -> None:
+    run = context("a")
+    run.erm(steps=4)
+    run.erm()
+    run.erm()
+    assert [p["steps"] for p in run.phases.values()] == [4, STEPS]
 
 
 def test_history_has_a_line_per_evaluation(context: Callable[..., TrainingContext]) -> None:

@@ -17,8 +17,9 @@ from aspire.confdir import conf_dir
 
 BASELINES = sorted(p.stem for p in (conf_dir() / "baseline").glob("*.yaml"))
 MINIATURES = sorted(p.stem for p in (conf_dir() / "dataset").glob("mini_*.yaml"))
-# A batch or two of every phase; the small images keep 64 runs short.
-TINY = ["dataset.scale=0.02", "fit.batch_size=16", "logger=none", "trainer.threads=1"]
+# A batch or two of every phase; some hundred images keep 64 runs short.
+SCALES = {"mini_celeba": 0.003}
+TINY = ["fit.batch_size=16", "logger=none", "trainer.threads=1"]
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,7 @@ def check(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("dataset", MINIATURES)
 def test_every_baseline_trains(dataset: str, tmp_path: Path) -> None:
     words = ["-m", f"baseline={','.join(BASELINES)}", f"dataset={dataset}", *TINY]
+    words += [f"dataset.scale={SCALES.get(dataset, 0.02)}"]
     assert main(["train", *words, "fit.steps=2", "fit.evaluations=1"]) == 0
     for baseline in BASELINES:
         result = check(only_result(tmp_path, baseline))
@@ -60,6 +62,7 @@ def test_every_baseline_trains(dataset: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("augmentation", ["aspire", "duplicates"])
 def test_every_baseline_takes_generated_images(augmentation: str, tmp_path: Path) -> None:
     words = ["-m", f"baseline={','.join(BASELINES)}", f"augmentation={augmentation}", *TINY]
+    words += ["dataset.scale=0.02"]
     # Thresholds low enough that few steps of training show a feature.
     words += ["stage.discover.min_support=1", "stage.discover.min_flip_rate=0"]
     words += ["stage.filter.min_kept=0", "fit.steps=8", "fit.evaluations=2"]
@@ -79,7 +82,13 @@ def test_killed_anywhere_it_ends_the_same(
     baseline: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut after every evaluation of every phase, one after the other: as often as it has any."""
-    words = [f"baseline={baseline}", *TINY, "fit.steps=6", "fit.evaluations=3"]
+    words = [
+        f"baseline={baseline}",
+        *TINY,
+        "dataset.scale=0.02",
+        "fit.steps=6",
+        "fit.evaluations=3",
+    ]
     assert main(["train", *words]) == 0
     whole = only_result(tmp_path, baseline)
     original = SelectionCheckpoint.on_train_epoch_end
