@@ -116,6 +116,7 @@ class ShowProgress(pl.Callback):
 
     def __init__(self, advance: Advance) -> None:
         self.advance = advance
+        self.seen = 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         self.advance(trainer.global_step - self.seen)

@@ -1,9 +1,9 @@
-"""Tune every method's own settings on mini_waterbirds: up to six candidates each, by val worst group.
+"""Tune every method's own settings on mini_waterbirds: up to six candidates each.
 
     python experiments/baselines/tune.py [METHOD ...]
 
-One seed (100) that no reported number uses. What is finished is not run again. Prints the candidates,
-the best first; what won stands in conf/hparams/mini/METHOD.yaml.
+By val worst group, with one seed (100) that no reported number uses. What is finished is not run
+again. Prints the candidates, the best first; what won stands in conf/hparams/mini/METHOD.yaml.
 """
 
 from __future__ import annotations
@@ -39,10 +39,8 @@ GRIDS: dict[str, list[str]] = {
 def tune(method: str) -> list[tuple[float, float, str]]:
     """(val worst group, val average, settings) of each candidate in %, best first."""
     words = [f"baseline.{setting}" for setting in GRIDS[method]]
-    main(
-        ["train", "-m", f"baseline={method}", "seed=100", "hparams=mini", "logger=none", *words]
-        + [f"paths.outputs={OUTPUTS.resolve()}"]
-    )
+    words += [f"baseline={method}", "seed=100", "hparams=mini", "logger=none"]
+    main(["train", "-m", *words, f"paths.outputs={OUTPUTS.resolve()}"])
     tuned = [setting.split("=")[0] for setting in GRIDS[method]]
     rows = []
     for path in OUTPUTS.glob(f"train/mini_waterbirds/{method}/*/*/result.json"):

@@ -1,12 +1,12 @@
 """Training images per second of ERM, GroupDRO and JTT against a bare PyTorch loop, in one run.
 
-The ceiling is forward, loss, backward and SGD step on one batch that already lies in memory, with no
-loading, no augmentation, no metrics. Ours is the whole framework: random views from the pixel cache, the
-Lightning trainer, the method's own loss; the time is that between steps, so that starting up and the
-evaluation at the end do not count. Both have the same network, threads and memory format.
+The ceiling is forward, loss, backward and SGD step on one batch that already lies in memory: no
+loading, no augmentation, no metrics. Ours is the whole framework: random views from the pixel
+cache, the Lightning trainer, the method's own loss. The time is that between steps, so starting up
+and the evaluation at the end do not count. Both have the same network, threads and memory format.
 
     python experiments/benchmarks/training.py ../shared/data/waterpets
-    python experiments/benchmarks/training.py FOLDER --architecture resnet50 --batch-size 128 --steps 100
+    python experiments/benchmarks/training.py FOLDER --architecture resnet50 --batch-size 128
 """
 
 from __future__ import annotations
