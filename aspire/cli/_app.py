@@ -173,9 +173,9 @@ def check_overrides(verb: str, args: Sequence[str]) -> None:
         if "=" not in word and not word.startswith("~"):
             raise ConfigError(f"{word}: expected KEY=VALUE; aspire {verb} --help shows examples.")
     extra = [f"hydra.searchpath=[file://{Path(search).resolve()}]"] if search else []
-    parsed = OverridesParser.create().parse_overrides(words)
     with _initialized():
         loader = GlobalHydra.instance().config_loader()
+        parsed = OverridesParser.create(loader).parse_overrides(words)
         problems: list[str] = []
         own = Path(search) if search else None
         groups = [o for o in parsed if _is_group(loader, o, own)]
@@ -266,7 +266,7 @@ def _is_group(loader: ConfigLoader, override: Override, own: Path | None) -> boo
 
 
 def _values(override: Override) -> list[str]:
-    """Every single choice an override names; nothing for a glob or a list."""
+    """Every single choice that an override names or its glob matches."""
     value = override.value()
     if override.is_choice_sweep():
         return [str(v) for v in override.sweep_iterator()]
@@ -289,8 +289,11 @@ def _check_choice(loader: ConfigLoader, override: Override, own: Path | None) ->
     options = loader.get_group_options(group, ObjectType.CONFIG)
     if own:  # the user's own files join ours
         options = sorted({*options, *(p.stem for p in (own / group).glob("*.yaml"))})
+    values = _values(override)
+    if override.is_choice_sweep() and not values:
+        return [f"{override.input_line}: no choice matches. Choices: {', '.join(options)}."]
     problems = []
-    for value in _values(override):
+    for value in values:
         if value not in options and value != "null":
             problems.append(
                 f"{group}={value}: no such choice.{did_you_mean(value, options)} Choices: "
