@@ -1,16 +1,19 @@
-"""A trained classifier as a function from pixels to probabilities."""
+"""A trained classifier as a function from pixels to probabilities, and where it comes from."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aspire.classification.training import TrainedRun
+from aspire.classification.training import TrainedRun, load_run
 from aspire.data.images import Pixels
+from aspire.errors import ConfigError
 
 
 class Probabilities(Protocol):
@@ -21,6 +24,82 @@ class Probabilities(Protocol):
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """(N, K) probabilities of the classes; rows sum to 1. Images may differ in size."""
         ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """For what a classifier is wanted, and what may be used to get one.
+
+    Args:
+        class_names: of the dataset, in index order; the columns of the answer.
+        seed: of the run.
+        train: name of a baseline -> the finished run of it on this dataset with this seed.
+        make_model: run -> its :class:`~aspire.classification.backbones.Model`.
+        device: gives the torch device; asked only when there is something to predict.
+    """
+
+    class_names: tuple[str, ...]
+    seed: int
+    train: Callable[[str], TrainedRun]
+    make_model: Callable[[TrainedRun], Any]
+    device: Callable[[], Any] = lambda: "cpu"
+
+
+class Source(Protocol):
+    """A choice of conf/classifier/: where the classifier comes from."""
+
+    def classifier(self, request: Request) -> Probabilities:
+        """The classifier, not yet loaded.
+
+        Raises:
+            AspireError: when it cannot be had or its classes are not those of the dataset.
+        """
+        ...
+
+
+class TrainedHere:
+    """``classifier=erm``: trained on this dataset with this seed, or found finished.
+
+    Args:
+        baseline: how.
+    """
+
+    def __init__(self, baseline: str = "erm") -> None:
+        self.baseline = baseline
+
+    def classifier(self, request: Request) -> Probabilities:
+        run = request.train(self.baseline)
+        return RunPredictor(run, lambda: request.make_model(run), request.device)
+
+
+class FinishedRun:
+    """``classifier=run``: any finished run, whatever it was trained on.
+
+    Args:
+        path: its folder.
+        selection: another rule to select its weights by; None for its own.
+    """
+
+    def __init__(self, path: str | None = None, selection: str | None = None) -> None:
+        if not path:
+            raise ConfigError(
+                "classifier.path is not set; expected the folder of a finished run, such as the "
+                "one that aspire train prints: classifier=run classifier.path=DIR"
+            )
+        self.path = Path(path)
+        self.selection = selection
+
+    def classifier(self, request: Request) -> Probabilities:
+        run = load_run(self.path)
+        if tuple(run.result["class_names"]) != request.class_names:
+            raise ConfigError(
+                f"classifier.path={self.path}: the run tells "
+                f"{', '.join(run.result['class_names'])} apart, the dataset holds "
+                f"{', '.join(request.class_names)}. Expected the same classes in the same order; "
+                "name them with 'dataset.class_names=[...]'."
+            )
+        weights = run.weights_by(self.selection) if self.selection else None
+        return RunPredictor(run, lambda: request.make_model(run), request.device, weights=weights)
 
 
 class RunPredictor:
@@ -43,8 +122,8 @@ class RunPredictor:
         weights: Path | None = None,
     ) -> None:
         self.run = run
-        self.digest = run.digest
         self.weights = weights or run.weights
+        self.digest = run.digest if weights is None else file_digest(weights)
         self.make_model = make_model
         self.device = device
         self.batch_size = batch_size
@@ -77,3 +156,9 @@ class RunPredictor:
         if not parts:
             return np.zeros((0, len(self.run.result["class_names"])), np.float32)
         return np.concatenate(parts)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
+from aspire.classification.predictor import Probabilities
 from aspire.classification.training import TrainedRun, TrainingJob, run_training
 from aspire.cli._app import (
     build,
@@ -29,8 +30,12 @@ from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedSet
 from aspire.language.phrases import head_matches
 from aspire.pipeline.flow import Backends, Generation, Pipeline, StageSettings, class_words
+from aspire.pipeline.records import SpuriousFeature
 from aspire.pipeline.store import Artifact, ArtifactStore
 from aspire.progress import Bars
+
+if TYPE_CHECKING:
+    from aspire.discovery.groups import PseudoGroups
 
 # What a training run is made of; everything else is where and how fast.
 IDENTITY = ("model", "baseline", "augmentation", "optimizer", "scheduler", "fit")
@@ -85,8 +90,13 @@ class Bench:
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        """The ASPIRE stages for this dataset."""
+        """The ASPIRE stages for the training images of this dataset."""
+        return self.pipeline_of([Split.TRAIN])
+
+    def pipeline_of(self, splits: Sequence[Split]) -> Pipeline:
+        """The same for the images of other splits."""
         cfg = self.cfg
+        check_annotations(cfg, self.dataset, splits)
         return Pipeline(
             self.dataset,
             self.dataset_digest,
@@ -96,6 +106,7 @@ class Bench:
                 segmenter=build(cfg.segmenter),
                 inpainter=build(cfg.inpainter),
                 restyler=build(cfg.restyler),
+                score=build(cfg.score),
                 personaliser=build(cfg.personaliser),
                 sampler=build(cfg.generator),
                 filters=tuple(build(f) for f in cfg.filter.values()),
@@ -103,6 +114,7 @@ class Bench:
             StageSettings(**plain(cfg.stage)),
             ArtifactStore(self.outputs / "artifacts", self.progress, self.announce),
             build(cfg.engine),
+            splits,
         )
 
     def announce(self, artifact: Artifact[Any]) -> None:
@@ -123,19 +135,25 @@ class Bench:
         """The run that ``aspire train`` with the same words and these choices gives."""
         words = [*self.overrides, *(f"{k}={v}" for k, v in choices.items())]
         cfg, chosen = compose_config("train", words)
-        augmentation = build(cfg.augmentation)
+        augmentation, source = build(cfg.augmentation), build(cfg.groups)
         generated = None
         if augmentation.uses_generated:
             generated = self.generate(cfg.seed).kept
+        groups = source.find(lambda: self.pipeline, lambda: self.classifier(cfg.seed))
+        identity = {k: plain(cfg[k]) for k in IDENTITY}
+        labels = {k: chosen[k] for k in ("baseline", "model", "augmentation")}
+        if groups is not None:
+            identity["groups"] = groups.digest
+            labels["baseline"] += f"-{source.label}"
         job = TrainingJob(
             dataset=self.dataset,
             dataset_digest=self.dataset_digest,
-            identity={k: plain(cfg[k]) for k in IDENTITY},
+            identity=identity,
             extra_digest=generated.digest if generated else None,
             seed=int(cfg.seed),
             checks=self.checks.to_dict(),
-            labels={k: chosen[k] for k in ("baseline", "model", "augmentation")},
-            parts=lambda: self._parts(cfg, job, augmentation, generated),
+            labels=labels,
+            parts=lambda: self._parts(cfg, job, augmentation, generated, groups),
         )
         run = run_training(job, self.outputs / "train", OmegaConf.to_yaml(cfg, resolve=True))
         if ("train", job.key) not in self.announced:
@@ -152,21 +170,30 @@ class Bench:
         """The generated set against the shortcuts of the ERM classifier with this seed."""
         return self.pipeline.generate(self.classifier(seed), int(seed))
 
-    def classifier(self, seed: int) -> Any:
-        """The classifier whose shortcuts are looked for: plain ERM with this seed."""
-        from aspire.classification.predictor import RunPredictor
+    def classifier(self, seed: int) -> Probabilities:
+        """The classifier whose shortcuts are looked for, as ``classifier=`` says."""
+        from aspire.classification.predictor import Request
 
-        run = self.train(baseline="erm", augmentation="none", seed=seed)
-        cfg = self.cfg
-        return RunPredictor(
-            run,
-            lambda: build(cfg.model),
-            # torch is only asked when there is something to predict
-            lambda: build(cfg.trainer).torch_device(),
+        return build(self.cfg.classifier).classifier(  # type: ignore[no-any-return]
+            Request(
+                class_names=self.dataset.class_names,
+                seed=int(seed),
+                train=lambda baseline: self.train(
+                    baseline=baseline, augmentation="none", groups="annotated", seed=seed
+                ),
+                make_model=lambda run: build(OmegaConf.load(run.folder / "config.yaml").model),
+                # torch is only asked when there is something to predict
+                device=lambda: build(self.cfg.trainer).torch_device(),
+            )
         )
 
     def _parts(
-        self, cfg: DictConfig, job: TrainingJob, augmentation: Any, generated: Any
+        self,
+        cfg: DictConfig,
+        job: TrainingJob,
+        augmentation: Any,
+        generated: GeneratedSet | None,
+        groups: PseudoGroups | None,
     ) -> tuple[Any, Any]:
         """Everything heavy that a training run needs."""
         import torch
@@ -175,6 +202,8 @@ class Bench:
         from aspire.classification.context import TrainingContext
         from aspire.classification.settings import FitSettings, Identities
         from aspire.data.image_table import ImageTable
+        from aspire.discovery.groups import known_rows
+        from aspire.discovery.regrouped import OnDiscoveredGroups
         from aspire.reporting.loggers import finish_wandb
 
         device = build(cfg.trainer)
@@ -184,7 +213,42 @@ class Bench:
         baseline = build(cfg.baseline)
         model = build(cfg.model)
         train = augmentation.table(dataset, generated, int(cfg.seed))
-        val = ImageTable.of(dataset, Split.VAL)
+        tables = {s: ImageTable.of(dataset, s) for s in dataset.splits if s != Split.TRAIN}
+        shared = Identities(
+            images=[
+                self.dataset_digest,
+                job.extra_digest,
+                plain(cfg.augmentation) if generated else None,
+                job.seed if generated else None,  # which rows are duplicated
+            ],
+            training={k: job.identity[k] for k in ("model", "optimizer", "scheduler")},
+            root=self.outputs / "shared",
+        )
+        train_counts = list(dataset.group_counts(Split.TRAIN).values())
+        if groups is not None:
+            # the result is measured with these again
+            after = {
+                "tables": tables, "grouper": grouper, "train_counts": train_counts,
+                "shared": shared,
+            }  # fmt: skip
+            grouper = groups.grouper(dataset)
+            all_train, all_val = groups.label(dataset, train, generated), tables[Split.VAL]
+            all_val = groups.label(dataset, all_val)
+            train, val = (t.take(known_rows(t)) for t in (all_train, all_val))
+            left_out = {
+                "unknown_train": len(all_train) - len(train),
+                "unknown_val": len(all_val) - len(val),
+            }
+            if not baseline.needs.train_groups:  # then an image needs no group to be trained on
+                train, left_out["unknown_train"] = all_train, 0
+            train_counts = np.bincount(
+                train.group[train.group >= 0], minlength=grouper.num_groups
+            ).tolist()
+            hidden = {s: replace(t, group=np.full(len(t), -1)) for s, t in tables.items()}
+            tables = {**hidden, Split.VAL: val}
+            shared = replace(shared, images=[shared.images, groups.digest])
+            baseline = OnDiscoveredGroups(baseline, after, left_out)
+        val = tables[Split.VAL]
         for needed, table, name in (
             (baseline.needs.train_groups, train, "training"),
             (baseline.needs.val_groups, val, "val"),
@@ -220,7 +284,7 @@ class Bench:
         context = TrainingContext(
             folder=folder,
             model=model,
-            tables={s: ImageTable.of(dataset, s) for s in dataset.splits if s != Split.TRAIN},
+            tables=tables,
             train=train if known else replace(train, group=np.full(len(train), -1)),
             info=DatasetInfo(
                 num_classes=len(dataset.class_names),
@@ -231,23 +295,14 @@ class Bench:
                 group_names=grouper.names,
             ),
             grouper=grouper,
-            train_counts=list(dataset.group_counts(Split.TRAIN).values()),
+            train_counts=train_counts,
             optimizer=_checked(build(cfg.optimizer)),
             scheduler=build(cfg.scheduler),
             fit_settings=FitSettings(**plain(cfg.fit)),
             device_settings=device,
             pixels=self._pixels(device, model.preprocessing().stored_side, generated),
             seed=job.seed,
-            shared=Identities(
-                images=[
-                    self.dataset_digest,
-                    job.extra_digest,
-                    plain(cfg.augmentation) if generated else None,
-                    job.seed if generated else None,  # which rows are duplicated
-                ],
-                training={k: job.identity[k] for k in ("model", "optimizer", "scheduler")},
-                root=self.outputs / "shared",
-            ),
+            shared=shared,
             logger=logger,
             finish=finish_wandb,
             progress=self.progress,
@@ -299,6 +354,40 @@ def checked_dataset(node: DictConfig) -> tuple[Dataset, CheckReport]:
     return check_dataset(read_dataset(node), **{k: node[k] for k in CHECKS if k in node})
 
 
+def check_annotations(cfg: DictConfig, dataset: Dataset, splits: Sequence[Split]) -> None:
+    """Refuse backends that pass on what came with a dataset, where nothing came with it.
+
+    Raises:
+        ConfigError: with the choices there are.
+    """
+    rows = dataset.table[dataset.table["split"].isin([int(s) for s in splits])]
+    for key, column, target, what, file in (
+        (
+            "captioner",
+            "caption",
+            "DatasetCaptioner",
+            "captions",
+            "captions.csv (img_filename,caption)",
+        ),
+        ("segmenter", "mask_filename", "AnnotationSegmenter", "masks", "segmentations/<image>.png"),
+    ):
+        if not str(cfg[key].get("_target_")).endswith(f".{target}"):
+            continue
+        if column in rows and (rows[column] != "").any():
+            continue
+        here = conf_dir() / key
+        choices = [
+            p.stem
+            for p in sorted(here.glob("*.yaml"))
+            if OmegaConf.load(p).get("_target_") != cfg[key]._target_
+        ]
+        others = " | ".join(f"{key}={c}" for c in choices) or "none is installed"
+        raise ConfigError(
+            f"{dataset.name} has no {what}, and this {key} only passes on those of the dataset. "
+            f"Take a {key} that looks at the images: {others}. Or put {file} into {dataset.root}."
+        )
+
+
 def baselines_without_groups() -> list[str]:
     """The choices of conf/baseline/ that need no group labels at all."""
     found = []
@@ -337,11 +426,16 @@ def show_groups(dataset: Dataset) -> None:
 
     table = Table(title=f"{dataset.name}: images per group", title_justify="left", box=None)
     table.add_column("split")
-    for name in dataset.grouper.names:
+    annotated = bool((dataset.table["place"] >= 0).any())
+    for name in dataset.grouper.names if annotated else dataset.class_names:
         table.add_column(name, justify="right")
     for split in dataset.splits:
-        counts = dataset.group_counts(split)
-        table.add_row(split.name.lower(), *(str(n) for n in counts.values()))
+        if annotated:
+            counts = list(dataset.group_counts(split).values())
+        else:
+            classes = dataset.split(split)["y"].to_numpy()
+            counts = np.bincount(classes, minlength=len(dataset.class_names)).tolist()
+        table.add_row(split.name.lower(), *(str(n) for n in counts))
     console.print(table)
     if "caption" in dataset.table.columns:
         _warn_class_names(dataset)
@@ -396,31 +490,39 @@ def show_metrics(result: dict[str, Any], split: str = "test") -> None:
     console.print(table)
 
 
-def show_features(dataset: Dataset, features: Artifact[Any], top: int) -> None:
+def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: int) -> None:
     """The strongest features of each class."""
     from rich.table import Table
 
+    tested = any(f.q_value is not None for f in features.records)
     for y, name in enumerate(dataset.class_names):
         rows = [f for f in features.records if f.y == y]
+        if not rows:
+            continue
         table = Table(
             title=f"what makes it a {name}: edits that change the classifier's mind",
             title_justify="left",
             box=None,
         )
-        for column, side in (("rank", "right"), ("feature", "left"), ("kind", "left")):
-            table.add_column(column, justify=side)  # type: ignore[arg-type]
-        for column in ("flips", "of", "rate %", "at least %", "mean drop", "spurious"):
-            table.add_column(column, justify="right")
+        for column, side in (("", "right"), ("feature", "left"), ("kind", "left")):
+            table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
+        columns = ["flips", "rate %", "95 %", "control %", "drop", "net", "score"]
+        for column in (*columns, *(["q"] * tested), "spurious"):
+            table.add_column(column, justify="right", no_wrap=True)
         for f in rows[:top]:
+            net = None if f.control_drop is None else f.mean_drop - f.control_drop
             table.add_row(
                 str(f.rank),
                 f.phrase,
                 "scene" if f.kind == "change_background" else "object",
-                str(f.flips),
-                str(f.support),
+                f"{f.flips}/{f.support}",
                 f"{100 * f.flip_rate:.0f}",
-                f"{100 * f.score:.0f}",
+                f"{100 * f.interval[0]:.0f}-{100 * f.interval[1]:.0f}",
+                "-" if f.control_rate is None else f"{100 * f.control_rate:.0f}",
                 f"{f.mean_drop:.2f}",
+                "-" if net is None else f"{net:.2f}",
+                f"{f.score:.2f}",
+                *(["-" if f.q_value is None else f"{f.q_value:.1g}"] * tested),
                 "yes" if f.spurious else "no",
             )
         console.print(table)

@@ -19,6 +19,8 @@ from aspire.pipeline.flow import Discovery, Generation, NothingFoundError
 from aspire.pipeline.store import Artifact, digest_of, write_atomic
 from aspire.reporting.table import arm_name, as_rich, rows_of
 
+# Where and how fast, not what.
+WHERE = ("paths", "trainer", "logger", "engine")
 METRICS = ["worst_group_acc", "acc", "acc_adjusted"]
 
 
@@ -94,7 +96,7 @@ def _arms(cfg: DictConfig) -> list[tuple[str, str]]:
 
 
 def _folder(bench: Bench, cfg: DictConfig, seeds: list[int], arms: list[tuple[str, str]]) -> Path:
-    identity = {k: plain(cfg[k]) for k in (*IDENTITY, "stage", "filter", "personaliser")}
+    identity = {str(k): plain(v) for k, v in cfg.items() if k not in WHERE}
     identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": bench.dataset_digest}
     key = digest_of(identity)[:8]
     return bench.outputs / "run" / f"{bench.dataset.name}-{key}"
@@ -136,7 +138,7 @@ def _result(
         },
         "overrides": task_overrides(),
         "seeds": seeds,
-        "settings": {k: plain(cfg[k]) for k in (*IDENTITY, "stage", "filter")},
+        "settings": {k: plain(cfg[k]) for k in (*IDENTITY, "score", "stage", "filter")},
         "arms": [
             {
                 "arm": arm_name(baseline, augmentation),
@@ -164,6 +166,7 @@ def _result(
         "stages": {
             "caption": artifact(bench.pipeline.captions),
             "extract": artifact(bench.pipeline.extractions),
+            "collapse": artifact(bench.pipeline.phrase_groups),
             "edit": artifact(bench.pipeline.edits),
         },
         "discovery": {

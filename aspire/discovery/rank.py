@@ -1,78 +1,112 @@
-"""From the effects of single edits to ranked spurious features of each class."""
+"""From the effects of single edits to ranked features of each class."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
-from aspire.pipeline.records import EditKind, Effect, SpuriousFeature
+from aspire.discovery.base import Candidate, Evidence, Score, Verdict
+from aspire.discovery.wilson import wilson_interval
+from aspire.pipeline.records import EditKind, Effect, Extraction, SpuriousFeature
 
-
-def wilson_lower(successes: int, trials: int, z: float = 1.96) -> float:
-    """Lower end of the Wilson score interval of a rate (Wilson 1927).
-
-    Args:
-        successes, trials: counts.
-        z: normal quantile; 1.96 for 95 %.
-
-    >>> round(wilson_lower(1, 1), 3), round(wilson_lower(50, 100), 3), wilson_lower(0, 0)
-    (0.207, 0.404, 0.0)
-    """
-    if trials == 0:
-        return 0.0
-    p = successes / trials
-    centre = p + z * z / (2 * trials)
-    spread = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
-    return max(0.0, (centre - spread) / (1 + z * z / trials))
+EXAMPLES = 6  # edit ids kept with each feature
 
 
-def rank_features(
-    y: int,
-    effects: Sequence[Effect],
-    min_support: int,
-    min_flip_rate: float,
-    examples: int = 6,
-) -> list[SpuriousFeature]:
-    """The features of one class, strongest first.
-
-    A phrase's score is the lower end of the Wilson interval of its flip rate: it is high only when
-    the classifier changes its mind often *and* on enough images. Ties go to the larger mean drop.
+def gather(
+    effects: Iterable[Effect],
+    right: Iterable[tuple[int, Extraction]],
+    wrong: Iterable[tuple[int, Extraction]],
+    collapsed: Mapping[str, str],
+) -> tuple[Candidate, ...]:
+    """Every collapsed phrase of every class, in a fixed order.
 
     Args:
-        y: the class.
-        effects: of edits of that class's correctly classified images.
-        min_support: edits a phrase needs to be called spurious.
-        min_flip_rate: flips per edit a phrase needs to be called spurious, in [0, 1].
-        examples: edit ids kept with each feature.
+        effects: of all edits.
+        right, wrong: class and phrases of the images the classifier was asked about, by its answer.
+        collapsed: phrase -> the one it is counted under.
     """
-    by_phrase: dict[tuple[EditKind, str], list[Effect]] = defaultdict(list)
+    found: dict[tuple[int, str, EditKind], list[Effect]] = defaultdict(list)
+    occurrences: dict[tuple[int, str, EditKind], Counter[str]] = defaultdict(Counter)
     for effect in effects:
-        by_phrase[effect.kind, effect.phrase].append(effect)
-    rows = []
-    for (kind, phrase), group in by_phrase.items():
-        flips = sum(e.flipped for e in group)
-        drop = sum(e.drop for e in group) / len(group)
-        rows.append((wilson_lower(flips, len(group)), drop, kind, phrase, flips, group))
-    rows.sort(key=lambda r: (-r[0], -r[1], r[3], r[2]))
-    return [
-        SpuriousFeature(
-            feature_id=f"{y:03d}/{rank:04d}",
+        found[effect.y, collapsed[effect.phrase], effect.kind].append(effect)
+    for y, extraction in right:
+        for kind, phrase in phrases_of(extraction):
+            occurrences[y, collapsed[phrase], kind][phrase] += 1
+    shown = {(y, collapsed[phrase], kind) for y, e in wrong for kind, phrase in phrases_of(e)}
+    return tuple(
+        Candidate(
             y=y,
-            rank=rank,
             kind=kind,
             phrase=phrase,
-            support=len(group),
-            flips=flips,
-            flip_rate=round(flips / len(group), 6),
-            score=round(score, 6),
-            mean_drop=round(drop, 6),
-            spurious=len(group) >= min_support
-            and flips > 0
-            and flips / len(group) >= min_flip_rate,
-            examples=tuple(
-                e.edit_id for e in sorted(group, key=lambda e: (-e.drop, e.edit_id))[:examples]
-            ),
+            effects=tuple(sorted(found[y, phrase, kind], key=lambda e: e.edit_id)),
+            occurrences=dict(occurrences[y, phrase, kind]),
         )
-        for rank, (score, drop, kind, phrase, flips, group) in enumerate(rows, start=1)
-    ]
+        for y, phrase, kind in sorted({*found, *occurrences, *shown})
+    )
+
+
+def phrases_of(extraction: Extraction) -> list[tuple[EditKind, str]]:
+    """What is edited away for each phrase, and the phrase."""
+    phrases: list[tuple[EditKind, str]] = [("remove_object", p) for p in extraction.foreground]
+    if extraction.background is not None:
+        phrases.append(("change_background", extraction.background))
+    return phrases
+
+
+def rank_features(evidence: Evidence, score: Score) -> list[SpuriousFeature]:
+    """The features of all classes, within a class strongest first.
+
+    What passed the score's thresholds stands before what did not, then the higher score; ties go
+    to the larger mean drop and then to the alphabet.
+    """
+    judged: dict[int, list[tuple[Candidate, Verdict]]] = defaultdict(list)
+    for candidate, verdict in zip(evidence.candidates, score.judge(evidence), strict=True):
+        if verdict is not None:
+            judged[candidate.y].append((candidate, verdict))
+    features = []
+    for _, rows in sorted(judged.items()):
+        rows.sort(
+            key=lambda r: (
+                not r[1].spurious, -r[1].score, -r[0].mean_drop, r[0].phrase, r[0].kind,
+            )
+        )  # fmt: skip
+        features += [_feature(c, v, rank) for rank, (c, v) in enumerate(rows, start=1)]
+    return features
+
+
+def _feature(candidate: Candidate, verdict: Verdict, rank: int) -> SpuriousFeature:
+    effects = candidate.effects
+    support = len(effects)
+    controls = [e for e in effects if e.p_control is not None]
+    low, high = wilson_interval(candidate.flips, support)
+    return SpuriousFeature(
+        feature_id=f"{candidate.y:03d}/{rank:04d}",
+        y=candidate.y,
+        rank=rank,
+        kind=candidate.kind,
+        phrase=candidate.phrase,
+        members=tuple(sorted({*candidate.occurrences, *(e.phrase for e in effects)})),
+        support=support,
+        flips=candidate.flips,
+        flip_rate=round(candidate.flips / max(1, support), 6),
+        interval=(round(low, 6), round(high, 6)),
+        mean_drop=round(candidate.mean_drop, 6),
+        controls=len(controls),
+        control_rate=_mean([float(e.predicted_control != e.y) for e in controls]),
+        control_drop=_mean([e.p_before - e.p_control for e in controls if e.p_control is not None]),
+        score=round(verdict.score, 6),
+        p_value=_rounded(verdict.p_value),
+        q_value=_rounded(verdict.q_value),
+        spurious=verdict.spurious,
+        examples=tuple(
+            e.edit_id for e in sorted(effects, key=lambda e: (-e.drop, e.edit_id))[:EXAMPLES]
+        ),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 6) if values else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,10 +1,14 @@
-"""What the editing backends promise. Construction is cheap; models load on first use."""
+"""What the editing backends promise. Construction is cheap; models load on first use.
+
+Every backend takes a sequence and gives a list, in order and as long. The answer for an item must
+not depend on what else is in the sequence.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,29 +19,111 @@ from aspire.pipeline.stage import Json
 
 Mask = NDArray[np.bool_]  # (H, W)
 
+NotFound = Literal["no_box", "low_score", "empty_mask", "failed"]
+"""Why there is no mask: nothing like it in the image; only below the threshold; a place without
+pixels; the backend broke down on this image."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a backend gives for an item it broke down on. ``detail`` is counted and shown."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Where something is, or why that is not known: exactly one of ``mask`` and ``reason``.
+
+    Args:
+        mask: (H, W), as large as the image, with at least one pixel.
+        score: the model's confidence in [0, 1], of the best candidate when none was good enough;
+            None where no model was asked.
+        reason, detail: why there is no mask.
+    """
+
+    mask: Mask | None = None
+    score: float | None = None
+    reason: NotFound | None = None
+    detail: str = ""
+
+
+def found(mask: Mask, score: float | None = None) -> Segmentation:
+    """The segmentation of a mask: ``empty_mask`` when it has no pixel."""
+    if not mask.any():
+        return Segmentation(score=score, reason="empty_mask")
+    return Segmentation(mask=mask, score=score)
+
 
 class Segmenter(Protocol):
     """Finds what a phrase names."""
 
     def identity(self) -> Mapping[str, Json]: ...
 
-    def segment(self, image: LoadedImage, phrase: str) -> Mask | None:
-        """The pixels of ``phrase``, or None when it is not found."""
+    def segment(self, images: Sequence[LoadedImage], phrases: Sequence[str]) -> list[Segmentation]:
+        """The pixels of each phrase in the image of the same place.
+
+        An image with several phrases comes several times, as the same object.
+        """
         ...
 
-    def segment_class_object(self, image: LoadedImage) -> Mask | None:
-        """The pixels of the object the image is labelled with, or None."""
+    def segment_class_object(
+        self, images: Sequence[LoadedImage], class_words: Sequence[Sequence[str]]
+    ) -> list[Segmentation]:
+        """The pixels of the object each image is labelled with.
+
+        Args:
+            images: the images.
+            class_words: for each image the phrases that name its class object, best first;
+                backends that know the object without words ignore them.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Boxes around what a phrase names, or the reason why there are none.
+
+    Args:
+        boxes: (n, 4) float32 of x0, y0, x1, y1 in pixels; n = 0 when there is a reason.
+        score: confidence in [0, 1] of the best candidate; None where no model was asked.
+    """
+
+    boxes: NDArray[np.float32]
+    score: float | None = None
+    reason: NotFound | None = None
+    detail: str = ""
+
+
+class Detector(Protocol):
+    """Puts boxes around what a phrase names."""
+
+    def identity(self) -> Mapping[str, Json]: ...
+
+    def detect(self, images: Sequence[LoadedImage], phrases: Sequence[str]) -> list[Detection]:
+        """The boxes of each phrase in the image of the same place."""
+        ...
+
+    def detect_class_object(
+        self, images: Sequence[LoadedImage], class_words: Sequence[Sequence[str]]
+    ) -> list[Detection]:
+        """The boxes of the object each image is labelled with."""
         ...
 
 
 class Inpainter(Protocol):
-    """Fills a hole so that it looks as if nothing had been there."""
+    """Fills holes so that it looks as if nothing had been there."""
 
     def identity(self) -> Mapping[str, Json]: ...
 
-    def inpaint(self, image: Pixels, mask: Mask, seed: int) -> Pixels:
-        """``image`` (H, W, 3) with new content where ``mask`` (H, W); bit-equal elsewhere."""
+    def inpaint(
+        self, images: Sequence[Pixels], masks: Sequence[Mask], seeds: Sequence[int]
+    ) -> list[Pixels | Failure]:
+        """Each image (H, W, 3) with new content where its mask (H, W); bit-equal elsewhere."""
         ...
+
+
+FindObjects: TypeAlias = Callable[[Sequence[LoadedImage]], list[Mask | None]]
 
 
 @dataclass(frozen=True)
@@ -47,9 +133,10 @@ class RestyleRequest:
     Args:
         image: the original.
         keep: (H, W), the class object, whose pixels must come out bit-equal.
-        source, target: the scene it shows and the scene it shall show, in words.
+        source, target: the scene it shows and the scene it shall show, in words; equal for a
+            control, which takes the same way and arrives where it started.
         donors: images that show the target scene, for restylers that cut and paste.
-        find_object: the class object of a donor, which must not come along.
+        find_objects: the class objects of donors, which must not come along; None where unknown.
         seed: for whatever is random.
     """
 
@@ -58,7 +145,7 @@ class RestyleRequest:
     source: str
     target: str
     donors: Sequence[LoadedImage]
-    find_object: Callable[[LoadedImage], Mask | None]
+    find_objects: FindObjects
     seed: int
 
 
@@ -71,10 +158,10 @@ class Restyled:
 
 
 class Restyler(Protocol):
-    """Moves the object of an image from one scene to another."""
+    """Moves the objects of images from one scene to another."""
 
     def identity(self) -> Mapping[str, Json]: ...
 
-    def restyle(self, request: RestyleRequest) -> Restyled | None:
-        """The restyled image, or None where the target scene cannot be had (no donor)."""
+    def restyle(self, requests: Sequence[RestyleRequest]) -> list[Restyled | Failure | None]:
+        """Each restyled image, or None where the target scene cannot be had (no donor)."""
         ...

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
-from aspire.editing.base import Inpainter, Mask, Restyled, RestyleRequest
+from aspire.editing.base import Failure, Inpainter, Mask, Restyled, RestyleRequest
+from aspire.editing.pixels import dilate, paste, resize
 from aspire.pipeline.stage import Json
 
 
@@ -46,71 +46,61 @@ class CompositionRestyler:
             **self.inpainter.identity(),
         }
 
-    def restyle(self, request: RestyleRequest) -> Restyled | None:
-        if not request.donors:
-            return None
+    def restyle(self, requests: Sequence[RestyleRequest]) -> list[Restyled | Failure | None]:
+        drawn = [self._candidates(request) for request in requests]
+        masks: list[list[Mask | None]] = [[] for _ in requests]
+        # One question about the candidates of all requests that ask the same segmenter.
+        for find in dict.fromkeys(request.find_objects for request in requests):
+            places = [i for i, request in enumerate(requests) if request.find_objects == find]
+            answers = iter(find([donor for i in places for donor in drawn[i]]))
+            for i in places:
+                masks[i] = [next(answers) for _ in drawn[i]]
+        chosen = [
+            best_covered(request.keep, donors, found)
+            for request, donors, found in zip(requests, drawn, masks, strict=True)
+        ]
+        pairs = [
+            (request, *choice)
+            for request, choice in zip(requests, chosen, strict=True)
+            if choice is not None
+        ]
+        scenes = iter(
+            self.inpainter.inpaint(
+                [donor.pixels for _, donor, _ in pairs],
+                [dilate(mask, self.grow_donor) for _, _, mask in pairs],
+                [request.seed for request, _, _ in pairs],
+            )
+        )
+        results: list[Restyled | Failure | None] = []
+        for request, choice in zip(requests, chosen, strict=True):
+            if choice is None:
+                results.append(None)
+                continue
+            pixels, scene = request.image.pixels, next(scenes)
+            if isinstance(scene, Failure):
+                results.append(scene)
+                continue
+            if scene.shape != pixels.shape:
+                scene = resize(scene, pixels.shape[0], pixels.shape[1])
+            pasted = paste(pixels, request.keep, scene, self.feather)
+            results.append(Restyled(pasted, choice[0].ref.img_id))
+        return results
+
+    def _candidates(self, request: RestyleRequest) -> list[LoadedImage]:
         rng = np.random.default_rng(request.seed)
         number = min(self.donor_candidates, len(request.donors))
-        drawn = rng.choice(len(request.donors), size=number, replace=False)
-        best: tuple[float, LoadedImage, Mask] | None = None
-        for index in drawn:
-            donor = request.donors[int(index)]
-            mask = request.find_object(donor)
-            if mask is None:  # its object cannot be taken out
-                continue
-            left = uncovered_share(mask, request.keep)
-            if best is None or left < best[0]:
-                best = (left, donor, mask)
-        if best is None:
-            return None
-        _, donor, mask = best
-        pixels = request.image.pixels
-        scene = self.inpainter.inpaint(donor.pixels, dilate(mask, self.grow_donor), request.seed)
-        if scene.shape != pixels.shape:
-            scene = resize(scene, pixels.shape[0], pixels.shape[1])
-        return Restyled(paste(pixels, request.keep, scene, self.feather), donor.ref.img_id)
+        drawn = rng.choice(len(request.donors), size=number, replace=False) if number else ()
+        return [request.donors[int(index)] for index in drawn]
+
+
+def best_covered(
+    keep: Mask, donors: Sequence[LoadedImage], masks: Sequence[Mask | None]
+) -> tuple[LoadedImage, Mask] | None:
+    """The donor whose object ``keep`` covers best; None when no donor's object is known."""
+    known = [(d, m) for d, m in zip(donors, masks, strict=True) if m is not None]
+    return min(known, key=lambda pair: uncovered_share(pair[1], keep), default=None)
 
 
 def uncovered_share(mask: Mask, cover: Mask) -> float:
     """Fraction of the image that is in ``mask`` and not under ``cover``."""
     return float((mask & ~cover).mean() if mask.shape == cover.shape else mask.mean())
-
-
-def paste(image: Pixels, keep: Mask, scene: Pixels, feather: int) -> Pixels:
-    """``image`` where ``keep``, ``scene`` elsewhere, blended over ``feather`` pixels outside.
-
-    Args:
-        image, scene: (H, W, 3) uint8.
-        keep: (H, W); these pixels come out bit-equal to ``image``.
-        feather: width of the blend in pixels; 0 for a hard edge.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    import cv2
-
-    if feather <= 0:
-        return np.where(keep[..., None], image, scene)
-    distance = cv2.distanceTransform((~keep).astype(np.uint8), cv2.DIST_L2, 3)
-    alpha = np.clip(1.0 - distance / (feather + 1.0), 0.0, 1.0)[..., None]
-    blend = alpha * image.astype(np.float32) + (1.0 - alpha) * scene.astype(np.float32)
-    return np.where(keep[..., None], image, np.round(blend).astype(np.uint8))
-
-
-def dilate(mask: Mask, pixels: int) -> Mask:
-    """The mask grown by ``pixels`` in every direction."""
-    import cv2
-
-    if pixels <= 0:
-        return mask
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel)) > 0
-
-
-def resize(image: Pixels, height: int, width: int) -> Pixels:
-    """Area interpolation when shrinking, cubic when growing."""
-    import cv2
-
-    shrink = image.shape[0] >= height
-    how = cv2.INTER_AREA if shrink else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)

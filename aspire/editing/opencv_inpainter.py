@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from aspire.data.images import Pixels
-from aspire.editing.base import Mask
+from aspire.editing.base import Failure, Mask
 from aspire.errors import ConfigError
 from aspire.pipeline.stage import Json
 
@@ -35,7 +35,12 @@ class OpenCVInpainter:
     def identity(self) -> Mapping[str, Json]:
         return {"inpainter": "opencv", "method": self.method, "radius": self.radius}
 
-    def inpaint(self, image: Pixels, mask: Mask, seed: int) -> Pixels:
+    def inpaint(
+        self, images: Sequence[Pixels], masks: Sequence[Mask], seeds: Sequence[int]
+    ) -> list[Pixels | Failure]:
+        return [self._fill(image, mask) for image, mask in zip(images, masks, strict=True)]
+
+    def _fill(self, image: Pixels, mask: Mask) -> Pixels:
         import cv2
 
         flag = cv2.INPAINT_TELEA if self.method == "telea" else cv2.INPAINT_NS

@@ -7,13 +7,14 @@ which scenes they were made of, and combines them anew.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from aspire.data.loaded import LoadedImage
-from aspire.editing.base import Restyler, RestyleRequest, Segmenter
+from aspire.editing.base import Restyled, Restyler, RestyleRequest, Segmenter
+from aspire.editing.class_objects import ClassObjects
 from aspire.generation.base import ClassEvidence, Sampled
 from aspire.pipeline.records import Concept, Context, ImageRef, Rejected
 from aspire.pipeline.stage import Json
@@ -88,6 +89,7 @@ class CompositionSampler:
         segmenter, restyler: the editing backends.
         attempts: objects tried when one has no usable mask.
         min_object, max_object: accepted share of the image that the object covers, in [0, 1].
+        class_words: for each class the phrases that name its object; see the edit stage.
     """
 
     def __init__(
@@ -99,10 +101,12 @@ class CompositionSampler:
         attempts: int = 5,
         min_object: float = 0.01,
         max_object: float = 0.7,
+        class_words: Sequence[Sequence[str]] = (),
     ) -> None:
         self.root = Path(root)
         self.refs = refs
         self.segmenter = segmenter
+        self.objects = ClassObjects(segmenter, class_words)
         self.restyler = restyler
         self.attempts = attempts
         self.min_object = min_object
@@ -124,25 +128,24 @@ class CompositionSampler:
             ref = self.refs[concept.objects[int(rng.integers(len(concept.objects)))]]
             context = concept.contexts[int(rng.choice(len(weights), p=weights / weights.sum()))]
             image = LoadedImage(ref, self.root)
-            keep = self.segmenter.segment_class_object(image)
+            (keep,) = self.objects.masks([image])
             if keep is None or not self.min_object <= keep.mean() <= self.max_object:
                 continue
-            restyled = self.restyler.restyle(
-                RestyleRequest(
-                    image=image,
-                    keep=keep,
-                    source="",
-                    target=context.phrase,
-                    donors=[
-                        LoadedImage(self.refs[d], self.root)
-                        for d in context.donors
-                        if d != ref.img_id  # that would be a real image again
-                    ],
-                    find_object=self.segmenter.segment_class_object,
-                    seed=int(rng.integers(2**62)),
-                )
+            request = RestyleRequest(
+                image=image,
+                keep=keep,
+                source="",
+                target=context.phrase,
+                donors=[
+                    LoadedImage(self.refs[d], self.root)
+                    for d in context.donors
+                    if d != ref.img_id  # that would be a real image again
+                ],
+                find_objects=self.objects.masks,
+                seed=int(rng.integers(2**62)),
             )
-            if restyled is None:
+            (restyled,) = self.restyler.restyle([request])
+            if not isinstance(restyled, Restyled):  # no donor, or the backend broke down
                 continue
             parents = (ref.img_id, restyled.donor or "")
             prompt = f"a photo of a {class_name}, {context.phrase}"

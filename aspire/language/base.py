@@ -6,9 +6,9 @@ configuration can be checked, and a stage found up to date, without them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from aspire.data.loaded import LoadedImage
 from aspire.pipeline.stage import Json
@@ -19,11 +19,26 @@ class Phrases:
     """The phrases of one caption, each a contiguous span of the lower-cased caption.
 
     ``foreground`` never holds the class object nor the background; ``background`` is the one
-    scene the caption names, or None.
+    scene the caption names, or None. ``alternative`` is another scene, in words of the
+    extractor's own, where it proposes one; without it one of the corpus is chosen.
     """
 
     foreground: tuple[str, ...] = ()
     background: str | None = None
+    alternative: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """No phrases for one caption, and why.
+
+    Args:
+        raw: what was answered instead, word for word; empty where nothing was.
+        reason: short and countable: "unreadable", "no_answer", "not_in_file".
+    """
+
+    raw: str
+    reason: str = "unreadable"
 
 
 class Captioner(Protocol):
@@ -47,11 +62,28 @@ class Extractor(Protocol):
 
     def extract(
         self, captions: Sequence[str], class_words: Sequence[Sequence[str]]
-    ) -> list[Phrases]:
-        """One result per caption, in order.
+    ) -> Iterable[Phrases | Unreadable]:
+        """One result per caption, in order; may be lazy, so that each is kept as it arrives.
 
         Args:
             captions: the captions.
             class_words: for each caption the lower-case words for its class object.
+
+        Raises:
+            ServiceError: when nobody answers any more; what came before it stands.
+        """
+        ...
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """An extractor whose answers cost money."""
+
+    def quote(self, captions: Sequence[str], class_words: Sequence[Sequence[str]]) -> None:
+        """Look at all that may be asked, each once, before the first question.
+
+        Raises:
+            DryRun: when only the price was wanted.
+            ConfigError: when it is above what may be spent.
         """
         ...

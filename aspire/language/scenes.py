@@ -13,9 +13,10 @@ import yaml
 from aspire.language.phrases import head, singular
 
 # How a preposition places the scene: in it, behind the object, near it; others say neither.
-INSIDE = frozenset(("in", "inside", "on", "onto", "into", "at", "atop", "within"))
+INSIDE = frozenset(("in", "inside", "into", "at", "within"))
+ON = frozenset(("on", "onto", "atop"))
 BEFORE = frozenset(("in front of", "against", "behind"))
-LOCATION = INSIDE | BEFORE | {
+LOCATION = INSIDE | ON | BEFORE | {
     "over", "above", "under", "beneath", "below", "underneath", "through", "across", "along",
     "around", "among", "amongst", "between", "towards", "toward", "past", "down", "up", "off",
     "outside", "amid",
@@ -31,12 +32,15 @@ class Lexicon:
     """``scenes.yaml`` as sets; its comments say what the groups mean."""
 
     kinds: dict[str, str]  # noun -> scene kind, of scenes, faint, scattered and backdrops
+    qualities: dict[str, str]  # what an area is like -> scene kind
     scenes: frozenset[str]
+    areas: frozenset[str]
     faint: frozenset[str]
     scattered: frozenset[str]
     backdrops: frozenset[str]
     supports: frozenset[str]
     movables: frozenset[str]
+    lights: frozenset[str]
     parts: frozenset[str]
     containers: frozenset[str]
     containers_of: frozenset[str]
@@ -55,13 +59,22 @@ def lexicon() -> Lexicon:
                 kinds.setdefault(noun, kind)
     return Lexicon(
         kinds=kinds,
+        qualities={word: kind for kind, words in table["qualities"].items() for word in words},
         **{
             group: frozenset(noun for nouns in table[group].values() for noun in nouns)
             for group in ("scenes", "faint", "scattered", "backdrops")
         },
         **{
             group: frozenset(table[group])
-            for group in ("supports", "movables", "parts", "containers", "containers_of")
+            for group in (
+                "areas",
+                "supports",
+                "movables",
+                "lights",
+                "parts",
+                "containers",
+                "containers_of",
+            )
         },
         digest=hashlib.sha256(data).hexdigest()[:16],
     )
@@ -73,14 +86,18 @@ def has(noun: str, group: frozenset[str]) -> bool:
 
 
 def scene_kind(phrase: str) -> str | None:
-    """The kind of scene a phrase names, by its head noun.
+    """The kind of scene a phrase names, by its head noun; of an area, by what it is like.
 
     >>> scene_kind("shallow water"), scene_kind("green mountains"), scene_kind("teapot")
     ('water', 'mountain', None)
+    >>> scene_kind("wooded area"), scene_kind("bamboo forest area"), scene_kind("area")
+    ('forest', 'forest', None)
     """
-    noun = head(phrase.lower())
-    kinds = lexicon().kinds
-    return kinds.get(noun) or kinds.get(singular(noun))
+    words, noun = lexicon(), head(phrase.lower())
+    if not has(noun, words.areas):
+        return words.kinds.get(noun) or words.kinds.get(singular(noun))
+    like = reversed(phrase.lower().split()[:-1])
+    return next((k for w in like if (k := words.kinds.get(w) or words.qualities.get(w))), None)
 
 
 @dataclass(slots=True)
@@ -104,17 +121,20 @@ class Mention:
 def find_scene(mentions: Sequence[Mention]) -> Mention | None:
     """The one noun phrase that is the scene, if any.
 
-    Of the phrases whose head is a scene the most specific: one the class object is in rather
-    than near, and of equals the last. Of two joined by "and" the first wins, as neither is more
-    specific, and so does a scene before what it is "with". Where no scene is named: what is
-    behind the class object, or what it is in, unless that is a thing that carries or moves.
+    Of the phrases whose head is a scene the most specific: one the class object is in, on or over
+    (the ground gives way to the others) rather than near, and of equals the last. Of two joined
+    by "and" the first wins, as neither is more specific, and so does a scene before what it is
+    "with". Where no scene is named: what is behind the class object, or what it is in, unless
+    that is a thing that carries or moves; at last the large thing that it is on.
     """
     best, best_rank = None, (0, 0, 0)
     for mention in mentions:
         tier = _tier(mention)
         if not tier or mention.relation == "of":
             continue
-        nearness = 2 if mention.relation in LOCATION else 1 if mention.relation in NEAR else 0
+        nearness = 3 if mention.relation in LOCATION else 1 if mention.relation in NEAR else 0
+        if tier == 1 and nearness == 3 and not mention.nested:
+            tier, nearness = 2, 2  # the ground under the class object, before the lake near it
         rank = (tier, int(not mention.nested), 1 if mention.backdrop else nearness)
         follows = not mention.joined and mention.relation != "with"
         if rank > best_rank or (rank == best_rank and follows):
@@ -125,19 +145,21 @@ def find_scene(mentions: Sequence[Mention]) -> Mention | None:
 def _tier(mention: Mention) -> int:
     """2 for a scene wherever it stands, 1 for one that gives way to those, 0 for a thing."""
     words, noun = lexicon(), mention.noun
-    if has(noun, words.scenes):
+    if has(noun, words.scenes) or (has(noun, words.areas) and " " in mention.phrase):
         return 2
     plain = not mention.determined or noun != singular(noun)
     return int(has(noun, words.faint) or (plain and has(noun, words.scattered)))
 
 
 def _place(mentions: Sequence[Mention]) -> Mention | None:
+    """Of things, the last that is behind the class object, or around it, or large and below it."""
     words = lexicon()
-    for prepositions, barred in (
-        (BEFORE, words.movables),
-        (INSIDE, words.movables | words.supports),
-    ):
-        for mention in reversed(mentions):
-            if mention.relation in prepositions and not has(mention.noun, barred):
+    carriers = words.movables | words.supports
+    behind = [m for m in mentions if m.relation in BEFORE or m.backdrop]
+    around = [m for m in mentions if m.relation in INSIDE]
+    below = [m for m in mentions if m.relation in ON and has(m.noun, words.backdrops)]
+    for offered, barred in ((behind, words.movables), (around, carriers), (below, carriers)):
+        for mention in reversed(offered):
+            if not has(mention.noun, barred):
                 return mention
     return None

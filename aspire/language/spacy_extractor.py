@@ -17,13 +17,22 @@ from typing import TYPE_CHECKING
 from aspire.errors import ConfigError
 from aspire.language.base import Phrases
 from aspire.language.phrases import head_matches, normalise
-from aspire.language.scenes import LOCATION, NEAR, Lexicon, Mention, find_scene, has, lexicon
+from aspire.language.scenes import (
+    INSIDE,
+    LOCATION,
+    NEAR,
+    Lexicon,
+    Mention,
+    find_scene,
+    has,
+    lexicon,
+)
 from aspire.pipeline.stage import Json
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
-RULES = 1  # raise when the same tags give other phrases
+RULES = 2  # raise when the same tags give other phrases
 
 
 def _words(text: str) -> frozenset[str]:
@@ -48,6 +57,8 @@ _ING_NOUNS = _words(
 )
 # Verbs the tagger takes for plural nouns ("a dog stands near").
 _VERBS = _words("stands sits perches walks runs swims flies looks lies rests plays")
+# What is looked at is not where one is.
+_LOOKING = _words("look looks looking stare stares staring gaze gazing peering")
 # Participles that may follow a noun within a phrase ("moss covered rock").
 _LINKS = _words("covered lined filled colored coloured shaped headed winged topped capped striped")
 
@@ -169,7 +180,9 @@ def _assign_roles(tokens: list[_Token], class_words: Sequence[str], words: Lexic
                 skip = length - 1
                 break
         if not skip:
-            token.role = previous = _role(token, previous, following, class_words, words)
+            infinitive = token.tag == "VB" and i > 0 and tokens[i - 1].preposition == "to"
+            role = "O" if infinitive else _role(token, previous, following, class_words, words)
+            token.role = previous = role
             if previous == "P":
                 token.preposition = token.text
 
@@ -234,9 +247,15 @@ def _mentions(text: str, tokens: list[_Token], words: Lexicon) -> list[Mention]:
         inside = tokens[match.start() : match.end()]
         gap = tokens[end : match.start()]
         end = match.end()
+        backdrop = len(inside) > 1 and inside[-1].text == "background" and inside[-2].role == "N"
+        if backdrop:  # "with a sky background"
+            inside.pop()
         phrase = normalise(text[inside[0].start : inside[-1].end])
         prepositions = [token.preposition for token in gap if token.preposition]
-        mention = Mention(phrase, prepositions[-1] if prepositions else "")
+        relation = prepositions[-1] if prepositions else ""
+        if relation and any(token.text in _LOOKING for token in gap):
+            relation = "looking at"
+        mention = Mention(phrase, relation, backdrop=backdrop)
         mention.determined = any(t.role == "D" and t.text not in ("some", "any") for t in gap)
         before = mentions[-1] if mentions else None
         if before is not None:
@@ -256,6 +275,7 @@ def _mentions(text: str, tokens: list[_Token], words: Lexicon) -> list[Mention]:
             phrase in ("close up", "close-up")
             or has(mention.noun, words.containers)
             or has(mention.noun, words.parts)
+            or (mention.relation in INSIDE and has(mention.noun, words.lights))
             or (followed_by_of and has(mention.noun, words.containers_of))
             or (owned and any(has(word, words.parts) for word in phrase.split()))
         )

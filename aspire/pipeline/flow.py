@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,9 @@ import numpy as np
 
 from aspire.classification.predictor import Probabilities
 from aspire.data.table import Dataset, Split
+from aspire.discovery.base import Evidence, Score
+from aspire.discovery.collapse import Collapser
+from aspire.discovery.rank import gather, phrases_of
 from aspire.editing.base import Inpainter, Restyler, Segmenter
 from aspire.errors import AspireError
 from aspire.generation.base import ClassEvidence, Filter, GeneratedSet, Personaliser, Sampler
@@ -26,13 +29,20 @@ from aspire.pipeline.records import (
     FilterDecision,
     ImageRef,
     Measurement,
+    PhraseGroup,
     Rejected,
     SpuriousFeature,
     SyntheticImage,
 )
 from aspire.pipeline.stage import Engine
 from aspire.pipeline.stages.caption import CaptionStage
-from aspire.pipeline.stages.discover import ClassEffects, EditedImage, RankStage, ScoreStage
+from aspire.pipeline.stages.discover import (
+    CollapseStage,
+    EditedImage,
+    RankStage,
+    ScoreStage,
+    Vocabulary,
+)
 from aspire.pipeline.stages.edit import EditRequest, EditStage
 from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
 from aspire.pipeline.stages.filter import FilterStage, MeasuredSet, MeasureStage
@@ -58,8 +68,8 @@ class NothingFoundError(AspireError):
         super().__init__(
             f"Nothing to generate against: no class can be personalised.\n  {listed}\n"
             "Either this classifier takes no shortcut that the captions name, or the "
-            "thresholds are too strict: try stage.discover.min_flip_rate=0.02 or "
-            "stage.discover.min_support=3."
+            "thresholds are too strict: try score.min_support=3, or another score "
+            "(score=wilson)."
         )
 
 
@@ -75,6 +85,7 @@ class Backends:
     segmenter: Segmenter
     inpainter: Inpainter
     restyler: Restyler
+    score: Score
     personaliser: Personaliser
     sampler: Callable[..., Sampler]
     filters: tuple[Filter, ...]
@@ -119,6 +130,7 @@ class Pipeline:
         dataset, dataset_digest: what to look at.
         backends, settings: who does it and how.
         store, engine: where it is kept and how it is worked off.
+        splits: whose images are looked at.
     """
 
     def __init__(
@@ -129,9 +141,16 @@ class Pipeline:
         settings: StageSettings,
         store: ArtifactStore,
         engine: Engine,
+        splits: Sequence[Split] = (Split.TRAIN,),
     ) -> None:
         self.dataset = dataset
-        self.dataset_digest = dataset_digest
+        self.splits = tuple(sorted(splits))
+        self._digest = dataset_digest
+        names = [s.name for s in self.splits]
+        # Part of every stage's upstream, so the images of other splits are other work.
+        self.dataset_digest = (
+            dataset_digest if names == ["TRAIN"] else digest_of([dataset_digest, names])
+        )
         self.backends = backends
         self.settings = settings
         self.store = store
@@ -139,8 +158,8 @@ class Pipeline:
 
     @cached_property
     def refs(self) -> dict[str, ImageRef]:
-        """img_id -> training image."""
-        rows = self.dataset.split(Split.TRAIN).to_dict("records")
+        """img_id -> image that is looked at."""
+        rows = [r for s in self.splits for r in self.dataset.split(s).to_dict("records")]
         return {
             str(row["img_id"]): ImageRef(
                 img_id=str(row["img_id"]),
@@ -168,8 +187,10 @@ class Pipeline:
     def extractions(self) -> Artifact[Extraction]:
         """Phrases of all captions."""
         words = [class_words(self.dataset, y) for y in range(self.num_classes)]
+        stage = ExtractStage(self.backends.extractor, {i: words[r.y] for i, r in self.refs.items()})
+        stage.quote(self.captions.records)
         return self.store.run(
-            ExtractStage(self.backends.extractor, {i: words[r.y] for i, r in self.refs.items()}),
+            stage,
             list(self.captions.records),
             {"caption": self.captions.digest, "dataset": self.dataset_digest},
             self.engine,
@@ -200,28 +221,65 @@ class Pipeline:
                 picked = rng.choice(len(group), limit, replace=False)
                 group = [group[i] for i in sorted(picked)]
             chosen += group
+
+        def showing(scene: str | None, img_id: str) -> tuple[ImageRef, ...]:
+            return tuple(r for r in self.scenes.get(scene or "", ()) if r.img_id != img_id)
+
         requests = [
             EditRequest(
                 ref=self.refs[e.img_id],
                 extraction=e,
-                donors=tuple(
-                    r for r in self.scenes.get(e.alternative or "", ()) if r.img_id != e.img_id
-                ),
+                donors=showing(e.alternative, e.img_id),
+                control_donors=showing(e.background, e.img_id),
             )
             for e in chosen
         ]
+        further = self.dataset.class_words or [()] * self.num_classes
         stage = EditStage(
             root=self.dataset.root,
             segmenter=self.backends.segmenter,
             inpainter=self.backends.inpainter,
             restyler=self.backends.restyler,
-            dilate=settings["dilate"],
-            max_mask=settings["max_mask"],
-            images_per_class=limit,
-            seed=seed,
+            class_words=[
+                tuple(dict.fromkeys(w.lower().replace("_", " ") for w in (name, *words)))
+                for name, words in zip(self.dataset.class_names, further, strict=True)
+            ],
+            **settings,
         )
         upstream = {"extract": self.extractions.digest, "dataset": self.dataset_digest}
         return self.store.run(stage, requests, upstream, self.engine)
+
+    def on(self, split: Split) -> Pipeline:
+        """The same stages for the images of another split; classes, names and store are shared."""
+        return Pipeline(
+            self.dataset,
+            self._digest,
+            self.backends,
+            self.settings,
+            self.store,
+            self.engine,
+            (split,),
+        )
+
+    @cached_property
+    def phrase_groups(self) -> Artifact[PhraseGroup]:
+        """Which phrases of the captions are counted together."""
+        return self._collapse(Vocabulary(self._counts()), {"extract": self.extractions.digest})
+
+    def phrase_groups_with(self, known: Artifact[PhraseGroup]) -> Artifact[PhraseGroup]:
+        """The same, where the groups of other captions come first and keep their names."""
+        upstream = {"extract": self.extractions.digest, "collapse": known.digest}
+        return self._collapse(Vocabulary(self._counts(), collapsed_by(known)), upstream)
+
+    def _counts(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for extraction in self.extractions.records:
+            counts.update({phrase for _, phrase in phrases_of(extraction)})
+        return dict(counts)
+
+    def _collapse(self, words: Vocabulary, upstream: dict[str, str]) -> Artifact[PhraseGroup]:
+        stage = CollapseStage(Collapser(**self.settings.discover["collapse"]))
+        return self.store.run(stage, [words], upstream, self.engine)
 
     def discover(self, classifier: Probabilities) -> Discovery:
         """Which features the classifier leans on."""
@@ -234,16 +292,35 @@ class Pipeline:
             {"edit": self.edits.digest, "dataset": self.dataset_digest},
             self.engine,
         )
-        by_class: dict[int, list[Effect]] = defaultdict(list)
-        for effect in effects.records:
-            by_class[effect.y].append(effect)
         features = self.store.run(
-            RankStage(**self.settings.discover),
-            [ClassEffects(y, tuple(by_class[y])) for y in range(len(self.dataset.class_names))],
-            {"score": effects.digest},
+            RankStage(self.backends.score, self.num_classes),
+            [self.evidence(effects)],
+            {
+                "score": effects.digest,
+                "extract": self.extractions.digest,
+                "collapse": self.phrase_groups.digest,
+                "dataset": self.dataset_digest,
+            },
             self.engine,
         )
         return Discovery(self.edits, effects, features)
+
+    def evidence(self, effects: Artifact[Effect]) -> Evidence:
+        """What a score judges: the effects by collapsed phrase, and the images that were asked."""
+        extractions = {e.img_id: e for e in self.extractions.records}
+        right = sorted({e.img_id for e in effects.records})
+        wrong = sorted(r.item_id for r in effects.rejected if r.reason == "misclassified")
+        return Evidence(
+            gather(
+                effects.records,
+                [(self.refs[i].y, extractions[i]) for i in right],
+                [(self.refs[i].y, extractions[i]) for i in wrong],
+                collapsed_by(self.phrase_groups),
+            ),
+            tuple(self.refs[i] for i in right),
+            tuple(self.refs[i] for i in wrong),
+            self.dataset.root,
+        )
 
     def generate(self, classifier: Probabilities, seed: int) -> Generation:
         """Images without the features that the classifier leans on.
@@ -293,21 +370,31 @@ class Pipeline:
         )
 
     def _concepts(self, discovery: Discovery) -> Artifact[Concept]:
-        phrases: dict[str, frozenset[str]] = {
-            e.img_id: frozenset((*e.foreground, *([e.background] if e.background else [])))
-            for e in self.extractions.records
+        # Features are of collapsed phrases, so a personaliser is told everything in those.
+        name = collapsed_by(self.phrase_groups)
+        phrases = {
+            e.img_id: frozenset(name[p] for _, p in phrases_of(e)) for e in self.extractions.records
         }
+        scenes: dict[str, tuple[ImageRef, ...]] = defaultdict(tuple)
+        for phrase, refs in sorted(self.scenes.items()):
+            scenes[name[phrase]] += refs
+        effects = [
+            msgspec.structs.replace(
+                e, phrase=name[e.phrase], replacement=name.get(e.replacement or "", e.replacement)
+            )
+            for e in discovery.effects.records
+        ]
         evidence = [
             ClassEvidence(
                 y=y,
-                name=name,
+                name=class_name,
                 features=tuple(f for f in discovery.features.records if f.y == y),
-                effects=tuple(e for e in discovery.effects.records if e.y == y),
+                effects=tuple(e for e in effects if e.y == y),
                 objects=tuple(r for r in self.refs.values() if r.y == y and r.mask is not None),
-                scenes=self.scenes,
+                scenes=dict(scenes),
                 phrases=phrases,
             )
-            for y, name in enumerate(self.dataset.class_names)
+            for y, class_name in enumerate(self.dataset.class_names)
         ]
         concepts = self.store.run(
             PersonaliseStage(self.backends.personaliser),
@@ -316,6 +403,7 @@ class Pipeline:
                 "discover": discovery.features.digest,
                 "score": discovery.effects.digest,
                 "extract": self.extractions.digest,
+                "collapse": self.phrase_groups.digest,
                 "dataset": self.dataset_digest,
             },
             self.engine,
@@ -354,6 +442,11 @@ class Pipeline:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.dataset.class_names)
+
+
+def collapsed_by(groups: Artifact[PhraseGroup]) -> dict[str, str]:
+    """Phrase -> the phrase it is counted under."""
+    return {member: group.phrase for group in groups.records for member in group.members}
 
 
 def class_words(dataset: Dataset, y: int) -> list[str]:

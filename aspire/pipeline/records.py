@@ -52,6 +52,17 @@ class Extraction(Record, frozen=True):
 
 EditKind = Literal["remove_object", "change_background"]
 
+EditReason = Literal[
+    "no_box",
+    "low_score",
+    "mask_too_large",
+    "empty_mask",
+    "failed",
+    "no_object_mask",
+    "no_donor",
+]
+"""Why an edit did not happen: the ``reason`` of the edit stage's ``Rejected`` records."""
+
 
 class Edit(Record, frozen=True):
     """One edited image: the original without ``phrase``.
@@ -69,6 +80,9 @@ class Edit(Record, frozen=True):
     file: str
     mask: str  # 255 where pixels may have changed
     edited_share: float  # fraction of pixels that may have changed, in [0, 1]
+    # the same round trip without taking the phrase away: a hole of the same shape elsewhere, or
+    # the same scene from another source; None where none could be made
+    control: str | None = None
 
 
 class Effect(Record, frozen=True):
@@ -83,6 +97,8 @@ class Effect(Record, frozen=True):
     p_before: float  # probability of the true class, in [0, 1]
     p_after: float
     predicted_after: int
+    p_control: float | None = None  # after the edit's control; None without one
+    predicted_control: int | None = None
 
     @property
     def flipped(self) -> bool:
@@ -94,22 +110,45 @@ class Effect(Record, frozen=True):
         """Fall of the true class's probability, in [-1, 1]."""
         return self.p_before - self.p_after
 
+    @property
+    def net_drop(self) -> float | None:
+        """The drop without what the control edit dropped too, in [-1, 1]; None without one."""
+        return None if self.p_control is None else self.p_control - self.p_after
+
+
+class PhraseGroup(Record, frozen=True):
+    """Phrases that say the same, under the one that is said most often."""
+
+    phrase: str
+    members: tuple[str, ...]  # sorted; ``phrase`` is one of them
+
 
 class SpuriousFeature(Record, frozen=True):
-    """One phrase tied to one class, with the evidence for it."""
+    """One phrase tied to one class, with the evidence for it.
+
+    Rates and drops are over edits of correctly classified images; None where there is nothing to
+    take them over.
+    """
 
     feature_id: str  # "<y>/<rank>"
     y: int
     rank: int  # 1 is the strongest of the class
     kind: EditKind
     phrase: str
-    support: int  # edits of correctly classified images
+    support: int  # edits
     flips: int
-    flip_rate: float  # flips / support
-    score: float  # lower end of the 95 % Wilson interval of the flip rate
+    flip_rate: float  # flips / support; 0 without support
+    score: float  # what the chosen score says; larger is stronger
     mean_drop: float
-    spurious: bool  # passed the thresholds of the rank stage
+    spurious: bool  # passed the thresholds of the score
     examples: tuple[str, ...]  # edit_ids, largest drop first
+    members: tuple[str, ...] = ()  # the phrases that were counted together
+    interval: tuple[float, float] = (0.0, 1.0)  # 95 % Wilson interval of the flip rate
+    controls: int = 0  # edits that have a control edit
+    control_rate: float | None = None  # control edits that flipped / controls
+    control_drop: float | None = None  # mean drop under the control edits
+    p_value: float | None = None
+    q_value: float | None = None  # the same, corrected over all features of all classes
 
 
 class Context(Record, frozen=True):
@@ -155,7 +194,7 @@ class Rejected(Record, frozen=True):
     """An item a stage could not turn into a record. Counted and kept, never dropped silently."""
 
     item_id: str
-    reason: str  # short and countable: "no_background", "no_mask"
+    reason: str  # short and countable: "no_background", "no_box"
     detail: str = ""
 
 

@@ -284,6 +284,7 @@ def _check_share(
     raise AspireError(
         f"{stage}: {empty} of {total} items gave nothing ({counts}); at most {limit:.0%} are "
         f"accepted. The first: {first.item_id}: {first.reason} {first.detail}\n"
-        f"Finished items are kept in {folder}. Look at them, then change the stage's settings or "
+        f'Finished items are kept: look at the "rejected" lines of {folder}/journal.jsonl, then '
+        f"change the stage's settings or "
         f"raise stage.{stage}.max_rejected."
     )

@@ -26,10 +26,11 @@ class SlowCaptioner(DatasetCaptioner):
 
 
 class SlowRestyler(CompositionRestyler):
-    def restyle(self, request):
-        if request.source:  # an edit; the generator leaves it empty
-            note("edit", request.image.ref.img_id)
-        return super().restyle(request)
+    def restyle(self, requests):
+        for request in requests:
+            if request.source != request.target and request.source:  # no control, no generation
+                note("edit", request.image.ref.img_id)
+        return super().restyle(requests)
 
 
 class SlowNearUniform(NearUniform):

@@ -124,7 +124,7 @@ def test_evaluate_agrees_with_the_run(tmp_path, capsys):
 
 
 def test_no_spurious_feature_is_a_result(tmp_path, capsys):
-    words = ["run", "seeds=[0]", "stage.discover.min_support=100000", *TINY]
+    words = ["run", "seeds=[0]", "score.min_support=100000", *TINY]
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "not run: erm + aspire, seed 0: no spurious feature found" in out

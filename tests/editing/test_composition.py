@@ -13,15 +13,11 @@ from PIL import Image
 from aspire.data.images import read_image
 from aspire.data.loaded import LoadedImage
 from aspire.editing.annotations import AnnotationSegmenter
-from aspire.editing.base import RestyleRequest
-from aspire.editing.composition import (
-    CompositionRestyler,
-    dilate,
-    paste,
-    resize,
-    uncovered_share,
-)
+from aspire.editing.base import Failure, Restyled, RestyleRequest
+from aspire.editing.class_objects import ClassObjects
+from aspire.editing.composition import CompositionRestyler, uncovered_share
 from aspire.editing.opencv_inpainter import OpenCVInpainter
+from aspire.editing.pixels import dilate, fill, paste, resize
 from aspire.errors import DataError
 from aspire.pipeline.records import ImageRef
 
@@ -50,10 +46,16 @@ def write(tmp_path: Path) -> Callable[..., LoadedImage]:
 
 
 def request(image: LoadedImage, donors: list[LoadedImage], seed: int = 0) -> RestyleRequest:
-    find = AnnotationSegmenter().segment_class_object
-    keep = find(image)
+    find = ClassObjects(AnnotationSegmenter(), ()).masks
+    (keep,) = find([image])
     assert keep is not None
     return RestyleRequest(image, keep, "land", "water", donors, find, seed)
+
+
+def restyle(restyler: CompositionRestyler, asked: RestyleRequest) -> Restyled | None:
+    (made,) = restyler.restyle([asked])
+    assert not isinstance(made, Failure)
+    return made
 
 
 @pytest.mark.parametrize("pixels", [1, 3, 7])
@@ -107,7 +109,7 @@ def test_restyled_image_keeps_its_object_and_takes_the_donors_scene(
     donor = write("donor", noise(30, 40, 1), box(30, 40, 10, 14, 6))  # under the pasted object
     asked = request(image, [donor])
     restyler = CompositionRestyler(OpenCVInpainter(), feather=feather, grow_donor=1)
-    made = restyler.restyle(asked)
+    made = restyle(restyler, asked)
     assert made is not None
     assert made.donor == "donor"
     assert made.pixels.dtype == np.uint8
@@ -122,8 +124,8 @@ def test_donors_object_does_not_come_along(write: Callable[..., LoadedImage]) ->
     hidden = box(30, 40, 1, 1, 6)
     scene[hidden] = (250, 0, 0)
     image = write("image", noise(30, 40, 0), box(30, 40, 15, 20, 8))
-    made = CompositionRestyler(OpenCVInpainter()).restyle(
-        request(image, [write("donor", scene, hidden)])
+    made = restyle(
+        CompositionRestyler(OpenCVInpainter()), request(image, [write("donor", scene, hidden)])
     )
     assert made is not None
     # Telea's weights lose a few grey levels; the object was 250 of them away
@@ -133,7 +135,7 @@ def test_donors_object_does_not_come_along(write: Callable[..., LoadedImage]) ->
 def test_donor_of_another_size_is_fitted(write: Callable[..., LoadedImage]) -> None:
     image = write("image", noise(30, 40, 0), box(30, 40, 8, 12, 10))
     donor = write("donor", np.full((50, 20, 3), 77, np.uint8), box(50, 20, 2, 2, 5))
-    made = CompositionRestyler(OpenCVInpainter()).restyle(request(image, [donor]))
+    made = restyle(CompositionRestyler(OpenCVInpainter()), request(image, [donor]))
     assert made is not None
     assert made.pixels.shape == (30, 40, 3)
     assert np.abs(made.pixels[0].astype(int) - 77).max() < 5
@@ -141,7 +143,7 @@ def test_donor_of_another_size_is_fitted(write: Callable[..., LoadedImage]) -> N
 
 def test_without_donors_there_is_nothing(write: Callable[..., LoadedImage]) -> None:
     image = write("image", noise(30, 40, 0), box(30, 40, 8, 12, 10))
-    assert CompositionRestyler(OpenCVInpainter()).restyle(request(image, [])) is None
+    assert restyle(CompositionRestyler(OpenCVInpainter()), request(image, [])) is None
 
 
 def test_donor_whose_object_is_not_known_is_of_no_use(write: Callable[..., LoadedImage]) -> None:
@@ -150,8 +152,8 @@ def test_donor_whose_object_is_not_known_is_of_no_use(write: Callable[..., Loade
     empty = write("empty", noise(30, 40, 2), np.zeros((30, 40), dtype=bool))
     known = write("known", noise(30, 40, 3), box(30, 40, 8, 12, 10))
     restyler = CompositionRestyler(OpenCVInpainter())
-    assert restyler.restyle(request(image, [unknown, empty])) is None
-    made = restyler.restyle(request(image, [unknown, empty, known]))
+    assert restyle(restyler, request(image, [unknown, empty])) is None
+    made = restyle(restyler, request(image, [unknown, empty, known]))
     assert made is not None
     assert made.donor == "known"
 
@@ -162,8 +164,8 @@ def test_best_covered_donor_is_taken(write: Callable[..., LoadedImage]) -> None:
     half = write("half", noise(30, 40, 2), box(30, 40, 4, 12, 8))
     under = write("under", noise(30, 40, 3), box(30, 40, 9, 13, 8))
     for seed in range(5):
-        made = CompositionRestyler(OpenCVInpainter()).restyle(
-            request(image, [beside, half, under], seed)
+        made = restyle(
+            CompositionRestyler(OpenCVInpainter()), request(image, [beside, half, under], seed)
         )
         assert made is not None
         assert made.donor == "under"
@@ -175,9 +177,9 @@ def test_seed_decides_among_more_donors_than_candidates(
     image = write("image", noise(30, 40, 0), box(30, 40, 8, 12, 10))
     donors = [write(f"d{i}", noise(30, 40, i), box(30, 40, 8, 12, 10)) for i in range(6)]
     restyler = CompositionRestyler(OpenCVInpainter(), donor_candidates=1)
-    chosen = [restyler.restyle(request(image, donors, seed)).donor for seed in range(20)]  # type: ignore[union-attr]
+    chosen = [restyle(restyler, request(image, donors, seed)).donor for seed in range(20)]  # type: ignore[union-attr]
     assert len(set(chosen)) > 2
-    assert chosen == [restyler.restyle(request(image, donors, s)).donor for s in range(20)]  # type: ignore[union-attr]
+    assert chosen == [restyle(restyler, request(image, donors, s)).donor for s in range(20)]  # type: ignore[union-attr]
 
 
 def test_mask_of_another_size_is_a_data_error(write: Callable[..., LoadedImage]) -> None:
@@ -186,7 +188,54 @@ def test_mask_of_another_size_is_a_data_error(write: Callable[..., LoadedImage])
     with pytest.raises(
         DataError, match=r"broken-mask\.png is 41 x 30, its image broken\.png 40 x 30"
     ):
-        CompositionRestyler(OpenCVInpainter()).restyle(request(image, [broken]))
+        restyle(CompositionRestyler(OpenCVInpainter()), request(image, [broken]))
+
+
+def test_requests_are_answered_together_as_they_are_alone(
+    write: Callable[..., LoadedImage],
+) -> None:
+    images = [write(f"i{i}", noise(30, 40, i), box(30, 40, 8, 12, 10)) for i in range(3)]
+    donors = [write(f"d{i}", noise(30, 40, 9 + i), box(30, 40, 2 * i, 3 * i, 8)) for i in range(5)]
+    asked = [
+        request(images[0], donors, 1),
+        request(images[1], []),
+        request(images[2], donors[:2], 2),
+    ]
+    restyler = CompositionRestyler(OpenCVInpainter(), donor_candidates=2)
+    together = restyler.restyle(asked)
+    assert together[1] is None
+    for made, one in ((together[0], asked[0]), (together[2], asked[2])):
+        (alone,) = restyler.restyle([one])
+        assert isinstance(made, Restyled)
+        assert isinstance(alone, Restyled)
+        assert made.donor == alone.donor
+        assert (made.pixels == alone.pixels).all()
+
+
+def test_inpainter_that_breaks_on_a_donor_fails_that_request_only(
+    write: Callable[..., LoadedImage],
+) -> None:
+    class Moody(OpenCVInpainter):
+        def inpaint(self, images: Any, masks: Any, seeds: Any) -> Any:
+            made = super().inpaint(images, masks, seeds)
+            return [Failure("no") if s == 1 else m for m, s in zip(made, seeds, strict=True)]
+
+    image = write("image", noise(30, 40, 0), box(30, 40, 8, 12, 10))
+    donor = write("donor", noise(30, 40, 1), box(30, 40, 10, 14, 6))
+    asked = [request(image, [donor], seed) for seed in (0, 1, 2)]
+    made = CompositionRestyler(Moody()).restyle(asked)
+    assert [isinstance(m, Restyled) for m in made] == [True, False, True]
+    assert made[1] == Failure("no")
+
+
+@pytest.mark.parametrize("feather", [0, 1, 4])
+def test_filled_hole_leaves_everything_outside_bit_equal(feather: int) -> None:
+    image, content, hole = noise(30, 40, 0), noise(30, 40, 1), box(30, 40, 8, 12, 12)
+    filled = fill(image, hole, content, feather)
+    assert (filled[~hole] == image[~hole]).all()
+    deep = ~dilate(~hole, feather + 1)
+    assert deep.any()
+    assert (filled[deep] == content[deep]).all()
 
 
 def test_identity_names_every_setting_and_the_inpainter() -> None:

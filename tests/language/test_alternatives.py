@@ -62,6 +62,8 @@ def test_choice_belongs_to_the_image_and_the_seed() -> None:
         ("grassy fields", "vegetation"), ("green mountains", "mountain"), ("woods", "forest"),
         ("desert valley", "mountain"), ("Desert", "desert"), ("snow", "snow"),
         ("city street", "urban"), ("kitchen", "indoor"), ("blue sky", "sky"), ("teapot", None),
+        ("wooded area", "forest"), ("dense bamboo forest area", "forest"),
+        ("grassy areas", "vegetation"), ("scenic landscape", None), ("area", None),
         ("", None),
     ],
 )  # fmt: skip

@@ -56,6 +56,24 @@ EXACT: list[tuple[str, list[str], tuple[str, ...], str | None]] = [
     ("there is a bird that is standing in the water with a fish in its beak", BIRD, ("fish",),
      "water"),
     ("there is a bird that is standing on the beach by the water", BIRD, ("water",), "beach"),
+    # What the class object is on is a thing, unless it is ground or a large structure.
+    ("a cat sitting on a toy train set", CAT, ("toy train set",), None),
+    ("a cat on a porch", CAT, (), "porch"),
+    ("a dog on a bridge over a river", DOG, ("bridge",), "river"),
+    # In, on or over before near; the outer of two.
+    ("a dog standing on a path near a lake", DOG, ("lake",), "path"),
+    ("a dog standing on a path in the woods", DOG, ("path",), "woods"),
+    ("a dog in the grass in a wooded area", DOG, ("grass",), "wooded area"),
+    # What is behind is the background where nothing else is; what moves never is.
+    ("a cat on a mat with a house in the background", CAT, ("mat",), "house"),
+    ("a cat on a mat with a horse in the background", CAT, ("mat", "horse"), None),
+    ("a cat on a boat with a sky background", CAT, ("boat",), "sky"),
+    ("a cat on a mat with a green background", CAT, ("mat",), None),
+    ("a cat sitting on a lake with a sky background", CAT, ("sky",), "lake"),
+    # What is looked at is not around, and light is no object.
+    ("a cat in a garden looking up at the sky", CAT, ("sky",), "garden"),
+    ("a cat on a mat in the sun", CAT, ("mat",), None),
+    ("a cat on a mat with the sun setting", CAT, ("mat", "sun"), None),
 ]  # fmt: skip
 
 # Real and tricky captions; counted by head nouns, not each has to come out.

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from aspire.data.images import png_bytes, read_image, read_labels
-from aspire.data.loaded import LoadedImage
+from aspire.discovery.base import Candidate, Evidence
+from aspire.discovery.collapse import Collapser
+from aspire.discovery.effect import Effect as EffectScore
+from aspire.discovery.wilson import Wilson
 from aspire.editing.annotations import AnnotationSegmenter
+from aspire.editing.base import Segmentation
 from aspire.editing.composition import CompositionRestyler
 from aspire.editing.opencv_inpainter import OpenCVInpainter
 from aspire.errors import DataError
@@ -25,6 +30,7 @@ from aspire.pipeline.records import (
     Concept,
     Context,
     Edit,
+    EditReason,
     Effect,
     Extraction,
     ImageRef,
@@ -32,7 +38,13 @@ from aspire.pipeline.records import (
     SpuriousFeature,
 )
 from aspire.pipeline.stages.caption import CaptionStage
-from aspire.pipeline.stages.discover import ClassEffects, EditedImage, RankStage, ScoreStage
+from aspire.pipeline.stages.discover import (
+    CollapseStage,
+    EditedImage,
+    RankStage,
+    ScoreStage,
+    Vocabulary,
+)
 from aspire.pipeline.stages.edit import EditRequest, EditStage
 from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
 from aspire.pipeline.stages.generate import GenerateStage, GenerationRequest, PersonaliseStage
@@ -211,8 +223,8 @@ def test_segmenters_mask_is_not_changed_in_place(
     class Remembering(AnnotationSegmenter):
         everything = np.ones((SIZE, SIZE), dtype=bool)
 
-        def segment(self, image: LoadedImage, phrase: str) -> Any:
-            return self.everything
+        def segment(self, images: Any, phrases: Any) -> Any:
+            return [Segmentation(mask=self.everything) for _ in images]
 
     stage = edit_stage(tmp_path, dilate=0, max_mask=1.0)
     stage.segmenter = Remembering()
@@ -253,12 +265,15 @@ def test_reasons_for_no_edit(tmp_path: Path, photo: Callable[..., ImageRef]) -> 
         result, shelf = edit(tmp_path, ref, **request)
         assert result.records == ()
         assert shelf.images == {}
+        assert {r.reason for r in result.rejected} <= set(get_args(EditReason))
         return [(r.reason, r.detail) for r in result.rejected]
 
-    assert reasons(photo("a"), foreground=("tree",)) == [("no_mask", "tree")]
+    assert reasons(photo("a"), foreground=("tree",)) == [("no_box", "tree: not annotated")]
     assert reasons(photo("b", masked=False), background="sea", alternative="forest") == [
-        ("no_object_mask", "sea")
+        ("no_object_mask", "sea: the image has no annotated mask")
     ]
+    no_boat = np.zeros((SIZE, SIZE), np.uint8)
+    assert reasons(photo("h", labels=no_boat), foreground=("boat",)) == [("empty_mask", "boat")]
     assert reasons(photo("c", labels=everywhere), foreground=("boat",), dilate=0) == [
         ("mask_too_large", "boat: 98% of the image, at most 50%")  # 567 of 576 pixels
     ]
@@ -276,15 +291,15 @@ def test_object_that_the_class_object_hides_is_not_removed(
     tmp_path: Path, photo: Callable[..., ImageRef]
 ) -> None:
     class Same(AnnotationSegmenter):
-        def segment(self, image: LoadedImage, phrase: str) -> Any:
-            return self.segment_class_object(image)
+        def segment(self, images: Any, phrases: Any) -> Any:
+            return self.segment_class_object(images, phrases)
 
     stage = edit_stage(tmp_path, dilate=0)
     stage.segmenter = Same()
     extraction = Extraction(img_id="a", foreground=("x",), background=None, alternative=None)
     (result,) = stage.run([EditRequest(photo("a"), extraction, ())], Shelf())
-    assert result.rejected[0].reason == "no_mask"
-    assert result.rejected[0].detail == "x: hidden"
+    assert result.rejected[0].reason == "empty_mask"
+    assert result.rejected[0].detail == "x: hidden by the class object"
 
 
 def test_mask_of_another_size_is_a_data_error(
@@ -411,19 +426,65 @@ def an_effect(number: int, flipped: bool) -> Effect:
     )  # fmt: skip
 
 
+def judged(score: Any, *effects: Effect) -> tuple[Any, Any]:
+    """Features and rejections of three classes."""
+    by_class: dict[int, list[Effect]] = {}
+    for effect in effects:
+        by_class.setdefault(effect.y, []).append(effect)
+    candidates = [
+        Candidate(y, "remove_object", "boat", tuple(group), {"boat": len(group)})
+        for y, group in by_class.items()
+    ]
+    (result,) = RankStage(score, 3).run([Evidence(tuple(candidates))], no_files)
+    return result.records, {int(r.item_id): (r.reason, r.detail) for r in result.rejected}
+
+
 def test_rank_says_why_a_class_has_no_spurious_feature() -> None:
-    enough = tuple(an_effect(i, i < 4) for i in range(8))
-    few = tuple(an_effect(i, True) for i in range(3))
-    items = [ClassEffects(0, ()), ClassEffects(1, few), ClassEffects(2, enough)]
-    nothing, weak, strong = RankStage(min_support=5, min_flip_rate=0.5).run(items, no_files)
-    assert nothing.records == ()
-    assert nothing.rejected[0].reason == "no_spurious_feature"
-    assert nothing.rejected[0].detail == "no edit of a correctly classified image"
-    assert nothing.rejected[0].item_id == "000"
-    assert [f.spurious for f in weak.records] == [False]
-    assert weak.rejected[0].detail == "the strongest is 'boat' with 3 flips in 3"
-    assert [f.spurious for f in strong.records] == [True]
-    assert strong.rejected == ()
+    enough = [an_effect(i, i < 4) for i in range(8)]
+    few = [msgspec.structs.replace(an_effect(i, True), y=2, predicted_after=0) for i in range(3)]
+    features, rejected = judged(Wilson(min_support=5, min_flip_rate=0.5), *enough, *few)
+    assert [(f.y, f.spurious) for f in features] == [(1, True), (2, False)]
+    assert rejected == {
+        0: ("no_spurious_feature", "no edit of a correctly classified image"),
+        2: ("no_spurious_feature", "the strongest is 'boat' with 3 flips in 3"),
+    }
+
+
+def test_rank_says_that_controls_are_missing() -> None:
+    features, rejected = judged(EffectScore(), *(an_effect(i, True) for i in range(8)))
+    assert features == ()
+    assert rejected[1][1].startswith("8 edits and no control edit to compare them with")
+    assert "stage.edit.controls=true" in rejected[1][1]
+    assert "score=wilson" in rejected[1][1]
+
+
+def test_rank_is_identified_by_the_score() -> None:
+    assert RankStage(Wilson(), 2).identity() == Wilson().identity()
+    assert RankStage(Wilson(3), 2).identity() != RankStage(Wilson(), 2).identity()
+
+
+def test_score_asks_about_the_control_too(tmp_path: Path) -> None:
+    ref = ImageRef(img_id="r", file=stored(tmp_path, "r.png", 204), y=1)  # p(1) = 0.8
+    edit = an_edit("r", "boat", 1, stored(tmp_path, "e.png", 51))  # 0.2
+    control = stored(tmp_path, "c.png", 153)  # 0.6
+    bare = an_edit("r", "tree", 1, "e.png")
+    edits = (msgspec.structs.replace(edit, control=control), bare)
+    classifier = FirstPixel()
+    (result,) = ScoreStage(classifier, tmp_path, tmp_path).run([EditedImage(ref, edits)], no_files)
+    with_control, without = result.records
+    assert with_control.p_control == pytest.approx(0.6)
+    assert with_control.predicted_control == 1
+    assert with_control.net_drop == pytest.approx(0.4)
+    assert (without.p_control, without.predicted_control, without.net_drop) == (None, None, None)
+    assert classifier.shown == [204, 51, 153]  # equal files are asked about once
+
+
+def test_collapse_gives_every_phrase_one_group() -> None:
+    words = Vocabulary({"dog": 1, "dogs": 3, "lake": 2})
+    (result,) = CollapseStage(Collapser()).run([words], no_files)
+    assert [(g.phrase, g.members) for g in result.records] == [
+        ("dogs", ("dog", "dogs")), ("lake", ("lake",)),
+    ]  # fmt: skip
 
 
 # --- concepts and images ---------------------------------------------------------------------

@@ -1,21 +1,71 @@
 """Stage 4: what the edits do to a trained classifier, and which features that gives away.
 
-Two steps: :class:`ScoreStage` runs the classifier over originals and edits, :class:`RankStage`
-counts. Changing a threshold repeats only the second.
+Three steps: :class:`CollapseStage` says which phrases are counted together, :class:`ScoreStage`
+runs the classifier over originals, edits and control edits, :class:`RankStage` judges. Changing a
+threshold repeats only the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from aspire.classification.predictor import Probabilities
 from aspire.data.images import read_image
+from aspire.discovery.base import Evidence, Score
+from aspire.discovery.collapse import Collapser
 from aspire.discovery.rank import rank_features
-from aspire.pipeline.records import Edit, Effect, ImageRef, Rejected, SpuriousFeature
+from aspire.pipeline.records import (
+    Edit,
+    Effect,
+    ImageRef,
+    PhraseGroup,
+    Rejected,
+    SpuriousFeature,
+)
 from aspire.pipeline.stage import ItemResult, Json, SaveImage
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The phrases of a corpus.
+
+    Args:
+        counts: phrase -> images whose caption names it.
+        known: phrase -> name of the group it is in already; groups that new phrases may join.
+    """
+
+    counts: Mapping[str, int]
+    known: Mapping[str, str] = field(default_factory=dict)
+
+
+class CollapseStage:
+    """Vocabulary -> PhraseGroups."""
+
+    name: ClassVar[str] = "collapse"
+    version: ClassVar[int] = 1
+    record = PhraseGroup
+
+    def __init__(self, collapser: Collapser) -> None:
+        self.collapser = collapser
+
+    def identity(self) -> Mapping[str, Json]:
+        return self.collapser.identity()
+
+    def item_id(self, item: Vocabulary) -> str:
+        return "all"
+
+    def run(
+        self, items: Sequence[Vocabulary], save: SaveImage
+    ) -> Iterator[ItemResult[PhraseGroup]]:
+        for item in items:
+            members: dict[str, list[str]] = {}
+            for phrase, name in self.collapser.collapse(item.counts, item.known).items():
+                members.setdefault(name, []).append(phrase)
+            groups = (PhraseGroup(phrase=n, members=tuple(sorted(m))) for n, m in members.items())
+            yield ItemResult("all", tuple(sorted(groups, key=lambda g: g.phrase)))
 
 
 @dataclass(frozen=True)
@@ -36,7 +86,7 @@ class ScoreStage:
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record = Effect
 
     def __init__(self, classifier: Probabilities, images: Path, edits: Path) -> None:
@@ -54,82 +104,96 @@ class ScoreStage:
         before = self.classifier([read_image(self.images / i.ref.file) for i in items])
         right = [int(p.argmax()) == i.ref.y for i, p in zip(items, before, strict=True)]
         asked = [e for i, ok in zip(items, right, strict=True) if ok for e in i.edits]
-        after = dict(
-            zip(
-                (e.edit_id for e in asked),
-                self.classifier([read_image(self.edits / e.file) for e in asked]),
-                strict=True,
-            )
-        )
+        # edits and controls of equal pixels are one file, and one question
+        files = list(dict.fromkeys(f for e in asked for f in (e.file, e.control) if f is not None))
+        answers = self.classifier([read_image(self.edits / f) for f in files])
+        after = dict(zip(files, answers, strict=True))
         for item, p, ok in zip(items, before, right, strict=True):
             if not ok:
                 detail = f"predicted class {int(p.argmax())}, labelled {item.ref.y}"
                 reject = Rejected(item_id=item.ref.img_id, reason="misclassified", detail=detail)
                 yield ItemResult(item.ref.img_id, rejected=(reject,))
                 continue
-            effects = tuple(
-                Effect(
-                    edit_id=e.edit_id,
-                    img_id=e.img_id,
-                    y=e.y,
-                    kind=e.kind,
-                    phrase=e.phrase,
-                    replacement=e.replacement,
-                    # five digits: what is left is the arithmetic's order, not the classifier
-                    p_before=round(float(p[e.y]), 5),
-                    p_after=round(float(after[e.edit_id][e.y]), 5),
-                    predicted_after=int(after[e.edit_id].argmax()),
+            effects = []
+            for e in item.edits:
+                edited = after[e.file]
+                control = None if e.control is None else after[e.control]
+                effects.append(
+                    Effect(
+                        edit_id=e.edit_id,
+                        img_id=e.img_id,
+                        y=e.y,
+                        kind=e.kind,
+                        phrase=e.phrase,
+                        replacement=e.replacement,
+                        # five digits: what is left is the arithmetic's order, not the classifier
+                        p_before=round(float(p[e.y]), 5),
+                        p_after=round(float(edited[e.y]), 5),
+                        predicted_after=int(edited.argmax()),
+                        p_control=None if control is None else round(float(control[e.y]), 5),
+                        predicted_control=None if control is None else int(control.argmax()),
+                    )
                 )
-                for e in item.edits
-            )
-            yield ItemResult(item.ref.img_id, effects)
-
-
-@dataclass(frozen=True)
-class ClassEffects:
-    """All effects on one class."""
-
-    y: int
-    effects: tuple[Effect, ...]
+            yield ItemResult(item.ref.img_id, tuple(effects))
 
 
 class RankStage:
-    """ClassEffects -> SpuriousFeatures, strongest first. See :func:`rank_features`.
+    """Evidence -> SpuriousFeatures, strongest first. See :func:`rank_features`.
+
+    A class without a spurious feature is rejected as such, with what came nearest.
 
     Args:
-        min_support, min_flip_rate: what a phrase needs to be called spurious.
+        score: tells how strong a feature is, and whether it is spurious.
+        num_classes: number of classes.
     """
 
     name: ClassVar[str] = "discover"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record = SpuriousFeature
 
-    def __init__(self, min_support: int = 5, min_flip_rate: float = 0.1) -> None:
-        self.min_support = min_support
-        self.min_flip_rate = min_flip_rate
+    def __init__(self, score: Score, num_classes: int) -> None:
+        self.score = score
+        self.num_classes = num_classes
 
     def identity(self) -> Mapping[str, Json]:
-        return {"min_support": self.min_support, "min_flip_rate": self.min_flip_rate}
+        return self.score.identity()
 
-    def item_id(self, item: ClassEffects) -> str:
-        return f"{item.y:03d}"
+    def item_id(self, item: Evidence) -> str:
+        return "all"
 
     def run(
-        self, items: Sequence[ClassEffects], save: SaveImage
+        self, items: Sequence[Evidence], save: SaveImage
     ) -> Iterator[ItemResult[SpuriousFeature]]:
         for item in items:
-            features = rank_features(item.y, item.effects, self.min_support, self.min_flip_rate)
-            rejected: tuple[Rejected, ...] = ()
-            if not any(f.spurious for f in features):
-                best = features[0] if features else None
-                detail = (
-                    f"the strongest is '{best.phrase}' with {best.flips} flips in {best.support}"
-                    if best
-                    else "no edit of a correctly classified image"
-                )
-                rejected = (
+            features = rank_features(item, self.score)
+            found = {f.y for f in features if f.spurious}
+            yield ItemResult(
+                "all",
+                tuple(features),
+                tuple(
                     Rejected(
-                        item_id=self.item_id(item), reason="no_spurious_feature", detail=detail
-                    ),
-                )
-            yield ItemResult(self.item_id(item), tuple(features), rejected)
+                        item_id=f"{y:03d}",
+                        reason="no_spurious_feature",
+                        detail=_nearest([f for f in features if f.y == y], item, y),
+                    )
+                    for y in range(self.num_classes)
+                    if y not in found
+                ),
+            )
+
+
+def _nearest(features: Sequence[SpuriousFeature], evidence: Evidence, y: int) -> str:
+    """Why a class has no spurious feature."""
+    if features:
+        best = features[0]
+        tested = "" if best.q_value is None else f" (q = {best.q_value:.2g})"
+        return f"the strongest is '{best.phrase}' with {best.flips} flips in {best.support}{tested}"
+    effects = [e for c in evidence.candidates if c.y == y for e in c.effects]
+    if not effects:
+        return "no edit of a correctly classified image"
+    if all(e.p_control is None for e in effects):
+        return (
+            f"{len(effects)} edits and no control edit to compare them with: set "
+            "stage.edit.controls=true, or take score=wilson"
+        )
+    return f"{len(effects)} edits, too few of any one phrase"

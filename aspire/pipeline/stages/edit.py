@@ -1,54 +1,101 @@
 """Stage 3: the same image without one of its features.
 
 Object removal for every foreground phrase, a change of scene for the background. Pixels outside
-the edit are bit-equal to the original, so that a changed prediction is due to the edit alone.
+the edit are bit-equal to the original, so that a changed prediction is due to the edit alone; and
+beside each edit stands a control, which went the same way without taking the feature away, so that
+what the editor itself breaks can be told apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
-from aspire.editing.base import Inpainter, Mask, Restyler, RestyleRequest, Segmenter
-from aspire.editing.composition import dilate
-from aspire.pipeline.records import Edit, EditKind, Extraction, ImageRef, Rejected
+from aspire.editing.base import (
+    Failure,
+    Inpainter,
+    Mask,
+    Restyled,
+    Restyler,
+    RestyleRequest,
+    Segmentation,
+    Segmenter,
+)
+from aspire.editing.batching import Batches
+from aspire.editing.class_objects import ClassObjects
+from aspire.editing.elsewhere import elsewhere
+from aspire.editing.pixels import dilate
+from aspire.pipeline.records import Edit, EditKind, EditReason, Extraction, ImageRef, Rejected
 from aspire.pipeline.stage import ItemResult, Json, SaveImage
 from aspire.rng import seed_for
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class EditRequest:
-    """One image, its phrases, and where its alternative scene may come from."""
+    """One image, its phrases, and where its scenes may come from."""
 
     ref: ImageRef
     extraction: Extraction
     donors: tuple[ImageRef, ...]  # training images that show the alternative background
+    control_donors: tuple[ImageRef, ...] = ()  # others that show the background it has
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """An edit that can be made."""
+
+    edit_id: str
+    image: LoadedImage
+    kind: EditKind
+    phrase: str
+    replacement: str | None
+    mask: Mask  # where pixels may change
+
+
+@dataclass(frozen=True)
+class _Hole:
+    """Something to paint over."""
+
+    pixels: Pixels
+    mask: Mask
+    seed: int
 
 
 class EditStage:
-    """EditRequest -> Edits.
+    """EditRequest -> Edits. The backends are asked for all items of a batch at once.
 
-    Rejections: ``no_mask`` (the phrase was not found in the image), ``no_object_mask`` (the class
-    object was not found, so nothing can be kept), ``mask_too_large``, ``no_donor``.
+    Rejections: ``no_box``, ``low_score`` (the phrase was not found in the image, or not surely
+    enough), ``empty_mask`` (found, and no pixel of it can be removed), ``mask_too_large``,
+    ``no_object_mask`` (the class object was not found, so nothing can be kept), ``no_donor``,
+    ``failed`` (a backend broke down on this image; the detail says how).
 
     Args:
         root: the dataset's root.
         segmenter, inpainter, restyler: the backends.
+        class_words: for each class the phrases that name its object, best first; for segmenters
+            that look for it by words. They follow from the dataset, so they are no part of the
+            identity.
         dilate: pixels by which a mask is grown before inpainting, in every direction (authors: 10
             at 512 px).
-        images_per_class: how many images of each class the requests were drawn from; None for all.
         max_mask: a removal over a larger fraction of the image is not attempted, in (0, 1].
+        controls: whether each edit gets a control: for a removal the same shape at a random other
+            place, off the class object and off the feature, inpainted the same way; for a change
+            of scene the same way to the scene the image shows already. Doubles the work.
+        images_per_class: how many images of each class the requests were drawn from; None for all.
         seed: for the draws.
     """
 
     name: ClassVar[str] = "edit"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record = Edit
 
     def __init__(
@@ -57,8 +104,10 @@ class EditStage:
         segmenter: Segmenter,
         inpainter: Inpainter,
         restyler: Restyler,
+        class_words: Sequence[Sequence[str]] = (),
         dilate: int = 3,
         max_mask: float = 0.5,
+        controls: bool = True,
         images_per_class: int | None = None,
         seed: int = 0,
     ) -> None:
@@ -68,8 +117,10 @@ class EditStage:
         self.restyler = restyler
         self.dilate = dilate
         self.max_mask = max_mask
+        self.controls = controls
         self.images_per_class = images_per_class
         self.seed = seed
+        self._objects = ClassObjects(segmenter, class_words)
 
     def identity(self) -> Mapping[str, Json]:
         return {
@@ -78,6 +129,7 @@ class EditStage:
             "restyler": self.restyler.identity(),
             "dilate": self.dilate,
             "max_mask": self.max_mask,
+            "controls": self.controls,
             "images_per_class": self.images_per_class,
             "seed": self.seed,
         }
@@ -86,93 +138,194 @@ class EditStage:
         return item.ref.img_id
 
     def run(self, items: Sequence[EditRequest], save: SaveImage) -> Iterator[ItemResult[Edit]]:
-        for request in items:
-            image = LoadedImage(request.ref, self.root)
-            outcomes: list[Edit | Rejected] = [
-                self._remove(image, phrase, save) for phrase in request.extraction.foreground
-            ]
-            if request.extraction.background is not None:
-                outcomes.append(self._change_background(image, request, save))
+        images = {i.ref.img_id: LoadedImage(i.ref, self.root) for i in items}
+        asked = [i for i in items if i.extraction.foreground or i.extraction.background]
+        objects = dict(
+            zip(
+                (i.ref.img_id for i in asked),
+                self._objects.segment([images[i.ref.img_id] for i in asked]),
+                strict=True,
+            )
+        )
+        outcomes = self._removals(asked, images, objects, save)
+        outcomes |= self._scene_changes(asked, images, objects, save)
+        for item in items:
+            extraction = item.extraction
+            ids = [_edit_id(item, "remove_object", phrase) for phrase in extraction.foreground]
+            if extraction.background is not None:
+                ids.append(_edit_id(item, "change_background", extraction.background))
+            own = [outcomes[edit_id] for edit_id in ids]
             yield ItemResult(
-                request.ref.img_id,
-                tuple(o for o in outcomes if isinstance(o, Edit)),
-                tuple(o for o in outcomes if isinstance(o, Rejected)),
+                item.ref.img_id,
+                tuple(o for o in own if isinstance(o, Edit)),
+                tuple(o for o in own if isinstance(o, Rejected)),
             )
 
-    def _remove(self, image: LoadedImage, phrase: str, save: SaveImage) -> Edit | Rejected:
-        edit_id = f"{image.ref.img_id}/remove_object/{phrase}"
-        mask = self.segmenter.segment(image, phrase)
-        if mask is None:
-            return Rejected(item_id=edit_id, reason="no_mask", detail=phrase)
-        mask = dilate(mask, self.dilate)
-        if (keep := self.segmenter.segment_class_object(image)) is not None:
+    def _removals(
+        self,
+        items: Sequence[EditRequest],
+        images: Mapping[str, LoadedImage],
+        objects: Mapping[str, Segmentation],
+        save: SaveImage,
+    ) -> dict[str, Edit | Rejected]:
+        wanted = [(item, phrase) for item in items for phrase in item.extraction.foreground]
+        found = _all_at_once(
+            lambda batch: self.segmenter.segment(
+                [images[item.ref.img_id] for item, _ in batch], [phrase for _, phrase in batch]
+            ),
+            wanted,
+        )
+        outcomes: dict[str, Edit | Rejected] = {}
+        plans: list[_Plan] = []
+        for (item, phrase), answer in zip(wanted, found, strict=True):
+            edit_id = _edit_id(item, "remove_object", phrase)
+            keep = objects[item.ref.img_id].mask
+            image = images[item.ref.img_id]
+            planned = self._plan_removal(edit_id, image, phrase, answer, keep)
+            if isinstance(planned, _Plan):
+                plans.append(planned)
+            else:
+                outcomes[edit_id] = planned
+        holes = [
+            _Hole(plan.image.pixels, plan.mask, seed_for(self.seed, plan.edit_id)) for plan in plans
+        ]
+        others: dict[str, _Hole] = {}
+        for plan in plans if self.controls else ():
+            seed = seed_for(self.seed, plan.edit_id, "control")
+            keep = objects[plan.image.ref.img_id].mask
+            mask = elsewhere(plan.mask, plan.mask if keep is None else plan.mask | keep, seed)
+            if mask is not None:
+                others[plan.edit_id] = _Hole(plan.image.pixels, mask, seed)
+        painted = _all_at_once(
+            lambda batch: self.inpainter.inpaint(
+                [h.pixels for h in batch], [h.mask for h in batch], [h.seed for h in batch]
+            ),
+            [*holes, *others.values()],
+        )
+        controls = dict(zip(others, painted[len(holes) :], strict=True))
+        for plan, pixels in zip(plans, painted, strict=False):
+            control = controls.get(plan.edit_id)
+            outcomes[plan.edit_id] = _record(plan, pixels, None, control, save)
+        return outcomes
+
+    def _plan_removal(
+        self,
+        edit_id: str,
+        image: LoadedImage,
+        phrase: str,
+        answer: Segmentation | Failure,
+        keep: Mask | None,
+    ) -> _Plan | Rejected:
+        if isinstance(answer, Failure):
+            return _rejected(edit_id, "failed", phrase, answer.detail)
+        if answer.mask is None:
+            return _rejected(edit_id, answer.reason or "no_box", phrase, answer.detail)
+        mask = dilate(answer.mask, self.dilate)
+        if keep is not None:
             mask = mask & ~keep  # an object behind the class object must not take a bite out of it
         if mask.mean() > self.max_mask:
-            return Rejected(
-                item_id=edit_id,
-                reason="mask_too_large",
-                detail=f"{phrase}: {mask.mean():.0%} of the image, at most {self.max_mask:.0%}",
-            )
+            size = f"{mask.mean():.0%} of the image, at most {self.max_mask:.0%}"
+            return _rejected(edit_id, "mask_too_large", phrase, size)
         if not mask.any():
-            return Rejected(item_id=edit_id, reason="no_mask", detail=f"{phrase}: hidden")
-        edited = self.inpainter.inpaint(image.pixels, mask, seed_for(self.seed, edit_id))
-        return self._record(image, edit_id, "remove_object", phrase, None, None, edited, mask, save)
+            return _rejected(edit_id, "empty_mask", phrase, "hidden by the class object")
+        return _Plan(edit_id, image, "remove_object", phrase, None, mask)
 
-    def _change_background(
-        self, image: LoadedImage, request: EditRequest, save: SaveImage
-    ) -> Edit | Rejected:
-        phrase, new = request.extraction.background, request.extraction.alternative
-        assert phrase is not None
-        edit_id = f"{image.ref.img_id}/change_background/{phrase}"
-        keep = self.segmenter.segment_class_object(image)
-        if keep is None:
-            return Rejected(item_id=edit_id, reason="no_object_mask", detail=phrase)
-        restyled = new and self.restyler.restyle(
-            RestyleRequest(
+    def _scene_changes(
+        self,
+        items: Sequence[EditRequest],
+        images: Mapping[str, LoadedImage],
+        objects: Mapping[str, Segmentation],
+        save: SaveImage,
+    ) -> dict[str, Edit | Rejected]:
+        outcomes: dict[str, Edit | Rejected] = {}
+        plans: list[_Plan] = []
+        requests: list[RestyleRequest] = []
+        others: dict[str, RestyleRequest] = {}
+        for item in items:
+            phrase, new = item.extraction.background, item.extraction.alternative
+            if phrase is None:
+                continue
+            edit_id = _edit_id(item, "change_background", phrase)
+            image, segmentation = images[item.ref.img_id], objects[item.ref.img_id]
+            keep = segmentation.mask
+            if keep is None:
+                broke = segmentation.reason == "failed"
+                reason: EditReason = "failed" if broke else "no_object_mask"
+                outcomes[edit_id] = _rejected(edit_id, reason, phrase, segmentation.detail)
+                continue
+            if new is None:  # the corpus shows no other scene
+                outcomes[edit_id] = _rejected(edit_id, "no_donor", f"{phrase} -> {new}")
+                continue
+            request = RestyleRequest(
                 image=image,
                 keep=keep,
                 source=phrase,
                 target=new,
-                donors=[LoadedImage(d, self.root) for d in request.donors],
-                find_object=self.segmenter.segment_class_object,
+                donors=[LoadedImage(d, self.root) for d in item.donors],
+                find_objects=self._objects.masks,
                 seed=seed_for(self.seed, edit_id),
             )
-        )
-        if not restyled:
-            return Rejected(item_id=edit_id, reason="no_donor", detail=f"{phrase} -> {new}")
-        return self._record(
-            image,
-            edit_id,
-            "change_background",
-            phrase,
-            new,
-            restyled.donor,
-            restyled.pixels,
-            ~keep,
-            save,
-        )
+            plans.append(_Plan(edit_id, image, "change_background", phrase, new, ~keep))
+            requests.append(request)
+            if self.controls:
+                others[edit_id] = replace(
+                    request,
+                    target=phrase,
+                    donors=[LoadedImage(d, self.root) for d in item.control_donors],
+                    seed=seed_for(self.seed, edit_id, "control"),
+                )
+        restyled = _all_at_once(self.restyler.restyle, [*requests, *others.values()])
+        controls = dict(zip(others, restyled[len(requests) :], strict=True))
+        for plan, made in zip(plans, restyled, strict=False):
+            if made is None:
+                detail = f"{plan.phrase} -> {plan.replacement}"
+                outcomes[plan.edit_id] = _rejected(plan.edit_id, "no_donor", detail)
+                continue
+            control = controls.get(plan.edit_id)
+            pixels, donor = (
+                (made.pixels, made.donor) if isinstance(made, Restyled) else (made, None)
+            )
+            other = control.pixels if isinstance(control, Restyled) else None
+            outcomes[plan.edit_id] = _record(plan, pixels, donor, other, save)
+        return outcomes
 
-    def _record(
-        self,
-        image: LoadedImage,
-        edit_id: str,
-        kind: EditKind,
-        phrase: str,
-        replacement: str | None,
-        donor: str | None,
-        edited: Pixels,
-        mask: Mask,
-        save: SaveImage,
-    ) -> Edit:
-        return Edit(
-            edit_id=edit_id,
-            img_id=image.ref.img_id,
-            y=image.ref.y,
-            kind=kind,
-            phrase=phrase,
-            replacement=replacement,
-            donor=donor,
-            file=save(edited),
-            mask=save(mask.astype(np.uint8) * 255),
-            edited_share=round(float(mask.mean()), 6),
-        )
+
+def _edit_id(item: EditRequest, kind: EditKind, phrase: str) -> str:
+    return f"{item.ref.img_id}/{kind}/{phrase}"
+
+
+def _all_at_once(
+    work: Callable[[Sequence[T]], Sequence[R | Failure]], items: Sequence[T]
+) -> list[R | Failure]:
+    """What a backend makes of all items; a :class:`Failure` where it broke down."""
+    return Batches(len(items)).map(work, items)
+
+
+def _rejected(edit_id: str, reason: EditReason, phrase: str, detail: str = "") -> Rejected:
+    text = f"{phrase}: {detail}" if detail else phrase
+    return Rejected(item_id=edit_id, reason=reason, detail=text)
+
+
+def _record(
+    plan: _Plan,
+    edited: Pixels | Failure,
+    donor: str | None,
+    control: Pixels | Failure | None,
+    save: SaveImage,
+) -> Edit | Rejected:
+    """The edit with its files; a control that could not be made is None, not a rejection."""
+    if isinstance(edited, Failure):
+        return _rejected(plan.edit_id, "failed", plan.phrase, edited.detail)
+    return Edit(
+        edit_id=plan.edit_id,
+        img_id=plan.image.ref.img_id,
+        y=plan.image.ref.y,
+        kind=plan.kind,
+        phrase=plan.phrase,
+        replacement=plan.replacement,
+        donor=donor,
+        file=save(edited),
+        mask=save(plan.mask.astype(np.uint8) * 255),
+        edited_share=round(float(plan.mask.mean()), 6),
+        control=None if control is None or isinstance(control, Failure) else save(control),
+    )

@@ -8,16 +8,19 @@ from typing import ClassVar
 import msgspec
 
 from aspire.language.alternatives import choose_alternatives
-from aspire.language.base import Extractor
+from aspire.language.base import Extractor, Phrases, Priced, Unreadable
 from aspire.pipeline.records import Caption, Extraction, Rejected
 from aspire.pipeline.stage import ItemResult, Json, SaveImage
 
+_LONGEST_DETAIL = 2000  # characters of an unreadable answer that are kept
+
 
 class ExtractStage:
-    """Caption -> Extraction without alternatives yet (see :func:`with_alternatives`).
+    """Caption -> Extraction, often without an alternative yet (see :func:`with_alternatives`).
 
     A caption that names no background keeps its foreground phrases and is counted as
-    ``no_background``.
+    ``no_background``; one without a usable answer is rejected with the answer as detail.
+    Captioners repeat themselves: equal captions of equal class words are asked once.
 
     Args:
         extractor: finds the phrases.
@@ -31,6 +34,7 @@ class ExtractStage:
     def __init__(self, extractor: Extractor, class_words: Mapping[str, Sequence[str]]) -> None:
         self.extractor = extractor
         self.class_words = class_words
+        self._answers: dict[tuple[str, tuple[str, ...]], Phrases | Unreadable] = {}
 
     def identity(self) -> Mapping[str, Json]:
         return self.extractor.identity()
@@ -38,23 +42,44 @@ class ExtractStage:
     def item_id(self, item: Caption) -> str:
         return item.img_id
 
+    def quote(self, items: Sequence[Caption]) -> None:
+        """Let an extractor that costs money look at all its questions beforehand.
+
+        Raises:
+            DryRun, ConfigError: see :class:`aspire.language.base.Priced`.
+        """
+        if isinstance(self.extractor, Priced):
+            questions = list(dict.fromkeys(map(self._question, items)))
+            self.extractor.quote([text for text, _ in questions], [words for _, words in questions])
+
     def run(self, items: Sequence[Caption], save: SaveImage) -> Iterator[ItemResult[Extraction]]:
-        found = self.extractor.extract(
-            [c.text for c in items], [self.class_words[c.img_id] for c in items]
-        )
-        for caption, phrases in zip(items, found, strict=True):
-            rejected: tuple[Rejected, ...] = ()
-            if phrases.background is None:
-                rejected = (
-                    Rejected(item_id=caption.img_id, reason="no_background", detail=caption.text),
-                )
-            extraction = Extraction(
-                img_id=caption.img_id,
-                foreground=phrases.foreground,
-                background=phrases.background,
-                alternative=None,
-            )
-            yield ItemResult(caption.img_id, (extraction,), rejected)
+        new = [q for q in dict.fromkeys(map(self._question, items)) if q not in self._answers]
+        answers = iter(self.extractor.extract([text for text, _ in new], [w for _, w in new]))
+        for caption in items:
+            question = self._question(caption)
+            if question not in self._answers:  # the next of ``new``
+                self._answers[question] = next(answers)
+            yield _result(caption, self._answers[question])
+
+    def _question(self, item: Caption) -> tuple[str, tuple[str, ...]]:
+        return item.text, tuple(self.class_words[item.img_id])
+
+
+def _result(caption: Caption, answer: Phrases | Unreadable) -> ItemResult[Extraction]:
+    if isinstance(answer, Unreadable):
+        detail = answer.raw[:_LONGEST_DETAIL]
+        rejected = Rejected(item_id=caption.img_id, reason=answer.reason, detail=detail)
+        return ItemResult(caption.img_id, rejected=(rejected,))
+    extraction = Extraction(
+        img_id=caption.img_id,
+        foreground=answer.foreground,
+        background=answer.background,
+        alternative=answer.alternative if answer.background is not None else None,
+    )
+    if answer.background is not None:
+        return ItemResult(caption.img_id, (extraction,))
+    without = Rejected(item_id=caption.img_id, reason="no_background", detail=caption.text)
+    return ItemResult(caption.img_id, (extraction,), (without,))
 
 
 def with_alternatives(extractions: Sequence[Extraction], seed: int) -> list[Extraction]:

@@ -1,0 +1,103 @@
+"""``classifier=onnx``: a network in an ONNX file, run by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aspire.classification.external import External, Gives, Mapped, needed_file
+from aspire.classification.external_torchscript import checked_preprocessing, views
+from aspire.classification.predictor import Request, file_digest
+from aspire.data.images import Pixels
+from aspire.errors import ConfigError
+from aspire.pipeline.store import digest_of
+
+
+class Onnx:
+    """An ONNX file with one image input (B, 3, size, size) float32; its first output (B, M).
+
+    Args:
+        path: the file. Weights that lie beside it in ``FILE.data`` belong to its identity.
+        preprocessing, classes, names, gives: see
+            :class:`~aspire.classification.external_torchscript.TorchScript`.
+        batch_size: images at once, where the file allows more than one.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
+        classes: Mapped | None = None,
+        names: Sequence[str] | None = None,
+        gives: Gives = "logits",
+        batch_size: int = 32,
+    ) -> None:
+        self.path = needed_file(path, "an ONNX file", "onnx")
+        self.preprocessing = checked_preprocessing(preprocessing)
+        self.classes = classes
+        self.names = names
+        self.gives: Gives = gives
+        self.batch_size = batch_size
+
+    def classifier(self, request: Request) -> External:
+        return External(self, request)
+
+    def digest(self) -> str:
+        beside = self.path.with_name(f"{self.path.name}.data")
+        files = [self.path, beside] if beside.is_file() else [self.path]
+        return digest_of([[file_digest(f) for f in files], self.preprocessing])
+
+    def output_names(self) -> tuple[str, ...] | None:
+        return tuple(self.names) if self.names else None
+
+    def load(self, device: Any) -> _OnnxNetwork:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ConfigError(
+                "classifier=onnx needs onnxruntime: pip install 'aspire-shortcuts[onnx]'"
+            ) from error
+        wanted = ["CPUExecutionProvider"]
+        if str(device).startswith("cuda"):
+            wanted.insert(0, "CUDAExecutionProvider")
+        there = onnxruntime.get_available_providers()
+        try:
+            session = onnxruntime.InferenceSession(
+                str(self.path), providers=[p for p in wanted if p in there]
+            )
+        except Exception as error:  # onnxruntime's own classes, one a kind of failure
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(f"classifier.path={self.path} cannot be read: {reason}") from None
+        return _OnnxNetwork(session, self.preprocessing)
+
+
+class _OnnxNetwork:
+    def __init__(self, session: Any, preprocessing: Mapping[str, Any]) -> None:
+        from aspire.data.transforms import Preprocessing
+
+        self.session = session
+        self.preprocessing = Preprocessing(**preprocessing)
+        self.input = session.get_inputs()[0]
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        batch = np.ascontiguousarray(views(self.preprocessing, images).numpy())
+        fixed = self.input.shape[0] if isinstance(self.input.shape[0], int) else len(batch)
+        parts = [self._run(batch[i : i + fixed], fixed) for i in range(0, len(batch), fixed)]
+        return np.concatenate(parts)
+
+    def _run(self, batch: NDArray[np.float32], fixed: int) -> NDArray[np.float32]:
+        number = len(batch)
+        if number < fixed:  # exported for batches of one size
+            batch = np.concatenate([batch, np.repeat(batch[-1:], fixed - number, axis=0)])
+        try:
+            outputs: NDArray[np.float32] = self.session.run(None, {self.input.name: batch})[0]
+        except Exception as error:  # onnxruntime's own classes
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(
+                f"The ONNX file does not take a batch of shape {batch.shape} (it says "
+                f"{self.input.shape}): {reason} Check classifier.preprocessing.size."
+            ) from None
+        return outputs[:number]

@@ -1,0 +1,170 @@
+"""``classifier=timm``: a classifier of timm, by name or from a local checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from aspire.classification.external import External, Gives, Mapped, needed_file
+from aspire.classification.external_torchscript import TorchNetwork
+from aspire.classification.predictor import Request, file_digest
+from aspire.errors import ConfigError, ServiceError, did_you_mean
+from aspire.pipeline.store import digest_of
+
+
+class TimmClassifier:
+    """A timm network with its head, and the preprocessing its weights were trained with.
+
+    Args:
+        name: as in timm, with or without a tag of weights (``resnet50.a1_in1k``).
+        path: local weights (.safetensors, .pth, .pt) in place of timm's download; the number of
+            outputs is read from them.
+        classes: class of the dataset -> its outputs, by number or name.
+        names: of the outputs in order; None for ImageNet's where there are 1000.
+        image_size: input side in pixels; None for the size of the weights.
+        batch_size: images at once; does not change a result.
+    """
+
+    gives: Gives = "logits"
+
+    def __init__(
+        self,
+        name: str | None = None,
+        path: str | None = None,
+        classes: Mapped | None = None,
+        names: Sequence[str] | None = None,
+        image_size: int | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        if not name:
+            raise ConfigError(
+                "classifier.name is not set; expected the name of a timm network: "
+                "classifier=timm classifier.name=resnet50.a1_in1k"
+            )
+        self.name = name
+        self.path = needed_file(path, "weights of timm", "timm") if path else None
+        self.classes = classes
+        self.names = names
+        self.image_size = image_size
+        self.batch_size = batch_size
+
+    def classifier(self, request: Request) -> External:
+        return External(self, request)
+
+    def digest(self) -> str:
+        """Local weights by content; downloaded ones by their content too, hence downloaded here."""
+        if self.path is not None:
+            weights: str = file_digest(self.path)
+        else:
+            weights = _state_digest(self._model)
+        return digest_of([self.name, weights, self._preprocessing])
+
+    def output_names(self) -> tuple[str, ...] | None:
+        if self.names:
+            return tuple(self.names)
+        from timm.data import ImageNetInfo
+
+        info = ImageNetInfo()  # "imagenet-1k", whose order all 1000-output networks of timm share
+        if self._num_outputs != info.num_classes():
+            return None
+        return tuple(info.index_to_description(i) for i in range(info.num_classes()))
+
+    def load(self, device: Any) -> TorchNetwork:
+        return TorchNetwork(
+            self._model.to(device).eval(), self._preprocessing, device, Path(self.name)
+        )
+
+    @cached_property
+    def _preprocessing(self) -> dict[str, Any]:
+        config = self._config
+        return {
+            "size": self.image_size or config.input_size[-1],
+            "mean": tuple(config.mean),
+            "std": tuple(config.std),
+            "crop": config.crop_pct or 0.875,
+            "interpolation": "bicubic" if config.interpolation == "bicubic" else "bilinear",
+        }
+
+    @cached_property
+    def _config(self) -> Any:
+        import timm
+
+        base = self.name.split(".")[0]
+        if not timm.is_model(base):
+            near = did_you_mean(base, timm.list_models())
+            raise ConfigError(f"classifier.name={self.name}: unknown to timm.{near}")
+        try:
+            return timm.get_pretrained_cfg(self.name, allow_unregistered=False)
+        except RuntimeError:
+            known = ", ".join(timm.list_pretrained(f"{base}.*"))
+            raise ConfigError(
+                f"classifier.name={self.name}: no such weights. timm has {known}."
+            ) from None
+
+    @cached_property
+    def _state(self) -> dict[str, Any]:
+        """The tensors of the local file."""
+        import torch
+
+        assert self.path is not None
+        try:
+            if self.path.suffix == ".safetensors":
+                from safetensors.torch import load_file
+
+                return load_file(self.path)
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # each format has its own
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(
+                f"classifier.path={self.path} cannot be read: {reason} Expected tensors by name."
+            ) from None
+        for key in ("state_dict", "model"):  # as training scripts wrap them
+            if isinstance(state.get(key), dict):
+                state = state[key]
+        return {k.removeprefix("module."): v for k, v in state.items()}
+
+    @cached_property
+    def _num_outputs(self) -> int:
+        if self.path is None:
+            return int(self._config.num_classes)
+        key = f"{self._config.classifier}.weight"
+        if key not in self._state:
+            raise ConfigError(
+                f"classifier.path={self.path} does not fit {self.name}: it has no '{key}', so no "
+                "classes."
+            )
+        return int(self._state[key].shape[0])
+
+    @cached_property
+    def _model(self) -> Any:
+        import timm
+
+        _ = self._config  # a wrong name is answered first
+        if self.path is None:
+            try:
+                return timm.create_model(self.name, pretrained=True)
+            except Exception as error:
+                raise ServiceError(
+                    f"The weights of {self.name} could not be fetched: {error}\nWithout a network "
+                    "give local ones: classifier.path=FILE (safetensors or pth)."
+                ) from None
+        model = timm.create_model(self.name, pretrained=False, num_classes=self._num_outputs)
+        try:
+            model.load_state_dict(self._state)
+        except RuntimeError as error:
+            lines = str(error).strip().splitlines()
+            raise ConfigError(
+                f"classifier.path={self.path} does not fit {self.name}: {lines[-1].strip()}"
+            ) from None
+        return model
+
+
+def _state_digest(model: Any) -> str:
+    import hashlib
+
+    from safetensors.torch import save
+
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    return hashlib.sha256(save(state)).hexdigest()

@@ -1,0 +1,106 @@
+"""``score=effect``: how much the feature itself matters, with a test.
+
+Each edit is compared with its control: the same treatment of the same image that leaves the
+feature in place. The difference of the two probabilities of the true class is due to the feature
+alone, whatever the editor breaks besides. Were the feature without influence, the sign of that
+difference would be a coin's throw in every image: the sign-flip permutation test (Fisher 1935)
+asks how often such throws give a mean as large as the one seen. Over all features of all classes
+the p-values are corrected by Benjamini and Hochberg (1995), which bounds the expected share of
+false ones among those called significant.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control, permutation_test
+
+from aspire.discovery.base import Candidate, Evidence, Verdict
+from aspire.pipeline.stage import Json
+
+
+class Effect:
+    """Mean drop of the true class's probability minus the drop under the control edit.
+
+    Only edits with a control are counted; a phrase without any is not judged. Phrases on fewer
+    than ``min_support`` images are neither tested nor corrected for: their number was known before
+    any effect was.
+
+    Args:
+        min_support: images with edit and control that a test needs.
+        max_q: largest corrected p-value of a spurious feature, in (0, 1).
+        min_effect: smallest mean net drop of a spurious feature, in [0, 1]. With hundreds of
+            images a hair's breadth is significant; this says what matters.
+        resamples: random sign flips where not all can be tried; bounds p from below.
+        seed: of those.
+    """
+
+    def __init__(
+        self,
+        min_support: int = 5,
+        max_q: float = 0.05,
+        min_effect: float = 0.1,
+        resamples: int = 9999,
+        seed: int = 0,
+    ) -> None:
+        self.min_support = min_support
+        self.max_q = max_q
+        self.min_effect = min_effect
+        self.resamples = resamples
+        self.seed = seed
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "score": "effect",
+            "min_support": self.min_support,
+            "max_q": self.max_q,
+            "min_effect": self.min_effect,
+            "resamples": self.resamples,
+            "seed": self.seed,
+        }
+
+    def judge(self, evidence: Evidence) -> list[Verdict | None]:
+        drops = [net_drops(c) for c in evidence.candidates]
+        tested = [i for i, d in enumerate(drops) if len(d) >= max(1, self.min_support)]
+        p = [self._p_value(drops[i]) for i in tested]
+        q = false_discovery_control(p, method="bh") if p else ()
+        values = dict(zip(tested, zip(p, q, strict=True), strict=True))
+        verdicts: list[Verdict | None] = []
+        for i, d in enumerate(drops):
+            if not len(d):
+                verdicts.append(None)
+                continue
+            score = float(d.mean())
+            if i not in values:
+                verdicts.append(Verdict(score, spurious=False))
+                continue
+            p_value, q_value = (float(v) for v in values[i])
+            spurious = q_value <= self.max_q and score >= self.min_effect
+            verdicts.append(Verdict(score, spurious, p_value, q_value))
+        return verdicts
+
+    def _p_value(self, drops: NDArray[np.float64]) -> float:
+        """One-sided; exact where all 2^n sign patterns are no more than ``resamples``."""
+        result = permutation_test(
+            (drops,),
+            lambda d, axis: d.mean(axis=axis),
+            permutation_type="samples",  # of one sample: its signs
+            vectorized=True,
+            n_resamples=self.resamples,
+            batch=1000,
+            alternative="greater",
+            rng=np.random.default_rng(self.seed),
+        )
+        return float(result.pvalue)
+
+
+def net_drops(candidate: Candidate) -> NDArray[np.float64]:
+    """(N,) net drop of every image that has edit and control; an image counts once."""
+    by_image: dict[str, list[float]] = defaultdict(list)
+    for effect in candidate.effects:
+        if effect.net_drop is not None:
+            by_image[effect.img_id].append(effect.net_drop)
+    return np.array([np.mean(by_image[i]) for i in sorted(by_image)], dtype=np.float64)

@@ -1,0 +1,80 @@
+"""A new background by diffusion: everything but the class object is inpainted with the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aspire.editing.base import Failure, Restyled, RestyleRequest
+from aspire.editing.diffusion import Canvas, DiffusionEditor
+from aspire.editing.pixels import paste
+from aspire.editing.weights import PipelineCheckpoint
+from aspire.pipeline.stage import Json
+
+
+class DiffusionRestyler:
+    """Inpaints the background with a ``StableDiffusionInpaintPipeline``.
+
+    Args:
+        model: hub id or folder, with a UNet of 9 channels.
+        revision: commit, tag or branch of a hub model.
+        prompt: with ``{target}`` where the scene's name goes (``{source}``: the present one).
+        negative_prompt: what is not to be there.
+        steps, guidance, size, scheduler, precision, device, batch_size: see
+            :class:`aspire.editing.diffusion.DiffusionEditor`.
+        feather: width in pixels of the soft rim, outside the object, which stays bit-equal.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str = "main",
+        prompt: str = "a photo of {target}",
+        negative_prompt: str = "",
+        steps: int = 50,
+        guidance: float = 7.5,
+        size: int | None = None,
+        scheduler: str | None = None,
+        feather: int = 2,
+        precision: str = "auto",
+        device: str = "auto",
+        batch_size: int = 8,
+    ) -> None:
+        self.prompt = prompt
+        self.feather = feather
+        self.editor = DiffusionEditor(
+            "StableDiffusionInpaintPipeline",
+            PipelineCheckpoint(model, revision, "choose restyler=composition"),
+            steps,
+            guidance,
+            negative_prompt,
+            size,
+            scheduler,
+            precision=precision,
+            device=device,
+            batch_size=batch_size,
+        )
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "restyler": "diffusion",
+            **self.editor.identity(),
+            "prompt": self.prompt,
+            "feather": self.feather,
+        }
+
+    def restyle(self, requests: Sequence[RestyleRequest]) -> list[Restyled | Failure | None]:
+        canvases = [
+            Canvas(
+                r.image.pixels,
+                self.prompt.format(source=r.source, target=r.target),
+                r.seed,
+                ~r.keep,
+            )
+            for r in requests
+        ]
+        return [
+            made
+            if isinstance(made, Failure)
+            else Restyled(paste(r.image.pixels, r.keep, made, self.feather), None)
+            for made, r in zip(self.editor.edit(canvases), requests, strict=True)
+        ]

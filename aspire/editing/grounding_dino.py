@@ -1,0 +1,171 @@
+"""Boxes around phrases: Grounding DINO (Liu et al. 2023, arXiv 2303.05499), from transformers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from aspire.data.images import Pixels
+from aspire.data.loaded import LoadedImage
+from aspire.editing.base import Detection, Failure, NotFound
+from aspire.editing.batching import Batches
+from aspire.language.pretrained import Checkpoint, device_and_dtype
+from aspire.pipeline.stage import Json
+
+_NONE = np.zeros((0, 4), dtype=np.float32)
+
+
+class GroundingDino:
+    """Open-vocabulary detection with any ``AutoModelForZeroShotObjectDetection`` of this kind.
+
+    Images keep their own scale. They are padded to the next multiple of ``bucket`` pixels, and only
+    images of one padded size share a batch, so that an answer does not depend on its batch.
+
+    Args:
+        model: hub id or folder; the authors' is Swin-T, "IDEA-Research/grounding-dino-tiny".
+        revision: commit, tag or branch of a hub model.
+        box_threshold: least score of a box, in [0, 1] (authors: 0.3).
+        text_threshold: a box counts when a token of its phrase scores more than this (authors:
+            0.25).
+        near_threshold: a best box below this is ``no_box``, between this and ``box_threshold``
+            ``low_score``.
+        bucket: see above.
+        device: "auto", or a device of torch.
+        batch_size: pairs of image and phrase at once.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str = "main",
+        box_threshold: float = 0.3,
+        text_threshold: float = 0.25,
+        near_threshold: float = 0.15,
+        bucket: int = 128,
+        device: str = "auto",
+        batch_size: int = 16,
+    ) -> None:
+        self.checkpoint = Checkpoint(model, revision, "choose segmenter=annotations")
+        self.box_threshold = box_threshold
+        self.text_threshold = text_threshold
+        self.near_threshold = near_threshold
+        self.bucket = bucket
+        self.device = device
+        self.batches = Batches(batch_size)
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "detector": "grounding_dino",
+            **self.checkpoint.identity(),
+            "box_threshold": self.box_threshold,
+            "text_threshold": self.text_threshold,
+            "near_threshold": self.near_threshold,
+            "bucket": self.bucket,
+        }
+
+    def detect(self, images: Sequence[LoadedImage], phrases: Sequence[str]) -> list[Detection]:
+        return self._ask(images, [f"{phrase.lower().strip(' .')}." for phrase in phrases])
+
+    def detect_class_object(
+        self, images: Sequence[LoadedImage], class_words: Sequence[Sequence[str]]
+    ) -> list[Detection]:
+        return self._ask(
+            images, [" ".join(f"{w.lower().strip(' .')}." for w in words) for words in class_words]
+        )
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+
+        model = self.checkpoint.load(AutoModelForZeroShotObjectDetection)
+        processor = self.checkpoint.load(AutoProcessor)
+        return model.eval().to(device_and_dtype(self.device)[0]), processor
+
+    def _ask(self, images: Sequence[LoadedImage], texts: Sequence[str]) -> list[Detection]:
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        prepared: dict[int, Any] = {}  # an image with several phrases is prepared once
+        for place, image in enumerate(images):
+            if id(image) not in prepared:
+                prepared[id(image)] = self._prepare(image.pixels)
+            groups[_padded(prepared[id(image)].shape, self.bucket)].append(place)
+        answers: dict[int, Detection | Failure] = {}
+        for size, places in groups.items():
+
+            def work(batch: Sequence[int], size: tuple[int, int] = size) -> list[Detection]:
+                pixels = [prepared[id(images[i])] for i in batch]
+                sizes = [images[i].pixels.shape[:2] for i in batch]
+                return self._run(pixels, [texts[i] for i in batch], sizes, size)
+
+            answers |= zip(places, self.batches.map(work, places), strict=True)
+        return [
+            Detection(_NONE, reason="failed", detail=answer.detail)
+            if isinstance(answer, Failure)
+            else answer
+            for _, answer in sorted(answers.items())
+        ]
+
+    def _prepare(self, pixels: Pixels) -> Any:
+        """(3, h, w) float32 at the size the model wants, not padded."""
+        processor = self._loaded[1].image_processor
+        return processor(images=[pixels], return_tensors="pt")["pixel_values"][0]
+
+    def _run(
+        self,
+        pixels: Sequence[Any],
+        texts: Sequence[str],
+        sizes: Sequence[tuple[int, int]],
+        padded: tuple[int, int],
+    ) -> list[Detection]:
+        import torch
+
+        model, processor = self._loaded
+        batch = torch.zeros(len(pixels), 3, *padded)
+        seen = torch.zeros(len(pixels), *padded, dtype=torch.long)
+        for i, one in enumerate(pixels):
+            batch[i, :, : one.shape[1], : one.shape[2]] = one
+            seen[i, : one.shape[1], : one.shape[2]] = 1
+        words = processor.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+        inputs = {"pixel_values": batch, "pixel_mask": seen, **words}
+        with torch.inference_mode():
+            outputs = model(**{k: v.to(model.device) for k, v in inputs.items()})
+        return self.read(outputs, words["input_ids"], sizes)
+
+    def read(
+        self, outputs: Any, input_ids: Any, sizes: Sequence[tuple[int, int]]
+    ) -> list[Detection]:
+        """Apply the thresholds to the model's outputs.
+
+        Args:
+            outputs: with ``logits`` (B, queries, tokens) and ``pred_boxes`` (B, queries, 4).
+            input_ids: (B, tokens in use).
+            sizes: height and width of each original image.
+        """
+        processor = self._loaded[1]
+        best = outputs.logits.sigmoid().flatten(1).max(dim=1).values.tolist()
+        kept = processor.post_process_grounded_object_detection(
+            outputs,
+            input_ids,
+            threshold=self.box_threshold,
+            text_threshold=self.text_threshold,
+            target_sizes=[tuple(size) for size in sizes],
+        )
+        detections: list[Detection] = []
+        for result, score, (height, width) in zip(kept, best, sizes, strict=True):
+            named = [i for i, text in enumerate(result["text_labels"]) if text.strip()]
+            boxes = result["boxes"][named].float().cpu().numpy().clip(0, [width, height] * 2)
+            if len(boxes):
+                detections.append(Detection(boxes.astype(np.float32), score))
+                continue
+            reason: NotFound = "no_box" if score < self.near_threshold else "low_score"
+            detail = f"best score {score:.2f}, box threshold {self.box_threshold}"
+            detections.append(Detection(_NONE, score, reason, detail))
+        return detections
+
+
+def _padded(shape: Sequence[int], bucket: int) -> tuple[int, int]:
+    height, width = shape[-2:]
+    return -(-height // bucket) * bucket, -(-width // bucket) * bucket

@@ -1,0 +1,29 @@
+"""Masks from boxes: SAM 2 (Ravi et al. 2024, arXiv 2408.00714), from transformers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from aspire.editing.sam import Sam
+from aspire.language.pretrained import device_and_dtype
+
+
+class Sam2(Sam):
+    """As :class:`Sam`, with the image model of SAM 2, e.g. "facebook/sam2.1-hiera-large"."""
+
+    kind = "sam2"
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        from transformers import Sam2Model, Sam2Processor
+
+        model = self.checkpoint.load(Sam2Model)
+        processor = self.checkpoint.load(Sam2Processor)
+        return model.eval().to(device_and_dtype(self.device)[0]), processor
+
+    def one_of(self, embedded: Any, place: int) -> Any:
+        return [level[place : place + 1] for level in embedded]  # one map per resolution
+
+    def original_sizes(self, inputs: Any) -> dict[str, Any]:
+        return {"original_sizes": inputs["original_sizes"]}

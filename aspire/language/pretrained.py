@@ -1,0 +1,156 @@
+"""A Hugging Face checkpoint: which one exactly, loading it, and what to say when it is not there.
+
+For a folder on this machine the identity is what is in it, so that moving it changes nothing and
+changing it does. For an id on the hub it is the commit, resolved once and then loaded as such, so
+that a moving branch cannot change a result behind a run's back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aspire.errors import ConfigError, ServiceError
+from aspire.pipeline.stage import Json
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_READ = {".json", ".safetensors", ".bin", ".txt", ".model", ".jinja"}  # what transformers reads
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model on the hub, or in a folder.
+
+    Args:
+        model: id (``owner/name``) or folder.
+        revision: commit, tag or branch on the hub; means nothing for a folder.
+        instead: what to type when the user would rather do without this model.
+    """
+
+    model: str
+    revision: str = "main"
+    instead: str = ""
+
+    def identity(self) -> dict[str, Json]:
+        """What was pinned: the commit of an id, the SHA-256 of a folder's files.
+
+        Raises:
+            ConfigError: when a folder does not exist.
+            ServiceError: when a branch or tag is not on this machine and the hub is not reached.
+        """
+        if self.folder is not None:
+            return {"model": self.folder.name, "files": _digest_of_folder(self.folder)}
+        return {"model": self.model, "revision": self.commit}
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, or None for an id."""
+        path = Path(self.model).expanduser()
+        if path.is_dir():
+            return path
+        if path.is_absolute() or self.model.startswith(("./", "../", "~")):
+            raise ConfigError(
+                f"The model folder {self.model} does not exist. Give a folder as save_pretrained "
+                "writes it, or an id of the hub (owner/name)."
+            )
+        return None
+
+    @property
+    def commit(self) -> str:
+        """The commit that ``revision`` stands for: on this machine if it is here, else the hub's.
+
+        Raises:
+            ServiceError: when neither knows.
+        """
+        try:
+            return _commit(self.model, self.revision)
+        except Exception as error:  # hub, network and authentication errors of many classes
+            raise self.missing(error) from None
+
+    def load(self, kind: Any, **kwargs: Any) -> Any:
+        """``kind.from_pretrained`` of it.
+
+        Raises:
+            ConfigError: when a folder does not hold what is needed.
+            ServiceError: when the files are neither here nor to be had.
+        """
+        folder = self.folder
+        try:
+            if folder is not None:
+                return kind.from_pretrained(folder, local_files_only=True, **kwargs)
+            return kind.from_pretrained(self.model, revision=self.commit, **kwargs)
+        except (OSError, ValueError) as error:
+            if folder is None:
+                raise self.missing(error) from None
+            raise ConfigError(
+                f"The folder {folder} holds no model that {kind.__name__} can load: "
+                f"{_first_line(error)}"
+            ) from None
+
+    def missing(self, error: Exception) -> ServiceError:
+        """The error of a model that cannot be had."""
+        hint = f", or {self.instead}" if self.instead else ""
+        return ServiceError(
+            f"The model {self.model} (revision {self.revision}) is not on this machine and could "
+            f"not be fetched: {_first_line(error)}\nWhere there is a network: huggingface-cli "
+            f"download {self.model} --revision {self.revision}. Or give a folder that holds it "
+            f"instead of its id{hint}."
+        )
+
+
+def device_and_dtype(device: str = "auto") -> tuple[Any, Any]:
+    """Where models run and in what precision: bfloat16 on a GPU that has it, else float32.
+
+    Args:
+        device: "auto", or a name torch knows.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    return torch.device(device), torch.bfloat16 if bf16 else torch.float32
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read once per process as long as it does not change.
+
+    Raises:
+        FileNotFoundError: when it does not exist.
+    """
+    path = path.resolve()
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _file_digest(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_of_folder(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.suffix in _READ and p.is_file()):
+        digest.update(f"{path.name}\0{file_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _commit(model: str, revision: str) -> str:
+    if _COMMIT.fullmatch(revision):
+        return revision
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(model, "config.json", revision=revision)
+    if isinstance(cached, str):  # .../snapshots/<commit>/config.json
+        return Path(cached).parent.name
+    return str(HfApi().model_info(model, revision=revision, timeout=20).sha)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
