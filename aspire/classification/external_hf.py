@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +12,9 @@ from numpy.typing import NDArray
 from aspire.classification.external import External, Gives, Mapped
 from aspire.classification.predictor import Request
 from aspire.data.images import Pixels
-from aspire.errors import ConfigError, ServiceError
+from aspire.errors import ConfigError
 from aspire.pipeline.store import digest_of
+from aspire.pretrained import Checkpoint
 
 
 class HfClassifier:
@@ -23,7 +22,7 @@ class HfClassifier:
 
     Args:
         path: a folder of ``save_pretrained``, or an id of the Hub.
-        revision: of the Hub, best a commit.
+        revision: commit, tag or branch of an id.
         classes: class of the dataset -> its outputs, by number or name.
         names: of the outputs in order; None for the model's own.
         batch_size: images at once; does not change a result.
@@ -34,7 +33,7 @@ class HfClassifier:
     def __init__(
         self,
         path: str | None = None,
-        revision: str | None = None,
+        revision: str = "main",
         classes: Mapped | None = None,
         names: Sequence[str] | None = None,
         batch_size: int = 32,
@@ -44,8 +43,7 @@ class HfClassifier:
                 "classifier.path is not set; expected a folder of save_pretrained or an id of the "
                 "Hugging Face Hub: classifier=hf classifier.path=google/vit-base-patch16-224"
             )
-        self.path = path
-        self.revision = revision
+        self.checkpoint = Checkpoint(path, revision, "classifier=erm, which is trained here")
         self.classes = classes
         self.names = names
         self.batch_size = batch_size
@@ -54,45 +52,28 @@ class HfClassifier:
         return External(self, request)
 
     def digest(self) -> str:
-        """Over the loaded weights and the processor, so equal content is equal wherever it is."""
-        from safetensors.torch import save
-
-        model, processor = self._loaded
-        state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-        settings = processor.to_dict()
-        return digest_of([hashlib.sha256(save(state)).hexdigest(), repr(sorted(settings.items()))])
+        _ = self._processor  # a folder without one is answered before any work
+        return digest_of(self.checkpoint.identity())
 
     def output_names(self) -> tuple[str, ...] | None:
         if self.names:
             return tuple(self.names)
-        labels = self._loaded[0].config.id2label
+        from transformers import AutoConfig
+
+        labels = self.checkpoint.load(AutoConfig).id2label
         return tuple(str(labels[i]) for i in range(len(labels)))
 
     def load(self, device: Any) -> _HfNetwork:
-        model, processor = self._loaded
-        return _HfNetwork(model.to(device).eval(), processor, device)
+        from transformers import AutoModelForImageClassification
+
+        model = self.checkpoint.load(AutoModelForImageClassification)
+        return _HfNetwork(model.to(device).eval(), self._processor, device)
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        from transformers import AutoImageProcessor, AutoModelForImageClassification
+    def _processor(self) -> Any:
+        from transformers import AutoImageProcessor
 
-        try:
-            return (
-                AutoModelForImageClassification.from_pretrained(self.path, revision=self.revision),
-                AutoImageProcessor.from_pretrained(self.path, revision=self.revision),
-            )
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            if Path(self.path).exists():
-                raise ConfigError(
-                    f"classifier.path={self.path} is not an image classifier of transformers: "
-                    f"{reason} Expected config.json, model.safetensors and "
-                    "preprocessor_config.json, as save_pretrained of model and image processor "
-                    "writes them."
-                ) from None
-            raise ServiceError(
-                f"classifier.path={self.path}: no such folder here, and the Hub gave none: {reason}"
-            ) from None
+        return self.checkpoint.load(AutoImageProcessor)
 
 
 class _HfNetwork:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from aspire.classification.external import External, Gives, Mapped, needed_file
 from aspire.classification.external_torchscript import checked_preprocessing, views
-from aspire.classification.predictor import Request, file_digest
+from aspire.classification.predictor import Request
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError
 from aspire.pipeline.store import digest_of
+from aspire.pretrained import file_digest
 
 
 class Onnx:

@@ -9,9 +9,10 @@ from typing import Any
 
 from aspire.classification.external import External, Gives, Mapped, needed_file
 from aspire.classification.external_torchscript import TorchNetwork
-from aspire.classification.predictor import Request, file_digest
+from aspire.classification.predictor import Request
 from aspire.errors import ConfigError, ServiceError, did_you_mean
 from aspire.pipeline.store import digest_of
+from aspire.pretrained import file_digest
 
 
 class TimmClassifier:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aspire.classification.external import External, Gives, Mapped, needed_file
-from aspire.classification.predictor import Request, file_digest
+from aspire.classification.predictor import Request
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError, did_you_mean
 from aspire.pipeline.store import digest_of
+from aspire.pretrained import file_digest
 
 
 class TorchScript:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from aspire.classification.training import TrainedRun, load_run
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError
+from aspire.pretrained import file_digest
 
 
 class Probabilities(Protocol):
@@ -156,9 +156,3 @@ class RunPredictor:
         if not parts:
             return np.zeros((0, len(self.run.result["class_names"])), np.float32)
         return np.concatenate(parts)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

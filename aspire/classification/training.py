@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from filelock import FileLock
 
 from aspire import __version__
 from aspire.data.table import Dataset
 from aspire.errors import ConfigError
+from aspire.pipeline.jobs import RunningError, claim, look_at
+from aspire.pipeline.manners import PendingError, manners
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.processes import is_main
+from aspire.reporting.table import arm_name
 
 RESULT_SCHEMA = 1
 VERSION = 2  # rises when equal settings give other weights
@@ -114,23 +116,59 @@ class TrainingJob:
         name = f"{labels['model']}-s{self.seed}-{self.key}"
         return root / self.dataset.name / labels["baseline"] / labels["augmentation"] / name
 
+    @property
+    def name(self) -> str:
+        """How the job is called in one line."""
+        arm = arm_name(self.labels["baseline"], self.labels["augmentation"])
+        return f"{self.dataset.name}, {arm}, seed {self.seed}"
+
+    def about(self) -> dict[str, Any]:
+        """What tables need to know of a job that has no result yet."""
+        return {"dataset": self.dataset.name, **self.labels, "seed": self.seed, "key": self.key}
+
+
+POLL = 0.5  # seconds between two looks at a run that someone else works on
+
 
 def run_training(job: TrainingJob, root: Path, config_yaml: str) -> TrainedRun:
     """The run of this job: the finished one if there is one, else made or resumed now.
 
+    What happens with a run that someone else works on, :func:`aspire.pipeline.manners.manners`
+    say.
+
     Args:
         root: runs are kept below it.
         config_yaml: the resolved configuration, kept beside the result.
+
+    Raises:
+        RunningError: someone else works on it, and it shall be left alone.
+        PendingError: it is not done, and nothing but a plan is wanted.
     """
     folder = job.folder(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock") if is_main() else nullcontext():
-        if (folder / "result.json").is_file():
-            return TrainedRun(folder, "hit")
-        if is_main():
-            write_atomic(folder / "config.yaml", config_yaml.encode())
-        _train(job, folder)
-    return TrainedRun(folder, "run")
+    wanted = manners()
+    together = int(os.environ.get("WORLD_SIZE", 1)) > 1  # then the main process decides for all
+    while not (folder / "result.json").is_file():
+        if wanted.plan:
+            job.parts()
+            raise PendingError(f"{job.name}, {job.key}", look_at(folder, wanted.stale_after))
+        if not is_main():
+            _train(job, folder)
+            return TrainedRun(folder, "run")
+        try:
+            with claim(folder, {**job.about(), "command": wanted.command}, wanted.stale_after):
+                if (folder / "result.json").is_file():  # finished a moment ago
+                    break
+                wanted.started(folder)
+                write_atomic(folder / "config.yaml", config_yaml.encode())
+                _train(job, folder)
+            return TrainedRun(folder, "run")
+        except RunningError as error:
+            if error.look.state == "done":
+                continue
+            if wanted.busy == "leave" and not together:
+                raise
+            time.sleep(POLL)
+    return TrainedRun(folder, "hit")
 
 
 def _train(job: TrainingJob, folder: Path) -> None:

@@ -13,6 +13,7 @@ VERBS = {
     "discover": "which features is a classifier leaning on? caption, extract, edit, score",
     "generate": "personalise, generate, filter: the augmented set",
     "evaluate": "a finished run on a dataset: every group metric",
+    "sweep": "the jobs of a sweep: which are done, running, failed, and why",
     "table": "results of many runs, mean and standard deviation over seeds",
     "report": "one self-contained HTML page about a finished aspire run",
     "data": "list, show, download, add, verify, preview and export datasets",
@@ -43,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     """The console command.
 
     Returns:
-        The exit code: 0 done, 2 configuration, 3 data, 5 service unreachable, 130 interrupted,
-        1 anything else.
+        The exit code: 0 done, 2 configuration, 3 data, 4 some jobs of a sweep failed, 5 service
+        unreachable, 130 interrupted, 1 anything else.
     """
     try:
         return _start(list(sys.argv[1:] if argv is None else argv))

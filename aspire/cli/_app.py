@@ -38,7 +38,12 @@ POSITIONAL = {
     "evaluate": "run",
     "data": "action",
     "hparams": "preset",
+    "sweep": "action",
 }
+SECOND = {"sweep": "dir"}  # and a second word for this one: aspire sweep status DIR
+
+# Lists that may be typed with commas alone, which elsewhere are a sweep.
+LISTS = {"table": ("rows", "cols", "metric", "metrics")}
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -48,6 +53,12 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     args = list(argv)
     if verb in POSITIONAL and args and "=" not in args[0] and not args[0].startswith("-"):
         args[0] = f"{POSITIONAL[verb]}='{args[0]}'"
+        if verb in SECOND and len(args) > 1 and "=" not in args[1] and args[1][0] != "-":
+            args[1] = f"{SECOND[verb]}='{args[1]}'"
+    for number, arg in enumerate(args):
+        key, _, value = arg.partition("=")
+        if key in LISTS.get(verb, ()) and "," in value and value[0] not in "['\"":
+            args[number] = f"{key}=[{value}]"
     # Hydra would print its own idea of an error; this hands the exception to us.
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -55,6 +66,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     keep_freed_memory()
     old_argv, sys.argv = sys.argv, [f"aspire {verb}", *args]
     failed: list[AspireError] = []
+    code: int | None = None
     try:
         if not {"--help", "-h", "--hydra-help", "--version"} & set(args):
             check_overrides(verb, args)
@@ -68,7 +80,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     except AspireError as error:
         if full_error:
             raise
-        _say(str(error))
+        _say(str(error), error.exit_code)
         return error.exit_code
     except (HydraException, OmegaConfBaseException) as error:
         if full_error:
@@ -79,6 +91,11 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         sys.argv = old_argv
         if not full_error:
             os.environ.pop("HYDRA_FULL_ERROR", None)
+        # A verb may have something to say after the last job of a sweep.
+        sum_up = getattr(sys.modules.get(f"aspire.cli.{verb}"), "sum_up", None)
+        code = sum_up() if sum_up else None
+    if code is not None:
+        return code
     return failed[0].exit_code if failed else 0
 
 
@@ -93,7 +110,7 @@ def _reporting(job: Job, failed: list[AspireError]) -> Job:
             check_preset(HydraConfig.get().runtime.choices)
             job(cfg)
         except AspireError as error:
-            _say(str(error))
+            _say(str(error), error.exit_code)
             failed.append(error)
             if "BasicLauncher" not in str(HydraConfig.get().launcher._target_):
                 raise
@@ -101,11 +118,10 @@ def _reporting(job: Job, failed: list[AspireError]) -> Job:
     return reporting
 
 
-def _say(text: str) -> None:
+def _say(text: str, exit_code: int = 1) -> None:
     sys.stdout.flush()
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"[red]error:[/red] {_escape(text)}"
-    )
+    label = "[red]error:[/red] " if exit_code else ""  # a dry run ends early and is no error
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{label}{_escape(text)}")
 
 
 def _escape(text: str) -> str:

@@ -23,14 +23,15 @@ from aspire.cli._app import (
     plain,
     task_overrides,
 )
+from aspire.cli._datasets import check_annotations, checked_dataset
+from aspire.cli._show import describe
 from aspire.confdir import conf_dir
-from aspire.data.checks import CheckReport, check_dataset
+from aspire.data.checks import CheckReport
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedSet
-from aspire.language.phrases import head_matches
-from aspire.pipeline.flow import Backends, Generation, Pipeline, StageSettings, class_words
-from aspire.pipeline.records import SpuriousFeature
+from aspire.pipeline.flow import Pipeline
+from aspire.pipeline.parts import Backends, Generation, StageSettings
 from aspire.pipeline.store import Artifact, ArtifactStore
 from aspire.progress import Bars
 
@@ -337,57 +338,6 @@ class Bench:
         return PixelSource(side, caches)
 
 
-# Keys of conf/dataset/*.yaml that describe the dataset and are not for its reader.
-CHECKS = ("on_bad", "duplicates", "thorough")
-ABOUT = ("sources", "published", "licence", "homepage", *CHECKS)
-
-
-def read_dataset(node: DictConfig) -> Dataset:
-    """The dataset that a node of conf/dataset/ describes."""
-    reader = build({k: v for k, v in plain(node).items() if k not in ABOUT})
-    dataset: Dataset = reader.read()
-    return dataset
-
-
-def checked_dataset(node: DictConfig) -> tuple[Dataset, CheckReport]:
-    """The same, its files and rows checked as the node says."""
-    return check_dataset(read_dataset(node), **{k: node[k] for k in CHECKS if k in node})
-
-
-def check_annotations(cfg: DictConfig, dataset: Dataset, splits: Sequence[Split]) -> None:
-    """Refuse backends that pass on what came with a dataset, where nothing came with it.
-
-    Raises:
-        ConfigError: with the choices there are.
-    """
-    rows = dataset.table[dataset.table["split"].isin([int(s) for s in splits])]
-    for key, column, target, what, file in (
-        (
-            "captioner",
-            "caption",
-            "DatasetCaptioner",
-            "captions",
-            "captions.csv (img_filename,caption)",
-        ),
-        ("segmenter", "mask_filename", "AnnotationSegmenter", "masks", "segmentations/<image>.png"),
-    ):
-        if not str(cfg[key].get("_target_")).endswith(f".{target}"):
-            continue
-        if column in rows and (rows[column] != "").any():
-            continue
-        here = conf_dir() / key
-        choices = [
-            p.stem
-            for p in sorted(here.glob("*.yaml"))
-            if OmegaConf.load(p).get("_target_") != cfg[key]._target_
-        ]
-        others = " | ".join(f"{key}={c}" for c in choices) or "none is installed"
-        raise ConfigError(
-            f"{dataset.name} has no {what}, and this {key} only passes on those of the dataset. "
-            f"Take a {key} that looks at the images: {others}. Or put {file} into {dataset.root}."
-        )
-
-
 def baselines_without_groups() -> list[str]:
     """The choices of conf/baseline/ that need no group labels at all."""
     found = []
@@ -409,123 +359,3 @@ def _checked(optimizer: Any) -> Any:
             f"The optimizer cannot be built: {error}. Check the values under optimizer."
         ) from None
     return optimizer
-
-
-def describe(metrics: dict[str, Any]) -> str:
-    """One split in a few words: worst group 46.0 (dog/land), average 84.5."""
-    worst = metrics["worst_group_acc"]
-    if worst is None:
-        return f"average {100 * metrics['acc']:.1f}, groups unknown"
-    average = f"average {100 * metrics['acc']:.1f}"
-    return f"worst group {100 * worst:.1f} ({metrics['worst_group']}), {average}"
-
-
-def show_groups(dataset: Dataset) -> None:
-    """The table of group counts that every run starts with."""
-    from rich.table import Table
-
-    table = Table(title=f"{dataset.name}: images per group", title_justify="left", box=None)
-    table.add_column("split")
-    annotated = bool((dataset.table["place"] >= 0).any())
-    for name in dataset.grouper.names if annotated else dataset.class_names:
-        table.add_column(name, justify="right")
-    for split in dataset.splits:
-        if annotated:
-            counts = list(dataset.group_counts(split).values())
-        else:
-            classes = dataset.split(split)["y"].to_numpy()
-            counts = np.bincount(classes, minlength=len(dataset.class_names)).tolist()
-        table.add_row(split.name.lower(), *(str(n) for n in counts))
-    console.print(table)
-    if "caption" in dataset.table.columns:
-        _warn_class_names(dataset)
-
-
-def _warn_class_names(dataset: Dataset) -> None:
-    """Say when captions never mention a class: its name is probably not what the images show."""
-    from collections import Counter
-
-    train = dataset.split(Split.TRAIN)
-    for y, name in enumerate(dataset.class_names):
-        words = class_words(dataset, y)
-        captions = train.loc[train["y"] == y, "caption"].str.lower()
-        captions = captions[captions != ""]
-        if len(captions) < 20:
-            continue
-        if np.mean([_mentions(caption, words) for caption in captions]) > 0.02:
-            continue
-        common = Counter(w for c in captions for w in set(c.split()[:4]) if len(w) > 2)
-        seen = ", ".join(w for w, _ in common.most_common(3))
-        console.print(
-            f"  [yellow]note:[/yellow] captions of class '{name}' never mention it; they begin "
-            f"with {seen}. If the classes are others here, say so: 'dataset.class_names=[...]'"
-        )
-
-
-def _mentions(caption: str, words: Sequence[str]) -> bool:
-    return any(head_matches(token, words) for token in caption.split())
-
-
-def show_metrics(result: dict[str, Any], split: str = "test") -> None:
-    """Every group of one split of one run."""
-    from rich.table import Table
-
-    measured = result["metrics"][split]
-    table = Table(
-        title=f"{split} accuracy, {result['baseline']} (needs: {result['needs']}; "
-        f"selection: {result['selection']})",
-        title_justify="left",
-        box=None,
-    )
-    table.add_column("")
-    table.add_column("accuracy %", justify="right")
-    table.add_column("n", justify="right")
-    for name, group in measured["groups"].items():
-        worst = "  <- worst" if name == measured["worst_group"] else ""
-        value = "-" if group["acc"] is None else f"{100 * group['acc']:.1f}"
-        table.add_row(name + worst, value, str(group["n"]))
-    for name in ("worst_group_acc", "acc", "acc_adjusted", "acc_balanced"):
-        if measured[name] is not None:
-            table.add_row(f"[bold]{name}[/bold]", f"{100 * measured[name]:.1f}", "")
-    console.print(table)
-
-
-def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: int) -> None:
-    """The strongest features of each class."""
-    from rich.table import Table
-
-    tested = any(f.q_value is not None for f in features.records)
-    for y, name in enumerate(dataset.class_names):
-        rows = [f for f in features.records if f.y == y]
-        if not rows:
-            continue
-        table = Table(
-            title=f"what makes it a {name}: edits that change the classifier's mind",
-            title_justify="left",
-            box=None,
-        )
-        for column, side in (("", "right"), ("feature", "left"), ("kind", "left")):
-            table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
-        columns = ["flips", "rate %", "95 %", "control %", "drop", "net", "score"]
-        for column in (*columns, *(["q"] * tested), "spurious"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for f in rows[:top]:
-            net = None if f.control_drop is None else f.mean_drop - f.control_drop
-            table.add_row(
-                str(f.rank),
-                f.phrase,
-                "scene" if f.kind == "change_background" else "object",
-                f"{f.flips}/{f.support}",
-                f"{100 * f.flip_rate:.0f}",
-                f"{100 * f.interval[0]:.0f}-{100 * f.interval[1]:.0f}",
-                "-" if f.control_rate is None else f"{100 * f.control_rate:.0f}",
-                f"{f.mean_drop:.2f}",
-                "-" if net is None else f"{net:.2f}",
-                f"{f.score:.2f}",
-                *(["-" if f.q_value is None else f"{f.q_value:.1g}"] * tested),
-                "yes" if f.spurious else "no",
-            )
-        console.print(table)
-    for rejected in features.rejected:
-        name = dataset.class_names[int(rejected.item_id)]
-        console.print(f"  [yellow]{name}: no spurious feature found[/yellow]; {rejected.detail}")

@@ -10,7 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from aspire.cli._app import compose_config, console, plain, task_overrides
-from aspire.cli._bench import checked_dataset, read_dataset, show_groups
+from aspire.cli._datasets import checked_dataset, read_dataset
+from aspire.cli._show import show_groups
 from aspire.confdir import conf_dir
 from aspire.data.download import Depot
 from aspire.data.sources import parts_of

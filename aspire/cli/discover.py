@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+import json
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 
-from aspire.cli._app import console
-from aspire.cli._bench import Bench, show_features, show_groups
+from aspire import __version__
+from aspire.classification.predictor import Probabilities
+from aspire.cli._app import console, plain, task_overrides
+from aspire.cli._bench import Bench
+from aspire.cli._results import dataset_entry, discovery_entry, stage_entries
+from aspire.cli._show import show_features, show_groups
 from aspire.data.table import Dataset, Split
-from aspire.discovery.rank import phrases_of
 from aspire.errors import ConfigError, did_you_mean
-from aspire.pipeline.flow import Discovery, Pipeline, collapsed_by
+from aspire.pipeline.flow import Pipeline
+from aspire.pipeline.parts import Discovery
+from aspire.pipeline.store import digest_of, write_atomic
+from aspire.reporting.wording import REASONS
+
+SETTINGS = ("score", "stage", "captioner", "extractor", "segmenter", "inpainter", "restyler")
 
 
 def job(cfg: DictConfig) -> None:
     """Caption, extract, edit, score and rank; print the features of each class."""
     bench = Bench("discover", cfg)
     show_groups(bench.dataset)
-    pipeline = bench.pipeline_of(_splits(bench.dataset, str(cfg.split)))
-    discovery = pipeline.discover(bench.classifier(int(cfg.seed)))
+    splits = _splits(bench.dataset, str(cfg.split))
+    pipeline = bench.pipeline_of(splits)
+    pipeline.quote()
+    classifier = bench.classifier(int(cfg.seed))
+    discovery = pipeline.discover(classifier)
+    result = _result(bench, pipeline, discovery, classifier)
+    folder = _write(bench, discovery, result)
     show_features(bench.dataset, discovery.features, int(cfg.top))
     _show_tested(discovery)
-    _show_agreement(pipeline, discovery)
+    _show_agreement(result)
+
+    # Imported here and last: drawing takes seconds to load, and the numbers are safe by now.
+    from aspire.reporting.discovery_report import write_discovery_report
+
+    files = {img_id: ref.file for img_id, ref in pipeline.refs.items()}
+    report = write_discovery_report(folder, bench.outputs, bench.dataset.root, files)
     console.print(
-        f"\n[bold]features[/bold]  {discovery.features.folder / 'records.jsonl'}\n"
-        f"[bold]edits[/bold]     {discovery.edits.folder}\n"
-        "[bold]next[/bold]      aspire generate, or aspire run for the table and the report"
+        f"\n[bold]report[/bold]    {escape(str(report))}\n"
+        f"[bold]features[/bold]  {escape(str(discovery.features.folder / 'records.jsonl'))}\n"
+        f"[bold]edits[/bold]     {escape(str(discovery.edits.folder))}\n"
+        "[bold]next[/bold]      open the report in a browser; "
+        "aspire run trains the shortcuts away"
     )
 
 
@@ -42,34 +68,66 @@ def _splits(dataset: Dataset, given: str) -> list[Split]:
     return [names[given]]
 
 
+def _result(
+    bench: Bench, pipeline: Pipeline, discovery: Discovery, classifier: Probabilities
+) -> dict[str, Any]:
+    """Everything the report needs."""
+    cfg, seed = bench.cfg, int(bench.cfg.seed)
+    return {
+        "schema": 1,
+        "aspire": __version__,
+        "dataset": dataset_entry(bench),
+        "splits": [s.name.lower() for s in pipeline.splits],
+        "overrides": task_overrides(),
+        "seed": seed,
+        "settings": {k: plain(cfg[k]) for k in SETTINGS},
+        "classifier": {
+            "choice": str(HydraConfig.get().runtime.choices["classifier"]),
+            "settings": plain(cfg.classifier),
+            "digest": classifier.digest,
+        },
+        "stages": stage_entries(pipeline, bench.outputs),
+        "discovery": {str(seed): discovery_entry(pipeline, discovery, bench.outputs)},
+    }
+
+
+def _write(bench: Bench, discovery: Discovery, result: dict[str, Any]) -> Path:
+    """Keep the result in a folder of its own."""
+    key = digest_of([discovery.features.key, result["classifier"]["digest"]])[:8]
+    folder = bench.outputs / "discover" / f"{bench.dataset.name}-{key}"
+    write_atomic(folder / "config.yaml", OmegaConf.to_yaml(bench.cfg, resolve=True).encode())
+    write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
+    return folder
+
+
 def _show_tested(discovery: Discovery) -> None:
     """What the ranking rests on, and what it could not look at."""
     effects, wrong = discovery.effects.records, discovery.effects.reasons()
     with_control = sum(e.p_control is not None for e in effects)
-    not_edited = ", ".join(f"{reason} {n}" for reason, n in discovery.edits.reasons().items())
+    missed = wrong.get("misclassified", 0)
     console.print(
-        f"\n{len(effects)} edits of {len({e.img_id for e in effects})} correctly classified "
-        f"images, {with_control} with a control edit; {wrong.get('misclassified', 0)} images were "
-        f"misclassified and not looked at. Phrases that could not be edited: "
-        f"{escape(not_edited) or 'none'}.",
+        f"\n{len(effects)} edits of {len({e.img_id for e in effects})} images that the classifier "
+        f"gets right, {with_control} with a control edit. {missed} images that it gets wrong were "
+        "left out.",
         style="dim",
     )
-
-
-def _show_agreement(pipeline: Pipeline, discovery: Discovery) -> None:
-    """Precision and recall, where the dataset knows the shortcut."""
-    from aspire.discovery.truth import agreement
-
-    name = collapsed_by(pipeline.phrase_groups)
-    phrases = {
-        e.img_id: frozenset(name[p] for _, p in phrases_of(e)) for e in pipeline.extractions.records
-    }
-    for found in agreement(pipeline.dataset, phrases, discovery.features.records):
-        values = ", ".join(
-            f"precision@{k} {found.precision[k]:.2f} recall@{k} {found.recall[k]:.2f}"
-            for k in found.precision
-        )
+    for reason, n in discovery.edits.reasons().items():
         console.print(
-            f"{pipeline.dataset.class_names[found.y]}: annotated shortcut "
-            f"{escape(found.attribute)} ({len(found.true)} phrases name it): {values}"
+            f"  {n} edits could not be made: {reason} ({REASONS.get(reason, 'see the report')})",
+            style="dim",
+            markup=False,
         )
+
+
+def _show_agreement(result: dict[str, Any]) -> None:
+    """Precision and recall, where the dataset knows the shortcut."""
+    for discovery in result["discovery"].values():
+        for found in discovery["truth"]:
+            values = ", ".join(
+                f"precision@{k} {found['precision'][k]:.2f} recall@{k} {found['recall'][k]:.2f}"
+                for k in found["precision"]
+            )
+            console.print(
+                f"{result['dataset']['class_names'][found['y']]}: annotated shortcut "
+                f"{escape(found['attribute'])} ({len(found['true'])} phrases name it): {values}"
+            )

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from aspire.classification.training import load_run
 from aspire.cli._app import build, console
-from aspire.cli._bench import checked_dataset, show_metrics
+from aspire.cli._datasets import checked_dataset
+from aspire.cli._show import show_metrics
 from aspire.data.images import read_image
 from aspire.data.table import Split
 from aspire.errors import ConfigError, DataError

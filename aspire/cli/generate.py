@@ -5,8 +5,9 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from aspire.cli._app import console
-from aspire.cli._bench import Bench, show_groups
-from aspire.pipeline.flow import count_reasons
+from aspire.cli._bench import Bench
+from aspire.cli._show import show_groups
+from aspire.pipeline.generating import count_reasons
 
 
 def job(cfg: DictConfig) -> None:

@@ -6,17 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun
 from aspire.cli._app import check_overrides, console, plain, task_overrides
-from aspire.cli._bench import IDENTITY, Bench, show_features, show_groups
+from aspire.cli._bench import IDENTITY, Bench
+from aspire.cli._results import artifact_entry, dataset_entry, discovery_entry, stage_entries
+from aspire.cli._show import show_features, show_groups
 from aspire.errors import ConfigError
-from aspire.pipeline.flow import Discovery, Generation, NothingFoundError
-from aspire.pipeline.store import Artifact, digest_of, write_atomic
+from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
+from aspire.pipeline.store import digest_of, write_atomic
 from aspire.reporting.table import arm_name, as_rich, rows_of
 
 # Where and how fast, not what.
@@ -32,6 +33,7 @@ def job(cfg: DictConfig) -> None:
     show_groups(bench.dataset)
     folder = _folder(bench, cfg, seeds, arms)
 
+    bench.pipeline.quote()
     runs: dict[tuple[str, str], list[TrainedRun]] = {}
     found: dict[int, Discovery] = {}
     made: dict[int, Generation] = {}
@@ -112,30 +114,11 @@ def _result(
     missing: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Everything the report and the table need; no times and no paths of this machine."""
-    dataset = bench.dataset
     outputs = bench.outputs
-
-    def artifact(a: Artifact[Any]) -> dict[str, Any]:
-        return {
-            "folder": a.folder.relative_to(outputs).as_posix(),
-            "digest": a.digest,
-            "records": len(a.records),
-            "rejected": a.reasons(),
-        }
-
     return {
         "schema": 1,
         "aspire": __version__,
-        "dataset": {
-            "name": dataset.name,
-            "digest": bench.dataset_digest,
-            "class_names": list(dataset.class_names),
-            "attribute_names": list(dataset.attribute_names),
-            "spurious_attribute": dataset.spurious_attribute,
-            "group_definition": dataset.group_definition,
-            "checks": bench.checks.to_dict(),
-            "group_counts": {s.name.lower(): dataset.group_counts(s) for s in dataset.splits},
-        },
+        "dataset": dataset_entry(bench),
         "overrides": task_overrides(),
         "seeds": seeds,
         "settings": {k: plain(cfg[k]) for k in (*IDENTITY, "score", "stage", "filter")},
@@ -163,27 +146,16 @@ def _result(
             for (baseline, augmentation), group in runs.items()
         ],
         "missing": missing,
-        "stages": {
-            "caption": artifact(bench.pipeline.captions),
-            "extract": artifact(bench.pipeline.extractions),
-            "collapse": artifact(bench.pipeline.phrase_groups),
-            "edit": artifact(bench.pipeline.edits),
-        },
+        "stages": stage_entries(bench.pipeline, outputs),
         "discovery": {
-            str(seed): {
-                "score": artifact(d.effects),
-                "discover": artifact(d.features),
-                "features": [msgspec.to_builtins(f) for f in d.features.records],
-                "without": [msgspec.to_builtins(r) for r in d.features.rejected],
-            }
-            for seed, d in found.items()
+            str(seed): discovery_entry(bench.pipeline, d, outputs) for seed, d in found.items()
         },
         "generation": {
             str(seed): {
-                "personalise": artifact(g.concepts),
-                "generate": artifact(g.images),
-                "measure": artifact(g.measurements),
-                "filter": artifact(g.decisions),
+                "personalise": artifact_entry(g.concepts, outputs),
+                "generate": artifact_entry(g.images, outputs),
+                "measure": artifact_entry(g.measurements, outputs),
+                "filter": artifact_entry(g.decisions, outputs),
                 "kept": len(g.kept),
                 "reasons": {
                     reason: sum(d.reason == reason for d in g.decisions.records)

@@ -2,22 +2,75 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from aspire.cli._app import console
 from aspire.errors import ConfigError
+from aspire.pipeline.sweeps import find_jobs
+from aspire.reporting.grid import make_grid
+from aspire.reporting.grid_text import (
+    as_csv,
+    as_json,
+    as_latex,
+    as_markdown,
+    as_rich_grid,
+    lay_out,
+)
 from aspire.reporting.table import as_rich, as_text, find_results, rows_of
+
+FORMATS = ("rich", "md", "latex", "csv", "json")
 
 
 def job(cfg: DictConfig) -> None:
     """Print the table of all runs below a folder."""
     if cfg.split not in ("val", "test", "unseen"):
         raise ConfigError(f"split={cfg.split}: expected val, test or unseen.")
-    metrics = list(cfg.metrics)
-    rows = rows_of(find_results(Path(cfg.dir)), metrics, cfg.split)
+    if cfg.format not in FORMATS:
+        raise ConfigError(f"format={cfg.format}: expected {', '.join(FORMATS[:-1])} or json.")
+    metrics = _words(cfg.metric or cfg.metrics)
+    folder = Path(cfg.dir)
+    jobs = find_jobs(folder, float(cfg.stale_after))
+    done = [j.look.folder for j in jobs if j.state == "done"]
+    results = {str(f): json.loads((f / "result.json").read_bytes()) for f in done}
+    if jobs and (cfg.rows or cfg.cols):
+        grid = make_grid(
+            jobs, results, _words(cfg.rows), _words(cfg.cols), metrics, str(cfg.split)
+        )  # fmt: skip
+        _show_grid(grid, cfg)
+        return
+    if jobs and (cfg.against or cfg.format == "latex"):
+        given = "against=published" if cfg.against else "format=latex"
+        raise ConfigError(f"{given} needs rows and columns: add rows=baseline cols=dataset.")
+    rows = rows_of(results.values() or find_results(folder), metrics, cfg.split)
     if cfg.format == "rich":
         console.print(as_rich(rows, metrics, cfg.split))
     else:
         print(as_text(rows, metrics, cfg.split, cfg.format))
+
+
+def _show_grid(grid: Any, cfg: DictConfig) -> None:
+    if cfg.format == "csv":
+        print(as_csv(grid, cfg.against))
+        return
+    if cfg.format == "json":
+        print(as_json(grid, cfg.against))
+        return
+    layout = lay_out(grid, cfg.against)
+    if cfg.format == "rich":
+        for part in as_rich_grid(layout):
+            console.print(part)
+        return
+    print(as_markdown(layout) if cfg.format == "md" else as_latex(layout))
+
+
+def _words(given: Any) -> list[str]:
+    """``a,b`` and ``[a,b]`` alike."""
+    if given is None:
+        return []
+    if isinstance(given, ListConfig):
+        return [str(g) for g in given]
+    return [w.strip() for w in str(given).split(",") if w.strip()]

@@ -1,21 +1,152 @@
-"""``aspire train``: one baseline on one dataset, with the chosen augmentation."""
+"""``aspire train``: one baseline on one dataset, with the chosen augmentation; or a sweep."""
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+import os
+import traceback
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
 
-from aspire.cli._app import console
-from aspire.cli._bench import Bench, show_groups, show_metrics
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.markup import escape
+
+from aspire.classification.predictor import Probabilities
+from aspire.classification.training import TrainedRun
+from aspire.cli import _plan, _sweep
+from aspire.cli._app import console, plain, task_overrides
+from aspire.cli._bench import Bench
+from aspire.cli._show import show_groups, show_metrics
+from aspire.errors import AspireError, ConfigError
+from aspire.pipeline.jobs import JobFailedError, RunningError, reason_of
+from aspire.pipeline.manners import with_manners
+from aspire.pipeline.parts import Generation
+from aspire.pipeline.store import digest_of
+from aspire.pipeline.sweeps import Ledger
 
 
 def job(cfg: DictConfig) -> None:
     """Train, or find the finished run, and say where it is."""
+    if cfg.sweep.stale_after <= 0:
+        raise ConfigError(f"sweep.stale_after={cfg.sweep.stale_after}: expected seconds above 0.")
+    if cfg.dry_run:
+        _plan.add(cfg, SharingBench)
+        return
+    words = task_overrides()
+    settings = {
+        "busy": "leave",
+        "stale_after": float(cfg.sweep.stale_after),
+        "command": _sweep.command_of(words),
+    }
+    with with_manners(**settings):
+        if _sweep.sweeping():
+            _job_of_sweep(cfg, words)
+        else:
+            _job_alone(cfg)
+
+
+def sum_up() -> int | None:
+    """What is said when the last job is over."""
+    return _plan.sum_up() if _plan.planned else _sweep.sum_up()
+
+
+def _job_alone(cfg: DictConfig) -> None:
     bench = Bench("train", cfg)
     show_groups(bench.dataset)
-    run = bench.train()
+    try:
+        run = bench.train()
+    except RunningError as error:
+        console.print(f"  {escape(str(error))} It is left alone.")
+        return
     show_metrics(run.result)
     console.print(
         f"\n[bold]run[/bold]   {run.folder}\n"
         f"[bold]next[/bold]  aspire evaluate {run.folder}\n"
         "      aspire table"
     )
+
+
+def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
+    """The same, written down in the ledger of the sweep."""
+    hydra = HydraConfig.get()
+    ledger = Ledger(Path(hydra.sweep.dir))
+    command = _sweep.command_of(words)
+    about = {k: hydra.runtime.choices.get(k) for k in _sweep.LABELS} | {"seed": int(cfg.seed)}
+    total = f"/{len(_sweep.current[0].jobs)}" if _sweep.current else ""
+    arm = f"{about['dataset']}, {about['baseline']} + {about['augmentation']}, seed {cfg.seed}"
+    console.print(f"[bold]{hydra.job.num + 1}{total}[/bold]  {arm}")
+    folders: list[Path] = []
+
+    def started(folder: Path) -> None:
+        folders.append(folder)
+        ledger.note(words, about, command, folder)
+
+    try:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise ConfigError(
+                "A sweep cannot be started by torchrun: every process would run all of it. Start "
+                "the jobs one by one, or without torchrun and with trainer.devices=1."
+            )
+        with with_manners(started=started):
+            run = SharingBench("train", cfg).train()
+    except RunningError as error:
+        ledger.note(words, about, command, error.look.folder)
+        console.print(f"  left alone: {escape(error.look.who)} works on it")
+        return
+    except Exception as error:
+        trace = "" if isinstance(error, AspireError) else traceback.format_exc()
+        folder = folders[-1] if folders else None
+        log = ledger.note(words, about, command, folder, reason_of(error), trace)
+        if isinstance(error, AspireError):
+            raise
+        raise JobFailedError(f"{reason_of(error)}\nTraceback: {log}") from error
+    known = {k: run.result[k] for k in ("dataset", "baseline", "augmentation", "model", "seed")}
+    ledger.note(words, known, command, run.folder)
+
+
+class SharingBench(Bench):
+    """The bench of one job of a sweep: what depends on the dataset alone, all jobs have in common.
+
+    The datasets used last stay in memory, with the stages that know no classifier and the generated
+    sets; models and trainers never do.
+    """
+
+    KEPT = 4  # datasets
+    WORLD = (
+        "dataset", "paths", "stage", "captioner", "extractor", "segmenter", "inpainter",
+        "restyler", "score", "personaliser", "generator", "filter", "engine",
+    )  # fmt: skip
+    _worlds: OrderedDict[str, dict[str, Any]] = OrderedDict()  # noqa: RUF012 - of the process
+
+    def __init__(self, verb: str, cfg: DictConfig, overrides: list[str] | None = None) -> None:
+        super().__init__(verb, cfg, overrides)
+        key = digest_of({k: plain(cfg[k]) for k in self.WORLD})
+        self._world = self._worlds.setdefault(key, {"announced": self.announced})
+        self._worlds.move_to_end(key)
+        while len(self._worlds) > self.KEPT:
+            self._worlds.popitem(last=False)
+        self.announced = self._world["announced"]
+        for name in ("_checked", "dataset_digest", "pipeline"):
+            if name in self._world:  # filled in as cached_property would
+                self.__dict__[name] = self._world[name]
+
+    def train(self, **choices: str | int) -> TrainedRun:
+        try:
+            return super().train(**choices)
+        finally:
+            kept = ("_checked", "dataset_digest", "pipeline")
+            self._world.update({k: v for k, v in self.__dict__.items() if k in kept})
+
+    def generate(self, seed: int) -> Generation:
+        classifier = self.classifier(seed)
+        made = self._world.setdefault("generated", {})
+        if (classifier.digest, seed) not in made:
+            made[classifier.digest, seed] = self.pipeline.generate(classifier, int(seed))
+        found: Generation = made[classifier.digest, seed]
+        return found
+
+    def classifier(self, seed: int) -> Probabilities:
+        # The job cannot go on without it.
+        with with_manners(busy="wait", started=lambda folder: None):
+            return super().classifier(seed)

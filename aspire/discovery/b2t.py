@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from aspire.data.images import read_image
 from aspire.discovery.base import Evidence, Verdict
-from aspire.errors import ConfigError, ServiceError
+from aspire.errors import ConfigError
 from aspire.pipeline.records import ImageRef
 from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint, device_and_dtype
 
 Vectors = NDArray[np.float32]
 
@@ -37,37 +38,35 @@ class B2T:
 
     Args:
         model: id or folder of a CLIP model of transformers (the paper's: ViT-B/32).
-        revision: of the Hub, best a commit.
+        revision: commit, tag or branch of an id.
         prompt: with ``{}`` for the keyword.
-        device: torch device; changes no result.
+        device: "auto", or a device of torch; changes no result.
         batch_size: images or texts at once; changes no result.
     """
 
     def __init__(
         self,
         model: str = "openai/clip-vit-base-patch32",
-        revision: str | None = None,
+        revision: str = "main",
         prompt: str = "a photo of a {}",
-        device: str = "cpu",
+        device: str = "auto",
         batch_size: int = 32,
     ) -> None:
         if "{}" not in prompt:
             raise ConfigError(f"score.prompt={prompt}: expected {{}} where the keyword goes.")
-        self.model = model
-        self.revision = revision
+        self.checkpoint = Checkpoint(model, revision, "score=effect, which needs no model")
         self.prompt = prompt
         self.device = device
         self.batch_size = batch_size
 
     def identity(self) -> Mapping[str, Json]:
-        name = self.model
-        return {"score": "b2t", "model": name, "revision": self.revision, "prompt": self.prompt}
+        return {"score": "b2t", **self.checkpoint.identity(), "prompt": self.prompt}
 
     def judge(self, evidence: Evidence) -> list[Verdict | None]:
         """None for classes without an error, or without a correct image.
 
         Raises:
-            ServiceError, ConfigError: when the model cannot be had.
+            ConfigError, ServiceError: when the model cannot be had.
         """
         classes = {c.y for c in evidence.candidates}
         contrast: dict[int, Vectors] = {}
@@ -98,7 +97,7 @@ class B2T:
         total: Any = 0.0
         for start in range(0, len(refs), self.batch_size):
             images = [read_image(root / r.file) for r in refs[start : start + self.batch_size]]
-            inputs = processor(images=images, return_tensors="pt").to(self.device)
+            inputs = processor(images=images, return_tensors="pt").to(model.device)
             with torch.inference_mode():
                 total = total + _unit(model.get_image_features(**inputs)).sum(axis=0)
         mean: Vectors = (total / len(refs)).astype(np.float32)
@@ -114,28 +113,17 @@ class B2T:
             texts = [self.prompt.format(p) for p in phrases[start : start + self.batch_size]]
             inputs = processor(text=texts, return_tensors="pt", padding=True, truncation=True)
             with torch.inference_mode():
-                found += list(_unit(model.get_text_features(**inputs.to(self.device))))
+                found += list(_unit(model.get_text_features(**inputs.to(model.device))))
         return found
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        import transformers
+        from transformers import CLIPModel, CLIPProcessor
 
-        # as Any: their annotations do not know that a revision may be None
-        models: Any = transformers.CLIPModel
-        processors: Any = transformers.CLIPProcessor
-        try:
-            return (
-                models.from_pretrained(self.model, revision=self.revision).to(self.device).eval(),
-                processors.from_pretrained(self.model, revision=self.revision),
-            )
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ServiceError(
-                f"score.model={self.model} could not be loaded: {reason} Expected a folder of "
-                "save_pretrained with model and processor, or an id of the Hub that can be "
-                "reached: score=b2t score.model=DIR"
-            ) from None
+        model = self.checkpoint.load(CLIPModel)
+        return model.to(device_and_dtype(self.device)[0]).eval(), self.checkpoint.load(
+            CLIPProcessor
+        )
 
 
 def _unit(features: Any) -> Vectors:

@@ -37,7 +37,8 @@ from aspire.discovery.rank import phrases_of
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedSet
 from aspire.language.scenes import scene_kind
-from aspire.pipeline.flow import Pipeline, collapsed_by
+from aspire.pipeline.flow import Pipeline
+from aspire.pipeline.parts import collapsed_by
 from aspire.pipeline.records import Extraction, SpuriousFeature
 from aspire.pipeline.store import digest_of
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,7 +158,13 @@ class Restyled:
 
 
 class Restyler(Protocol):
-    """Moves the objects of images from one scene to another."""
+    """Moves the objects of images from one scene to another.
+
+    ``needs_donors`` says that a scene must be cut from an image that shows it; other restylers
+    draw any scene that can be named.
+    """
+
+    needs_donors: ClassVar[bool]
 
     def identity(self) -> Mapping[str, Json]: ...
 

@@ -11,8 +11,8 @@ import numpy as np
 from aspire.data.loaded import LoadedImage
 from aspire.editing.base import Failure, Segmentation, found
 from aspire.editing.batching import Batches
-from aspire.language.pretrained import Checkpoint, device_and_dtype
 from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint, device_and_dtype
 
 
 class ClipSegSegmenter:

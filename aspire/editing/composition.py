@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class CompositionRestyler:
         donor_candidates: of so many donors drawn at random the one is taken whose own object the
             pasted one covers best, since less has to be painted over then.
     """
+
+    needs_donors: ClassVar[bool] = True
 
     def __init__(
         self,

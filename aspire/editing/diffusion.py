@@ -18,10 +18,9 @@ from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask
 from aspire.editing.batching import Batches
 from aspire.editing.pixels import from_square, mask_to_square, to_square
-from aspire.editing.weights import PipelineCheckpoint
 from aspire.errors import ConfigError
-from aspire.language.pretrained import device_and_dtype
 from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint, device_and_dtype
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class DiffusionEditor:
     def __init__(
         self,
         pipeline: str,
-        checkpoint: PipelineCheckpoint,
+        checkpoint: Checkpoint,
         steps: int,
         guidance: float,
         negative_prompt: str = "",

@@ -8,8 +8,8 @@ from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask
 from aspire.editing.diffusion import Canvas, DiffusionEditor
 from aspire.editing.pixels import fill
-from aspire.editing.weights import PipelineCheckpoint
 from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint
 
 
 class DiffusionInpainter:
@@ -44,7 +44,7 @@ class DiffusionInpainter:
         self.feather = feather
         self.editor = DiffusionEditor(
             "StableDiffusionInpaintPipeline",
-            PipelineCheckpoint(model, revision, "choose inpainter=opencv"),
+            Checkpoint(model, revision, "choose inpainter=opencv"),
             steps,
             guidance,
             negative_prompt,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from aspire.editing.base import Failure, Restyled, RestyleRequest
 from aspire.editing.diffusion import Canvas, DiffusionEditor
 from aspire.editing.pixels import paste
-from aspire.editing.weights import PipelineCheckpoint
 from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint
 
 
 class DiffusionRestyler:
@@ -23,6 +24,8 @@ class DiffusionRestyler:
             :class:`aspire.editing.diffusion.DiffusionEditor`.
         feather: width in pixels of the soft rim, outside the object, which stays bit-equal.
     """
+
+    needs_donors: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class DiffusionRestyler:
         self.feather = feather
         self.editor = DiffusionEditor(
             "StableDiffusionInpaintPipeline",
-            PipelineCheckpoint(model, revision, "choose restyler=composition"),
+            Checkpoint(model, revision, "choose restyler=composition"),
             steps,
             guidance,
             negative_prompt,

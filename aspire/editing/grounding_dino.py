@@ -13,8 +13,8 @@ from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
 from aspire.editing.base import Detection, Failure, NotFound
 from aspire.editing.batching import Batches
-from aspire.language.pretrained import Checkpoint, device_and_dtype
 from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint, device_and_dtype
 
 _NONE = np.zeros((0, 4), dtype=np.float32)
 
@@ -45,7 +45,7 @@ class GroundingDino:
         box_threshold: float = 0.3,
         text_threshold: float = 0.25,
         near_threshold: float = 0.15,
-        bucket: int = 128,
+        bucket: int = 32,
         device: str = "auto",
         batch_size: int = 16,
     ) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from aspire.editing.base import Failure, Restyled, RestyleRequest
 from aspire.editing.diffusion import Canvas, DiffusionEditor
 from aspire.editing.pixels import paste
-from aspire.editing.weights import PipelineCheckpoint
 from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint
 
 
 class InstructPix2Pix:
@@ -27,6 +28,8 @@ class InstructPix2Pix:
         image_guidance: how closely the result follows the original.
         feather: width in pixels of the soft rim, outside the object.
     """
+
+    needs_donors: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -47,7 +50,7 @@ class InstructPix2Pix:
         self.feather = feather
         self.editor = DiffusionEditor(
             "StableDiffusionInstructPix2PixPipeline",
-            PipelineCheckpoint(model, revision, "choose restyler=composition"),
+            Checkpoint(model, revision, "choose restyler=composition"),
             steps,
             guidance,
             size=size,

@@ -15,8 +15,8 @@ from aspire.editing.base import Failure, Mask
 from aspire.editing.batching import Batches
 from aspire.editing.pixels import fill
 from aspire.errors import ConfigError
-from aspire.language.pretrained import device_and_dtype, file_digest
 from aspire.pipeline.stage import Json
+from aspire.pretrained import device_and_dtype, file_digest
 
 MODULO = 8
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask
 from aspire.editing.batching import Batches
-from aspire.language.pretrained import Checkpoint, device_and_dtype
+from aspire.editing.while_alive import WhileAlive
 from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint, device_and_dtype
+
+REMEMBERED = 64  # images whose embedding is kept: 4 MB each for SAM, 16 for SAM 2
 
 
 class Sam:
     """One mask per box, their union per prompt, as the authors take it.
 
-    The image encoder, which is most of the work, sees each image once, however many phrases.
+    The image encoder, which is most of the work, sees each image once, however many phrases and
+    calls it takes, as long as the image stays in memory.
 
     Args:
         model: hub id or folder; the authors' is ViT-H, "facebook/sam-vit-huge".
@@ -29,6 +33,7 @@ class Sam:
     """
 
     kind = "sam"
+    sizes: ClassVar[tuple[str, ...]] = ("original_sizes", "reshaped_input_sizes")
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class Sam:
         self.checkpoint = Checkpoint(model, revision, "choose segmenter=annotations")
         self.device = device
         self.batches = Batches(batch_size)
+        self._seen = WhileAlive[Any](REMEMBERED)
 
     def identity(self) -> Mapping[str, Json]:
         return {"masker": self.kind, **self.checkpoint.identity()}
@@ -87,34 +93,58 @@ class Sam:
         import torch
 
         model, processor = self._loaded
-        inputs = processor(images=list(images), return_tensors="pt")
+        of_image = [np.concatenate(prompts) for prompts in boxes]
+        most = max(map(len, of_image))
+        # The processor scales boxes as it scales images; it wants equally many for each.
+        level = [np.pad(b, ((0, most - len(b)), (0, 0)), mode="edge").tolist() for b in of_image]
+        inputs = processor(images=list(images), input_boxes=level, return_tensors="pt")
+        rows = torch.cat([inputs["input_boxes"][i, : len(b)] for i, b in enumerate(of_image)])
+        rows = rows.to(model.device, model.dtype)
+        owners = [i for i, b in enumerate(of_image) for _ in b]
+        size = 4 * self.batches.size  # the decoder is light beside the encoder
         with torch.inference_mode():
-            embedded = model.get_image_embeddings(inputs["pixel_values"].to(model.device))
-            return [
-                [self._decode(embedded, i, image, one) for one in prompts]
-                for i, (image, prompts) in enumerate(zip(images, boxes, strict=True))
+            embedded = self._embedded(images, inputs["pixel_values"])
+            masks = [
+                model(
+                    image_embeddings=self.joined([embedded[i] for i in owners[s : s + size]]),
+                    input_boxes=rows[s : s + size, None],
+                    multimask_output=False,
+                ).pred_masks[:, 0]
+                for s in range(0, len(owners), size)
             ]
+        low = torch.cat(masks).float().cpu()  # (boxes, 1, h, w)
+        ends = np.cumsum([len(b) for b in of_image])[:-1].tolist()
+        return [
+            self._united(one, prompts, {name: inputs[name][i : i + 1] for name in self.sizes})
+            for i, (one, prompts) in enumerate(zip(low.tensor_split(ends), boxes, strict=True))
+        ]
 
-    def _decode(self, embedded: Any, place: int, image: Pixels, boxes: Any) -> Mask:
-        model, processor = self._loaded
-        inputs = processor(images=image, input_boxes=[boxes.tolist()], return_tensors="pt")
-        outputs = model(
-            image_embeddings=self.one_of(embedded, place),
-            input_boxes=inputs["input_boxes"].to(model.device, model.dtype),
-            multimask_output=False,
-        )
-        (masks,) = processor.post_process_masks(
-            outputs.pred_masks.float().cpu(), **self.original_sizes(inputs)
-        )
-        return np.asarray(masks[:, 0].any(dim=0).numpy())
+    def _embedded(self, images: Sequence[Pixels], values: Any) -> list[Any]:
+        """The image encoder's answers, each computed once in the life of an image."""
+        model = self._loaded[0]
+        new = [i for i, image in enumerate(images) if image not in self._seen]
+        found: dict[int, Any] = {}
+        if new:
+            embedded = model.get_image_embeddings(values[new].to(model.device, model.dtype))
+            found = {i: self.one_of(embedded, place) for place, i in enumerate(new)}
+            for i, one in found.items():
+                self._seen.put(images[i], one)
+        return [found[i] if i in found else self._seen[image] for i, image in enumerate(images)]
+
+    def _united(
+        self, low: Any, prompts: Sequence[NDArray[np.float32]], sizes: dict[str, Any]
+    ) -> list[Mask]:
+        """One mask per prompt from the masks of all boxes of an image."""
+        (full,) = self._loaded[1].post_process_masks([low], **sizes)
+        ends = np.cumsum([len(b) for b in prompts])[:-1].tolist()
+        return [np.asarray(m[:, 0].any(dim=0).numpy()) for m in full.tensor_split(ends)]
 
     def one_of(self, embedded: Any, place: int) -> Any:
-        """The embedding of one image of the batch, as the decoder takes it."""
+        """The embedding of one image of the batch."""
         return embedded[place : place + 1]
 
-    def original_sizes(self, inputs: Any) -> dict[str, Any]:
-        """What ``post_process_masks`` wants to know about the image."""
-        return {
-            "original_sizes": inputs["original_sizes"],
-            "reshaped_input_sizes": inputs["reshaped_input_sizes"],
-        }
+    def joined(self, embeddings: Sequence[Any]) -> Any:
+        """Embeddings of single images as the decoder takes them."""
+        import torch
+
+        return torch.cat(list(embeddings))

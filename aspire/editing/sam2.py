@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from aspire.editing.sam import Sam
-from aspire.language.pretrained import device_and_dtype
+from aspire.pretrained import device_and_dtype
 
 
 class Sam2(Sam):
     """As :class:`Sam`, with the image model of SAM 2, e.g. "facebook/sam2.1-hiera-large"."""
 
     kind = "sam2"
+    sizes: ClassVar[tuple[str, ...]] = ("original_sizes",)
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -25,5 +27,7 @@ class Sam2(Sam):
     def one_of(self, embedded: Any, place: int) -> Any:
         return [level[place : place + 1] for level in embedded]  # one map per resolution
 
-    def original_sizes(self, inputs: Any) -> dict[str, Any]:
-        return {"original_sizes": inputs["original_sizes"]}
+    def joined(self, embeddings: Sequence[Any]) -> Any:
+        import torch
+
+        return [torch.cat(levels) for levels in zip(*embeddings, strict=True)]

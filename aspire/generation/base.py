@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from aspire.classification.predictor import Probabilities
+from aspire.data.image_table import ImageTable
 from aspire.data.images import Pixels
 from aspire.editing.base import Mask
 from aspire.pipeline.records import Concept, Effect, ImageRef, Rejected, SpuriousFeature
@@ -25,6 +26,7 @@ class ClassEvidence:
         objects: training images of the class whose object is annotated or was found.
         scenes: background phrase -> training images (of any class) that show it.
         phrases: img_id -> every phrase of that image.
+        edited: edit_id -> file of the edited image, for every effect.
     """
 
     y: int
@@ -34,6 +36,7 @@ class ClassEvidence:
     objects: tuple[ImageRef, ...]
     scenes: Mapping[str, tuple[ImageRef, ...]]
     phrases: Mapping[str, frozenset[str]]
+    edited: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Personaliser(Protocol):
@@ -45,29 +48,48 @@ class Personaliser(Protocol):
 
 
 @dataclass(frozen=True)
+class GenerationRequest:
+    """One image to make; everything random about it comes from ``seed``."""
+
+    img_id: str
+    concept: Concept
+    class_name: str
+    seed: int
+
+
+@dataclass(frozen=True)
 class Sampled:
     """One generated image.
 
     Args:
         pixels: (H, W, 3).
         prompt: what was asked for.
-        parents: img_ids it was made from: the object's image first, the scene's last.
+        parents: img_ids it was made from: the object's image first, the scene's last; "" where
+            there is none.
         mask: (H, W), the class object, where the sampler knows it.
+        negative_prompt: what was asked not to be there.
     """
 
     pixels: Pixels
     prompt: str
     parents: tuple[str, ...]
     mask: Mask | None
+    negative_prompt: str = ""
 
 
 class Sampler(Protocol):
-    """Makes images of a concept."""
+    """Makes images of concepts.
+
+    ``batch_size`` is how many it makes at once: so many are lost when the process is killed.
+    """
+
+    @property
+    def batch_size(self) -> int: ...
 
     def identity(self) -> Mapping[str, Json]: ...
 
-    def sample(self, concept: Concept, class_name: str, seed: int) -> Sampled | Rejected:
-        """One image; everything random about it comes from ``seed``."""
+    def sample(self, requests: Sequence[GenerationRequest]) -> list[Sampled | Rejected]:
+        """One image a request, in order; it must not depend on the other requests."""
         ...
 
 
@@ -79,6 +101,24 @@ class GeneratedImage:
     y: int
     pixels: Pixels
     mask: Mask | None  # of the class object
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What filters hold generated images against.
+
+    Args:
+        classifier: the one whose shortcuts are being removed.
+        class_names: in index order.
+        avoided: class -> phrases that its images may not show.
+        train, test: the real images.
+    """
+
+    classifier: Probabilities
+    class_names: tuple[str, ...] = ()
+    avoided: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    train: ImageTable | None = None
+    test: ImageTable | None = None
 
 
 class Filter(Protocol):
@@ -98,7 +138,7 @@ class Filter(Protocol):
         ...
 
     def measure(
-        self, images: Sequence[GeneratedImage], classifier: Probabilities
+        self, images: Sequence[GeneratedImage], reference: Reference
     ) -> list[float | str]: ...
 
     def reject(self, values: Mapping[str, float | str]) -> set[str]:

@@ -6,16 +6,17 @@ which scenes they were made of, and combines them anew.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from aspire.data.loaded import LoadedImage
 from aspire.editing.base import Restyled, Restyler, RestyleRequest, Segmenter
 from aspire.editing.class_objects import ClassObjects
-from aspire.generation.base import ClassEvidence, Sampled
+from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
+from aspire.generation.contexts import avoided_phrases, free_scenes
 from aspire.pipeline.records import Concept, Context, ImageRef, Rejected
 from aspire.pipeline.stage import Json
 
@@ -44,26 +45,20 @@ class CompositionPersonaliser:
 
     def personalise(self, evidence: ClassEvidence) -> Concept | Rejected:
         concept_id = f"{evidence.y:03d}"
-        avoided = {f.phrase for f in evidence.features if f.spurious}
+        avoided = avoided_phrases(evidence)
         if not avoided:
             return Rejected(item_id=concept_id, reason="no_spurious_feature", detail=evidence.name)
         if not evidence.objects:
             return Rejected(item_id=concept_id, reason="no_object_mask", detail=evidence.name)
-        pull: dict[str, float] = defaultdict(float)
-        for effect in evidence.effects:
-            if effect.phrase in avoided and effect.replacement is not None:
-                pull[effect.replacement] += max(effect.drop, 0.0)
-        if not pull:  # only objects are spurious: any scene without them will do
-            pull = dict.fromkeys(evidence.scenes, 1.0)
         contexts = []
-        for phrase in sorted(pull, key=lambda p: (-pull[p], p)):
+        for phrase, weight in free_scenes(evidence):
             donors = [
                 ref.img_id
                 for ref in evidence.scenes.get(phrase, ())
                 if ref.mask is not None and not (evidence.phrases[ref.img_id] & avoided)
             ]
-            if phrase not in avoided and donors and pull[phrase] > 0:
-                contexts.append((phrase, pull[phrase], tuple(sorted(donors)[: self.max_donors])))
+            if donors:
+                contexts.append((phrase, weight, tuple(sorted(donors)[: self.max_donors])))
         contexts = contexts[: self.max_contexts]
         if not contexts:
             detail = f"{evidence.name}: no training image shows a scene without {sorted(avoided)}"
@@ -91,6 +86,8 @@ class CompositionSampler:
         min_object, max_object: accepted share of the image that the object covers, in [0, 1].
         class_words: for each class the phrases that name its object; see the edit stage.
     """
+
+    batch_size: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -121,8 +118,11 @@ class CompositionSampler:
             "object": [self.min_object, self.max_object],
         }
 
-    def sample(self, concept: Concept, class_name: str, seed: int) -> Sampled | Rejected:
-        rng = np.random.default_rng(seed)
+    def sample(self, requests: Sequence[GenerationRequest]) -> list[Sampled | Rejected]:
+        return [self._compose(request) for request in requests]
+
+    def _compose(self, asked: GenerationRequest) -> Sampled | Rejected:
+        concept, rng = asked.concept, np.random.default_rng(asked.seed)
         weights = np.array([c.weight for c in concept.contexts])
         for _ in range(self.attempts):
             ref = self.refs[concept.objects[int(rng.integers(len(concept.objects)))]]
@@ -148,7 +148,7 @@ class CompositionSampler:
             if not isinstance(restyled, Restyled):  # no donor, or the backend broke down
                 continue
             parents = (ref.img_id, restyled.donor or "")
-            prompt = f"a photo of a {class_name}, {context.phrase}"
+            prompt = f"a photo of a {asked.class_name}, {context.phrase}"
             return Sampled(restyled.pixels, prompt, parents, keep)
         detail = f"{self.attempts} attempts found no usable object or donor"
         return Rejected(item_id=concept.concept_id, reason="no_composition", detail=detail)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aspire.classification.predictor import Probabilities
-from aspire.generation.base import GeneratedImage
+from aspire.data.images import Pixels
+from aspire.generation.base import GeneratedImage, Reference
 from aspire.pipeline.stage import Json
 
 GREY = np.uint8(127)
@@ -31,9 +31,7 @@ class NearUniform:
     def thresholds(self) -> Mapping[str, Json]:
         return {"min_std": self.min_std}
 
-    def measure(
-        self, images: Sequence[GeneratedImage], classifier: Probabilities
-    ) -> list[float | str]:
+    def measure(self, images: Sequence[GeneratedImage], reference: Reference) -> list[float | str]:
         return [round(float(i.pixels.mean(axis=2).std()), 4) for i in images]
 
     def reject(self, values: Mapping[str, float | str]) -> set[str]:
@@ -58,13 +56,8 @@ class Duplicate:
     def thresholds(self) -> Mapping[str, Json]:
         return {"max_distance": self.max_distance}
 
-    def measure(
-        self, images: Sequence[GeneratedImage], classifier: Probabilities
-    ) -> list[float | str]:
-        import imagehash
-        from PIL import Image
-
-        return [str(imagehash.phash(Image.fromarray(i.pixels))) for i in images]
+    def measure(self, images: Sequence[GeneratedImage], reference: Reference) -> list[float | str]:
+        return [perceptual_hash(i.pixels) for i in images]
 
     def reject(self, values: Mapping[str, float | str]) -> set[str]:
         rejected: set[str] = set()
@@ -101,17 +94,23 @@ class LowConfidence:
     def thresholds(self) -> Mapping[str, Json]:
         return {"min_probability": self.min_probability}
 
-    def measure(
-        self, images: Sequence[GeneratedImage], classifier: Probabilities
-    ) -> list[float | str]:
+    def measure(self, images: Sequence[GeneratedImage], reference: Reference) -> list[float | str]:
         views = []
         for image in images:
             view = image.pixels
             if image.mask is not None:
                 view = np.where(image.mask[..., None], view, GREY)
             views.append(view)
-        probabilities = classifier(views)
+        probabilities = reference.classifier(views)
         return [round(float(p[i.y]), 5) for i, p in zip(images, probabilities, strict=True)]
 
     def reject(self, values: Mapping[str, float | str]) -> set[str]:
         return {i for i, v in values.items() if float(v) < self.min_probability}
+
+
+def perceptual_hash(pixels: Pixels) -> str:
+    """64 bits of an image's coarse structure, as 16 hexadecimal digits."""
+    import imagehash
+    from PIL import Image
+
+    return str(imagehash.phash(Image.fromarray(pixels)))

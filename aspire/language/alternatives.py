@@ -9,7 +9,11 @@ from aspire.language.scenes import scene_kind
 from aspire.rng import seed_for
 
 
-def choose_alternatives(backgrounds: Mapping[str, str | None], seed: int) -> dict[str, str | None]:
+def choose_alternatives(
+    backgrounds: Mapping[str, str | None],
+    seed: int,
+    proposed: Mapping[str, str | None] | None = None,
+) -> dict[str, str | None]:
     """Pick for each image a background that other images of the corpus show.
 
     Only phrases that occur are offered, so that every alternative has a donor image. A scene of
@@ -20,6 +24,8 @@ def choose_alternatives(backgrounds: Mapping[str, str | None], seed: int) -> dic
     Args:
         backgrounds: img_id -> background phrase, None where the caption names none.
         seed: the run's seed.
+        proposed: img_id -> a scene that a language model would move it to. It is taken where the
+            corpus shows it; else a scene of its head noun or kind is preferred.
 
     Returns:
         img_id -> alternative background, None where there is no background or no other one.
@@ -29,6 +35,9 @@ def choose_alternatives(backgrounds: Mapping[str, str | None], seed: int) -> dic
     chosen: dict[str, str | None] = {}
     for img_id, phrase in backgrounds.items():
         offered = offers[phrase] if phrase else []
+        wish = (proposed or {}).get(img_id)
+        if phrase and wish:
+            offered = _nearest(wish, phrase, phrases) or offered
         index = seed_for(seed, "alternative", img_id) % len(offered) if offered else 0
         chosen[img_id] = offered[index] if offered else None
     return chosen
@@ -36,8 +45,22 @@ def choose_alternatives(backgrounds: Mapping[str, str | None], seed: int) -> dic
 
 def _offers(phrase: str, phrases: list[str]) -> list[str]:
     """The phrases that may stand in for one, in their given order."""
-    noun, kind = singular(head(phrase)), scene_kind(phrase)
-    others = [other for other in phrases if singular(head(other)) != noun]
+    kind, others = scene_kind(phrase), _of_another_noun(phrase, phrases)
     if kind is None:
         return others
     return [other for other in others if scene_kind(other) not in (None, kind)] or others
+
+
+def _nearest(wish: str, phrase: str, phrases: list[str]) -> list[str]:
+    """What comes nearest to a wish and is not ``phrase``: itself, its head noun, its kind."""
+    if wish in phrases and wish != phrase:
+        return [wish]
+    noun, kind = singular(head(wish)), scene_kind(wish)
+    others = _of_another_noun(phrase, phrases)
+    named_so = [other for other in others if singular(head(other)) == noun]
+    return named_so or [other for other in others if kind and scene_kind(other) == kind]
+
+
+def _of_another_noun(phrase: str, phrases: list[str]) -> list[str]:
+    noun = singular(head(phrase))
+    return [other for other in phrases if singular(head(other)) != noun]

@@ -9,9 +9,9 @@ from typing import Any
 from aspire.errors import ConfigError
 from aspire.language.answers import VERSION, grammar, read_answer
 from aspire.language.base import Phrases, Unreadable
-from aspire.language.pretrained import Checkpoint, device_and_dtype
 from aspire.language.prompts import load_prompt
 from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint, device_and_dtype
 
 
 class ChatExtractor:
@@ -48,7 +48,7 @@ class ChatExtractor:
         """Checkpoint, prompt and length of answers.
 
         Raises:
-            ConfigError, ServiceError: see :class:`aspire.language.pretrained.Checkpoint`.
+            ConfigError, ServiceError: see :class:`aspire.pretrained.Checkpoint`.
         """
         return {
             "extractor": "transformers_chat",

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
-from aspire.language.pretrained import Checkpoint, device_and_dtype
 from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint, device_and_dtype
 
 
 class PretrainedCaptioner(ABC):
@@ -50,7 +50,7 @@ class PretrainedCaptioner(ABC):
         """Checkpoint, prompt and decoding.
 
         Raises:
-            ConfigError, ServiceError: see :class:`aspire.language.pretrained.Checkpoint`.
+            ConfigError, ServiceError: see :class:`aspire.pretrained.Checkpoint`.
         """
         return {
             "captioner": self.name,

@@ -7,9 +7,9 @@ from functools import cached_property
 
 from aspire.data.loaded import LoadedImage
 from aspire.errors import DataError, did_you_mean
-from aspire.language.pretrained import file_digest
 from aspire.language.tables import read_rows, table_path
 from aspire.pipeline.stage import Json
+from aspire.pretrained import file_digest
 
 
 class ReplayCaptioner:

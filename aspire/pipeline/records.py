@@ -159,6 +159,15 @@ class Context(Record, frozen=True):
     donors: tuple[str, ...]  # img_ids
 
 
+class Picture(Record, frozen=True):
+    """One edited image that a personaliser learnt from, kept beside what it learnt."""
+
+    file: str  # relative to the personalisations' folder
+    edit_id: str
+    img_id: str
+    scene: str | None  # the scene it shows, where the edit put one there
+
+
 class Concept(Record, frozen=True):
     """What a personaliser has learnt about one class: how it looks and where to put it."""
 
@@ -167,6 +176,11 @@ class Concept(Record, frozen=True):
     objects: tuple[str, ...]  # img_ids whose class object may be used
     contexts: tuple[Context, ...]  # scenes free of the class's spurious features
     avoided: tuple[str, ...]  # the spurious phrases
+    tokens: tuple[str, ...] = ()  # words that call what was learnt, one of them in a prompt
+    pictures: tuple[Picture, ...] = ()
+    weights: str | None = None  # safetensors, relative to the personalisations' folder
+    weights_sha256: str | None = None
+    effect: float | None = None  # relative change of the noise prediction through the weights
 
 
 class SyntheticImage(Record, frozen=True):
@@ -179,6 +193,8 @@ class SyntheticImage(Record, frozen=True):
     parents: tuple[str, ...]  # img_ids of the real images it was made from
     file: str
     mask: str | None  # 255 on the class object, where the generator knows it
+    concept_id: str = ""
+    negative_prompt: str = ""
 
 
 class FilterDecision(Record, frozen=True):

@@ -22,9 +22,7 @@ def accuracy_bar(values: Sequence[float], mean: float, std: float | None, tone: 
     dots = "".join(f'<circle class="dot" cx="{_at(v)}" cy="50%" r="2.5"/>' for v in values)
     whisker = ""
     if std is not None:
-        low, high = _at(max(0.0, mean - std)), _at(min(1.0, mean + std))
-        ends = "".join(f'<line x1="{x}" x2="{x}" y1="28%" y2="72%"/>' for x in (low, high))
-        whisker = f'<g class="whisker"><line x1="{low}" x2="{high}" y1="50%" y2="50%"/>{ends}</g>'
+        whisker = _whisker(max(0.0, mean - std), min(1.0, mean + std))
     bar = f'<rect class="fill" x="0" y="15%" width="{_at(mean)}" height="70%" rx="3"/>'
     spread = "" if std is None else f", standard deviation {100 * std:.1f}"
     return _svg(
@@ -32,21 +30,26 @@ def accuracy_bar(values: Sequence[float], mean: float, std: float | None, tone: 
     )
 
 
-def rate_bar(rate: float, lower: float) -> str:
-    """A flip rate as a bar, with a mark at the lower end of its confidence interval."""
+def rate_bar(rate: float, interval: Sequence[float], control: float | None = None) -> str:
+    """A flip rate as a bar, its confidence interval as a whisker, and the controls' as a ring."""
     bar = f'<rect class="fill" x="0" y="20%" width="{_at(rate)}" height="60%" rx="3"/>'
-    mark = f'<line class="mark" x1="{_at(lower)}" x2="{_at(lower)}" y1="0" y2="100%"/>'
-    label = f"flip rate {100 * rate:.0f} percent, at least {100 * lower:.0f} percent"
-    return _svg("bar rate", label, _track() + bar + mark)
+    low, high = interval
+    label = f"flip rate {_words(rate)}, interval {_words(low)} to {_words(high)}"
+    ring = ""
+    if control is not None:
+        ring = f'<circle class="ring" cx="{_at(control)}" cy="50%" r="4"/>'
+        label += f"; controls {_words(control)}"
+    return _svg("bar rate", label, _track() + bar + _whisker(low, high) + ring)
 
 
-def change_line(before: float, after: float) -> str:
-    """Where a probability was (ring) and where it is now (disc), on a track from 0 to 1."""
-    moved = f'<line class="moved" x1="{_at(before)}" x2="{_at(after)}" y1="50%" y2="50%"/>'
-    ring = f'<circle class="ring" cx="{_at(before)}" cy="50%" r="4"/>'
-    disc = f'<circle class="disc" cx="{_at(after)}" cy="50%" r="4"/>'
-    label = f"probability {before:.2f} before, {after:.2f} after"
-    return _svg("bar change", label, _track() + moved + ring + disc)
+def _words(fraction: float) -> str:
+    return f"{100 * fraction:.0f} percent"
+
+
+def _whisker(low: float, high: float) -> str:
+    ends = "".join(f'<line x1="{x}" x2="{x}" y1="28%" y2="72%"/>' for x in (_at(low), _at(high)))
+    line = f'<line x1="{_at(low)}" x2="{_at(high)}" y1="50%" y2="50%"/>'
+    return f'<g class="whisker">{line}{ends}</g>'
 
 
 def _svg(name: str, label: str, content: str) -> str:

@@ -100,6 +100,20 @@ def find_results(folder: Path) -> list[dict[str, Any]]:
     return results
 
 
+def check_metrics(metrics: Sequence[str]) -> None:
+    """Refuse metrics that do not exist.
+
+    Raises:
+        ConfigError: with the nearest right name.
+    """
+    for metric in metrics:
+        if metric not in METRICS:
+            raise ConfigError(
+                f"metrics: {metric} does not exist.{did_you_mean(metric, METRICS)} Metrics: "
+                f"{', '.join(METRICS)}."
+            )
+
+
 def rows_of(
     results: Iterable[dict[str, Any]], metrics: Sequence[str], split: str = "test"
 ) -> list[Row]:
@@ -111,12 +125,7 @@ def rows_of(
     Raises:
         ConfigError: for a metric that does not exist.
     """
-    for metric in metrics:
-        if metric not in METRICS:
-            raise ConfigError(
-                f"metrics: {metric} does not exist.{did_you_mean(metric, METRICS)} Metrics: "
-                f"{', '.join(METRICS)}."
-            )
+    check_metrics(metrics)
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         same = [result["dataset_digest"], result["baseline"], result["augmentation"]]

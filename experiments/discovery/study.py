@@ -17,7 +17,7 @@ from aspire.cli._app import compose_config
 from aspire.cli._bench import Bench
 from aspire.discovery.rank import phrases_of
 from aspire.discovery.truth import agreement
-from aspire.pipeline.flow import collapsed_by
+from aspire.pipeline.parts import collapsed_by
 
 MINIATURES = ("mini_waterbirds", "mini_celeba", "mini_spuco_dogs", "mini_hard_imagenet")
 SCORES = ("effect", "wilson", "rate", "official")

@@ -309,7 +309,7 @@ def test_hf_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigError, match=r"classifier\.path is not set"):
         HfClassifier()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="is not an image classifier of transformers"):
+    with pytest.raises(ConfigError, match="empty holds no model that Auto"):
         HfClassifier(str(tmp_path / "empty")).classifier(CATS)
 
 

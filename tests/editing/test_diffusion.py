@@ -17,8 +17,8 @@ from aspire.editing.diffusion_inpainter import DiffusionInpainter
 from aspire.editing.diffusion_restyler import DiffusionRestyler
 from aspire.editing.instruct_pix2pix import InstructPix2Pix
 from aspire.editing.pixels import from_square, mask_to_square, to_square
-from aspire.editing.weights import PipelineCheckpoint
 from aspire.errors import AspireError, ConfigError
+from aspire.pretrained import Checkpoint
 
 
 def noise(height: int, width: int, seed: int = 0) -> Any:
@@ -141,7 +141,7 @@ class FakePipe:
 
 
 def editor_with(pipe: FakePipe) -> DiffusionEditor:
-    editor = DiffusionEditor("Any", PipelineCheckpoint("nowhere"), steps=1, guidance=1.0)
+    editor = DiffusionEditor("Any", Checkpoint("nowhere"), steps=1, guidance=1.0)
     editor._pipe = pipe
     return editor
 

@@ -157,8 +157,14 @@ def test_the_image_encoder_sees_an_image_once_however_many_phrases(
     model.get_image_embeddings = lambda pixels: (shown.append(len(pixels)), original(pixels))[1]
     box = np.array([[5, 5, 30, 30]], np.float32)
     pixels = [pictures[i].pixels for i in (0, 1, 0, 0, 2)]
-    assert len(masker.masks(pixels, [box] * 5)) == 5
+    masks = masker.masks(pixels, [box] * 5)
     assert shown == [3]
+    again = masker.masks(pixels, [box] * 5)  # other phrases of the same images
+    assert shown == [3]
+    assert all((a == b).all() for a, b in zip(masks, again, strict=True))  # type: ignore[attr-defined]
+    masker.masks([pixels[0].copy()], [box])
+    assert shown == [3, 1]
+    assert len(masker._seen) == 3  # of the copy nothing is left
 
 
 @pytest.mark.parametrize(("kind", "fixture"), MASKERS)
@@ -196,10 +202,10 @@ def test_one_image_that_breaks_the_masker_is_failed_and_no_other(
     tiny_sam: Path, pictures: list[LoadedImage]
 ) -> None:
     class Moody(Sam):
-        def _decode(self, embedded: Any, place: int, image: Any, boxes: Any) -> Any:
-            if image is pictures[1].pixels:
+        def _embedded(self, images: Any, values: Any) -> Any:
+            if any(image is pictures[1].pixels for image in images):
                 raise ValueError("no mask today")
-            return super()._decode(embedded, place, image, boxes)
+            return super()._embedded(images, values)
 
     segmenter = GroundedSegmenter(CentredBox(), Moody(str(tiny_sam)))
     found = segmenter.segment_class_object(pictures, [["cat"]] * 3)

@@ -14,7 +14,7 @@ from aspire.data.table import Dataset
 from aspire.editing.annotations import AnnotationSegmenter
 from aspire.editing.composition import CompositionRestyler
 from aspire.editing.opencv_inpainter import OpenCVInpainter
-from aspire.generation.base import ClassEvidence, Sampled
+from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
 from aspire.generation.composition import CompositionPersonaliser, CompositionSampler
 from aspire.pipeline.records import (
     Concept,
@@ -166,6 +166,11 @@ def concept(waterbirds: Dataset) -> Concept:
     )
 
 
+def one(make: CompositionSampler, concept: Concept, seed: int) -> Sampled | Rejected:
+    (made,) = make.sample([GenerationRequest("g", concept, "landbird", seed)])
+    return made
+
+
 def sampler(dataset: Dataset, refs: dict[str, ImageRef], **options: Any) -> CompositionSampler:
     restyler = CompositionRestyler(OpenCVInpainter())
     return CompositionSampler(dataset.root, refs, AnnotationSegmenter(), restyler, **options)
@@ -174,7 +179,7 @@ def sampler(dataset: Dataset, refs: dict[str, ImageRef], **options: Any) -> Comp
 def test_sample_is_an_object_of_the_class_in_a_scene_of_the_concept(
     waterbirds: Dataset, refs: dict[str, ImageRef], concept: Concept
 ) -> None:
-    made = sampler(waterbirds, refs).sample(concept, "landbird", seed=3)
+    made = one(sampler(waterbirds, refs), concept, 3)
     assert isinstance(made, Sampled)
     parent, scene = made.parents
     assert parent in concept.objects
@@ -195,7 +200,7 @@ def test_sample_follows_from_its_seed(
     waterbirds: Dataset, refs: dict[str, ImageRef], concept: Concept
 ) -> None:
     make = sampler(waterbirds, refs)
-    images = [make.sample(concept, "landbird", seed).pixels for seed in (5, 5, 6)]  # type: ignore[union-attr]
+    images = [one(make, concept, seed).pixels for seed in (5, 5, 6)]  # type: ignore[union-attr]
     assert (images[0] == images[1]).all()
     assert (images[0] != images[2]).any()
 
@@ -204,7 +209,7 @@ def test_scenes_come_as_often_as_their_weights_say(
     waterbirds: Dataset, refs: dict[str, ImageRef], concept: Concept
 ) -> None:
     make = sampler(waterbirds, refs)
-    prompts = [make.sample(concept, "landbird", s).prompt for s in range(200)]  # type: ignore[union-attr]
+    prompts = [one(make, concept, s).prompt for s in range(200)]  # type: ignore[union-attr]
     lakes = sum(p.endswith("lake") for p in prompts)
     assert 120 < lakes < 180  # 150 expected, standard deviation 6
 
@@ -213,7 +218,7 @@ def test_scenes_come_as_often_as_their_weights_say(
 def test_no_usable_object_is_a_rejection(
     waterbirds: Dataset, refs: dict[str, ImageRef], concept: Concept, bounds: dict[str, float]
 ) -> None:
-    made = sampler(waterbirds, refs, attempts=3, **bounds).sample(concept, "landbird", 0)
+    made = one(sampler(waterbirds, refs, attempts=3, **bounds), concept, 0)
     assert isinstance(made, Rejected)
     assert made.reason == "no_composition"
     assert "3 attempts found no usable object or donor" in made.detail
@@ -224,5 +229,5 @@ def test_files_of_the_dataset_stay_as_they_are(
 ) -> None:
     files: list[Path] = [waterbirds.path(refs[i].file) for i in concept.objects]
     before = [read_image(f).tobytes() for f in files]
-    sampler(waterbirds, refs).sample(concept, "landbird", 1)
+    one(sampler(waterbirds, refs), concept, 1)
     assert [read_image(f).tobytes() for f in files] == before

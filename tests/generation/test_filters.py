@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aspire.data.images import png_bytes
-from aspire.generation.base import GeneratedImage
+from aspire.generation.base import GeneratedImage, Reference
 from aspire.generation.filters import Duplicate, LowConfidence, NearUniform
 from aspire.pipeline.records import Measurement, SyntheticImage
 from aspire.pipeline.stage import LocalEngine
@@ -26,6 +26,9 @@ class RedReader:
     def __call__(self, images: Sequence[Any]) -> Any:
         red = np.array([i[..., 0].mean() / 255 for i in images], np.float32)
         return np.stack([red, 1 - red], axis=1)
+
+
+READER = Reference(RedReader())
 
 
 def picture(seed: int, size: int = 32, low: int = 0, high: int = 256) -> Any:
@@ -44,7 +47,7 @@ def test_near_uniform_measures_the_standard_deviation_of_grey() -> None:
     colours = np.zeros((4, 4, 3), np.uint8)
     colours[:2, :, 0], colours[2:, :, 1] = 90, 90  # red and green of one brightness
     images = [image("a", half), image("b", colours), image("c", np.full((4, 4, 3), 7, np.uint8))]
-    assert NearUniform().measure(images, RedReader()) == [20.0, 0.0, 0.0]
+    assert NearUniform().measure(images, READER) == [20.0, 0.0, 0.0]
 
 
 def test_near_uniform_rejects_below_the_threshold_only() -> None:
@@ -55,7 +58,7 @@ def test_near_uniform_rejects_below_the_threshold_only() -> None:
 def test_duplicate_keeps_the_first() -> None:
     a, b = picture(1), picture(2)
     images = [image("1", a), image("2", b), image("3", a.copy()), image("4", b), image("5", a)]
-    hashes = Duplicate().measure(images, RedReader())
+    hashes = Duplicate().measure(images, READER)
     assert hashes[0] == hashes[2] == hashes[4] != hashes[1]
     assert Duplicate().reject(dict(zip("12345", hashes, strict=True))) == {"3", "4", "5"}
 
@@ -84,7 +87,7 @@ def test_low_confidence_asks_for_the_image_s_own_class() -> None:
     red = np.zeros((4, 4, 3), np.uint8)
     red[..., 0] = 51  # 0.2 of 255
     images = [image("a", red, y=0), image("b", red, y=1)]
-    assert LowConfidence().measure(images, RedReader()) == pytest.approx([0.2, 0.8])
+    assert LowConfidence().measure(images, READER) == pytest.approx([0.2, 0.8])
 
 
 def test_low_confidence_sees_the_object_on_grey() -> None:
@@ -94,7 +97,7 @@ def test_low_confidence_sees_the_object_on_grey() -> None:
     for around in ((0, 250, 0), (255, 0, 0)):  # two scenes must not make a difference
         pixels = np.full((4, 4, 3), around, np.uint8)
         pixels[mask] = (200, 0, 0)
-        seen += LowConfidence().measure([image("a", pixels, mask=mask)], RedReader())
+        seen += LowConfidence().measure([image("a", pixels, mask=mask)], READER)
     # 4 pixels of 200 and 12 of the grey 127: (800 + 1524) / 16 = 145.25
     assert seen == pytest.approx([145.25 / 255] * 2, abs=1e-5)
 

@@ -56,6 +56,29 @@ def test_choice_belongs_to_the_image_and_the_seed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("wish", "chosen"),
+    [
+        ("lake", {"lake"}),  # the corpus shows it
+        ("deep blue lake", {"lake"}),  # its head noun
+        ("river", {"sea", "lake"}),  # its kind
+        ("grassy field", {"woods", "sea", "lake"}),  # where it is already is no other scene
+        ("moon", {"woods", "sea", "lake"}),  # nothing like it, so as without
+        (None, {"woods", "sea", "lake"}),
+    ],
+)
+def test_scene_of_a_language_model_becomes_the_nearest_that_the_corpus_shows(
+    wish: str | None, chosen: set[str]
+) -> None:
+    land = [f"land/{i}" for i in range(20)]
+    found = choose_alternatives(CORPUS, 0, dict.fromkeys(land, wish))
+    assert {found[img_id] for img_id in land} == chosen
+    assert (
+        choose_alternatives(CORPUS, 0).items()
+        >= {img_id: phrase for img_id, phrase in found.items() if img_id not in land}.items()
+    )
+
+
+@pytest.mark.parametrize(
     ("phrase", "kind"),
     [
         ("shallow water", "water"), ("sea", "water"), ("sandy beach", "coast"),

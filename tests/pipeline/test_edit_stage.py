@@ -268,3 +268,26 @@ def test_backends_are_asked_once_for_a_batch_and_results_are_those_of_single_ima
             for field in ("file", "mask", "control"):
                 one = own.images[getattr(edit, field)]
                 assert (one == shelf.images[getattr(edits[edit_id], field)]).all()
+
+
+def test_an_image_is_no_donor_of_its_own_and_others_are_opened_one_by_one(
+    tmp_path: Path, photo: Callable[..., ImageRef]
+) -> None:
+    """Requests share the tuple of a scene: 20,000 of them must not hold 20,000 copies."""
+
+    class Looking(CompositionRestyler):
+        def restyle(self, requests: Any) -> Any:
+            edit, control = requests
+            assert [d.ref.img_id for d in edit.donors] == ["c", "d"]
+            assert [d.ref.img_id for d in control.donors] == ["b", "e"]
+            assert [d.ref.img_id for d in control.donors[-1:]] == ["e"]
+            assert control.donors[-1].ref.img_id == "e"
+            assert len(control.donors) == 2
+            with pytest.raises(IndexError):
+                control.donors[2]
+            return super().restyle(requests)
+
+    ref, sea, forest = photo("a"), (photo("b"), photo("a"), photo("e")), (photo("c"), photo("d"))
+    restyler = Looking(OpenCVInpainter())
+    edits, _, _ = run(stage(tmp_path, restyler=restyler), asking(ref, forest, sea))
+    assert edits[MOVED].donor in ("c", "d")

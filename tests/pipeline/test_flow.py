@@ -24,7 +24,8 @@ from aspire.generation.composition import CompositionPersonaliser, CompositionSa
 from aspire.generation.filters import Duplicate, NearUniform
 from aspire.language.base import Phrases
 from aspire.language.dataset_captioner import DatasetCaptioner
-from aspire.pipeline.flow import Backends, NothingFoundError, Pipeline, StageSettings
+from aspire.pipeline.flow import Pipeline
+from aspire.pipeline.parts import Backends, NothingFoundError, StageSettings
 from aspire.pipeline.records import Rejected
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.store import Artifact, ArtifactStore

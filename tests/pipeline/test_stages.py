@@ -110,7 +110,7 @@ def test_extraction_without_background_keeps_its_phrases_and_is_counted() -> Non
     assert extractor.asked == [("bird",), ("duck",)]
 
 
-def test_alternatives_are_filled_in_and_given_ones_kept() -> None:
+def test_alternatives_are_filled_in_and_given_ones_kept_where_they_can_be_drawn() -> None:
     def extraction(i: str, background: str | None, alternative: str | None = None) -> Extraction:
         return Extraction(img_id=i, foreground=(), background=background, alternative=alternative)
 
@@ -120,12 +120,10 @@ def test_alternatives_are_filled_in_and_given_ones_kept() -> None:
         extraction("2", None),
         extraction("3", "lake", "moon"),
     ]
-    assert [e.alternative for e in with_alternatives(given, seed=0)] == [
-        "forest",
-        "lake",
-        None,
-        "moon",
-    ]
+    drawn = with_alternatives(given, seed=0, needs_donors=False)
+    assert [e.alternative for e in drawn] == ["forest", "lake", None, "moon"]
+    cut = with_alternatives(given, seed=0, needs_donors=True)
+    assert [e.alternative for e in cut] == ["forest", "lake", None, "forest"]  # no image of a moon
 
 
 # --- edits -----------------------------------------------------------------------------------
@@ -506,16 +504,23 @@ def test_personalise_rejects_without_evidence_and_without_context() -> None:
 class OddSampler:
     """Refuses odd seeds."""
 
+    batch_size = 2
+
     def identity(self) -> Mapping[str, Any]:
         return {"sampler": "odd"}
 
-    def sample(self, concept: Concept, class_name: str, seed: int) -> Sampled | Rejected:
-        if seed % 2:
-            return Rejected(item_id=concept.concept_id, reason="no_composition", detail="odd")
+    def sample(self, requests: Sequence[GenerationRequest]) -> list[Sampled | Rejected]:
+        assert len(requests) <= self.batch_size
+        return [self.one(r) for r in requests]
+
+    def one(self, asked: GenerationRequest) -> Sampled | Rejected:
+        if asked.seed % 2:
+            return Rejected(item_id="?", reason="no_composition", detail="odd")
         mask = np.zeros((4, 4), dtype=bool)
         mask[1, 2] = True
-        pixels = np.full((4, 4, 3), seed, np.uint8)
-        return Sampled(pixels, f"a {class_name}", ("p", "s"), mask if seed else None)
+        pixels = np.full((4, 4, 3), asked.seed, np.uint8)
+        parents = ("p", "s")
+        return Sampled(pixels, f"a {asked.class_name}", parents, mask if asked.seed else None, "no")
 
 
 def test_generate_keeps_what_is_needed_to_make_an_image_again() -> None:
@@ -532,6 +537,7 @@ def test_generate_keeps_what_is_needed_to_make_an_image_again() -> None:
     image = made.records[0]
     assert (image.img_id, image.y, image.seed, image.prompt) == ("g2", 1, 2, "a dog")
     assert image.parents == ("p", "s")
+    assert (image.concept_id, image.negative_prompt) == ("001", "no")
     assert (shelf.images[image.file] == 2).all()
     assert shelf.images[image.mask].sum() == 255
     assert stage.identity() == {"sampler": {"sampler": "odd"}, "seed": 0, "per_class": {"1": 3}}

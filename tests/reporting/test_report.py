@@ -2,101 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
-from aspire.data.images import png_bytes
 from aspire.errors import ConfigError
 from aspire.pipeline import records as rec
 from aspire.reporting.pictures import Pictures
 from aspire.reporting.report import write_report
 
+_spec = importlib.util.spec_from_file_location("pages", Path(__file__).with_name("pages.py"))
+assert _spec is not None
+assert _spec.loader is not None
+pages = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(pages)
+Outputs, Page = pages.Outputs, pages.Page
+
 EVIL = '<script>alert("x")</script> & sea'
 GROUPS = ("landbird/land", "landbird/water", "waterbird/land", "waterbird/water")
-VOID = {"meta", "link", "img", "br", "rect", "line", "circle"}
-
-
-class Page(HTMLParser):
-    """What the tests look at; fails on tags that are not closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.rows: list[list[str]] = []
-        self.words: list[str] = []
-        self.feed(html)
-        assert self.open == []
-        self.images = [attrs for tag, attrs in self.tags if tag == "img"]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    handle_startendtag = handle_starttag
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" in self.open:
-            return
-        self.words.append(data)
-        if {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def row(self, first: str) -> list[str]:
-        return next(r for r in self.rows if r and r[0] == first)
-
-
-class Outputs:
-    """An outputs folder as aspire run leaves it, drawn by hand."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.folder = root / "run" / "birds-12345678"
-        self.rng = np.random.default_rng(0)
-
-    def image(self, path: Path, mask: bool = False, size: int = 8) -> None:
-        pixels = self.rng.integers(0, 256, (size, size) if mask else (size, size, 3))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(
-            png_bytes((np.where(pixels > 127, 255, 0) if mask else pixels).astype("u1"))
-        )
-
-    def artifact(
-        self, stage: str, records: Sequence[rec.Record], *rejected: rec.Rejected, **identity: Any
-    ) -> dict[str, Any]:
-        folder = self.root / "artifacts" / stage / "0"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, lines in (("records", records), ("rejected", rejected)):
-            data = b"".join(msgspec.json.encode(r) + b"\n" for r in lines)
-            (folder / f"{name}.jsonl").write_bytes(data)
-        (folder / "manifest.json").write_text(json.dumps({"identity": identity}))
-        reasons = {r.reason: sum(o.reason == r.reason for o in rejected) for r in rejected}
-        counts = {"records": len(records), "rejected": reasons}
-        return {"folder": f"artifacts/{stage}/0", "digest": f"digest-of-{stage}"} | counts
-
-    def write(self, result: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "result.json").write_text(json.dumps(result))
 
 
 def arm(augmentation: str, worst: Sequence[float], acc: Sequence[float]) -> dict[str, Any]:
@@ -120,14 +49,18 @@ def result_of(made: Outputs) -> dict[str, Any]:
     edit = rec.Edit(
         edit_id=edit_id, img_id="a/1", y=0, kind="change_background", phrase=EVIL,
         replacement="desert", donor="b", file="files/e.png", mask="files/m.png", edited_share=0.5,
+        control="files/c.png",
     )
     effect = rec.Effect(
         edit_id=edit_id, img_id="a/1", y=0, kind="change_background", phrase=EVIL,
-        replacement="desert", p_before=0.98, p_after=0.03, predicted_after=1,
+        replacement="desert", p_before=0.98, p_after=0.03, predicted_after=1, p_control=0.91,
+        predicted_control=0,
     )
     feature = rec.SpuriousFeature(
         feature_id="000/0001", y=0, rank=1, kind="change_background", phrase=EVIL, support=20,
-        flips=10, flip_rate=0.5, score=0.299, mean_drop=0.61, spurious=True, examples=(edit_id,),
+        flips=10, flip_rate=0.5, score=0.52, mean_drop=0.61, spurious=True, examples=(edit_id,),
+        members=("ocean", EVIL), interval=(0.299, 0.701), controls=20, control_rate=0.05,
+        control_drop=0.09, p_value=0.0004, q_value=0.0012,
     )
     context = rec.Context(phrase="desert", weight=1.0, donors=("b",))
     concept = rec.Concept(
@@ -147,7 +80,8 @@ def result_of(made: Outputs) -> dict[str, Any]:
         made.image(made.root / f"artifacts/generate/0/files/{i}.png")
     made.image(made.root / "artifacts/edit/0/files/e.png")
     made.image(made.root / "artifacts/edit/0/files/m.png", mask=True)
-    no_mask = rec.Rejected(item_id="c/remove_object/tree", reason="no_mask")
+    made.image(made.root / "artifacts/edit/0/files/c.png")
+    no_box = rec.Rejected(item_id="c/remove_object/tree", reason="no_box")
     weak = "the strongest is weak"
     without = rec.Rejected(item_id="001", reason="no_spurious_feature", detail=weak)
     return {
@@ -159,13 +93,14 @@ def result_of(made: Outputs) -> dict[str, Any]:
         },
         "settings": {
             "fit": {"steps": 10, "selection": "val_acc"}, "stage": {"edit": {"dilate": 3}},
+            "score": {"_target_": "a.Effect", "min_support": 5, "max_q": 0.05},
             "filter": {"low_confidence": {"_target_": "x", "min_probability": 0.02}},
         },
         "arms": [arm("none", (0.1, 0.3), (0.5, 0.7)), arm("aspire", (0.6, 0.8), (0.8, 0.8))],
         "missing": [],
         "stages": {
             "caption": made.artifact("caption", []),
-            "edit": made.artifact("edit", [edit], no_mask),
+            "edit": made.artifact("edit", [edit], no_box),
         },
         "discovery": {"0": {
             "score": made.artifact("score", [effect]),
@@ -203,16 +138,9 @@ def dataset(made: Outputs, tmp_path: Path) -> Path:
 def test_the_page_loads_nothing_and_describes_every_image(made: Outputs, dataset: Path) -> None:
     path = write_report(made.folder, made.root, dataset, {"a/1": "one.png"})
     page = Page(path.read_text())
-    assert "script" not in [tag for tag, _ in page.tags]
-    links = [attrs[k] or "" for _, attrs in page.tags for k in ("src", "href") if k in attrs]
-    assert all(link.startswith(("data:", "#")) for link in links)
-    assert not {w for w in ("url(", "@import") if w in path.read_text()}
-    assert all(i["alt"] for i in page.images)
-    assert len(page.images) == 3 + 3 + 2  # before, mask, after; kept; rejected
-    targets = {a["id"] for _, a in page.tags if "id" in a}
-    assert {a["href"][1:] for t, a in page.tags if t == "a" and a["href"]} <= targets
-    levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
-    assert (levels[0], levels.count(1)) == (1, 1)
+    page.check_self_contained()
+    assert len(page.images) == 4 + 3 + 2  # before, mask, after, control; kept; rejected
+    page.check_headings()
 
 
 def test_numbers(made: Outputs) -> None:
@@ -227,14 +155,21 @@ def test_numbers(made: Outputs) -> None:
         "average 60.0 % → 80.0 % (test set, mean of 2 seeds)."
     ) in page.text
     assert "The worst group is better with every seed." in page.text
-    assert "p(landbird) 0.98 → 0.03 now waterbird" in page.text
-    assert page.row("1")[3] == "10 / 20"
-    assert page.row("1")[5:8] == ["50 %", "30 %", "0.61"]
+    assert "before says landbird p(landbird) 0.98" in page.text
+    assert "after ✕ says waterbird p(landbird) 0.03" in page.text
+    assert "control says landbird p(landbird) 0.91" in page.text
+    _, phrase, verdict, *numbers = page.row("1")
+    assert phrase == f"{EVIL} scene changed; with ocean"
+    assert verdict == "✓ yes 20 edits, hardly chance (q 0.0012)"
+    # net drop 0.61 - 0.09; controls 0.05 * 20
+    assert numbers == ["0.52", "0.52", "10 / 20", "50 %, 30 to 70 %", "1 / 20", "0.0004 0.0012"]
 
 
 def test_reasons_are_named_and_counted(made: Outputs) -> None:
     page = report(made)
-    assert page.row("edit")[3].startswith("no_mask 1: the phrase was not found")
+    assert page.row("edit")[3].startswith("no_box 1: nothing like it was found in the image")
+    assert page.row("no_box")[1:3] == ["0", "1"]
+    assert page.row("edited")[1:3] == ["1", "0"]
     assert "c/remove_object/tree" in page.text
     assert "duplicate 1" in page.row("filter")[3]
     assert ["0", "landbird", "6", "5", "3", "duplicate 1, low_confidence 1"] in page.rows
@@ -269,7 +204,7 @@ def test_rebuilding_without_the_dataset_gives_the_same_bytes(
 
 def test_an_original_that_is_not_at_hand_leaves_the_edit(made: Outputs) -> None:
     page = report(made)
-    assert (len(page.images), "not at hand" in page.text) == (2 + 3 + 2, True)
+    assert (len(page.images), "not at hand" in page.text) == (3 + 3 + 2, True)
 
 
 def test_missing_artifacts_are_named_and_the_numbers_stay(made: Outputs) -> None:

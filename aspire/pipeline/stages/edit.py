@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, overload
 
 import numpy as np
 
@@ -41,12 +41,37 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class EditRequest:
-    """One image, its phrases, and where its scenes may come from."""
+    """One image, its phrases, and where its scenes may come from.
+
+    Requests share the tuples of a scene, so the image itself may be in them; it is not used.
+    """
 
     ref: ImageRef
     extraction: Extraction
     donors: tuple[ImageRef, ...]  # training images that show the alternative background
-    control_donors: tuple[ImageRef, ...] = ()  # others that show the background it has
+    control_donors: tuple[ImageRef, ...] = ()  # those that show the background it has
+
+
+class _Donors(Sequence[LoadedImage]):
+    """The images of a scene but one, made as they are asked for: a scene may have thousands."""
+
+    def __init__(self, scene: tuple[ImageRef, ...], without: ImageRef, root: Path) -> None:
+        self.scene = scene
+        self.root = root
+        self.gap = scene.index(without) if without in scene else len(scene)
+
+    def __len__(self) -> int:
+        return len(self.scene) - (self.gap < len(self.scene))
+
+    @overload
+    def __getitem__(self, index: int) -> LoadedImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[LoadedImage]: ...
+    def __getitem__(self, index: int | slice) -> LoadedImage | list[LoadedImage]:
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return [self[place] for place in places]
+        return LoadedImage(self.scene[places + (places >= self.gap)], self.root)
 
 
 @dataclass(frozen=True)
@@ -95,7 +120,7 @@ class EditStage:
     """
 
     name: ClassVar[str] = "edit"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     record = Edit
 
     def __init__(
@@ -261,7 +286,7 @@ class EditStage:
                 keep=keep,
                 source=phrase,
                 target=new,
-                donors=[LoadedImage(d, self.root) for d in item.donors],
+                donors=_Donors(item.donors, item.ref, self.root),
                 find_objects=self._objects.masks,
                 seed=seed_for(self.seed, edit_id),
             )
@@ -271,7 +296,7 @@ class EditStage:
                 others[edit_id] = replace(
                     request,
                     target=phrase,
-                    donors=[LoadedImage(d, self.root) for d in item.control_donors],
+                    donors=_Donors(item.control_donors, item.ref, self.root),
                     seed=seed_for(self.seed, edit_id, "control"),
                 )
         restyled = _all_at_once(self.restyler.restyle, [*requests, *others.values()])

@@ -82,15 +82,26 @@ def _result(caption: Caption, answer: Phrases | Unreadable) -> ItemResult[Extrac
     return ItemResult(caption.img_id, (extraction,), (without,))
 
 
-def with_alternatives(extractions: Sequence[Extraction], seed: int) -> list[Extraction]:
-    """Give each background that lacks one an alternative from the backgrounds of the corpus.
+def with_alternatives(
+    extractions: Sequence[Extraction], seed: int, needs_donors: bool
+) -> list[Extraction]:
+    """Give each background an alternative, from the backgrounds of the corpus where needed.
 
-    An extractor that asks a language model brings its own alternatives; those are kept.
+    An extractor that asks a language model brings alternatives of its own.
+
+    Args:
+        needs_donors: of the restyler. One that can draw any scene gets those; for one that cuts
+            them out of other images, only what the corpus shows is of use, so the nearest to the
+            model's is taken.
     """
-    chosen = choose_alternatives({e.img_id: e.background for e in extractions}, seed)
+    chosen = choose_alternatives(
+        {e.img_id: e.background for e in extractions},
+        seed,
+        {e.img_id: e.alternative for e in extractions},
+    )
     return [
         e
-        if e.alternative is not None or e.background is None
+        if e.background is None or (e.alternative is not None and not needs_donors)
         else msgspec.structs.replace(e, alternative=chosen[e.img_id])
         for e in extractions
     ]

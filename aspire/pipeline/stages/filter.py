@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from aspire.classification.predictor import Probabilities
+from aspire.data.image_table import ImageTable
 from aspire.data.images import read_image, read_labels
-from aspire.generation.base import Filter, GeneratedImage
+from aspire.generation.base import Filter, GeneratedImage, Reference
 from aspire.pipeline.records import FilterDecision, Measurement, SyntheticImage
 from aspire.pipeline.stage import ItemResult, Json, SaveImage
 
@@ -21,20 +22,42 @@ class MeasureStage:
         filters: what to measure.
         classifier: the one whose shortcuts are being removed.
         images: folder of the generate artifact.
+        class_names: in index order; for filters that know classes by words.
+        avoided: class -> phrases that its images may not show.
+        train, test: the real images; their digest must be part of ``upstream``.
     """
 
     name: ClassVar[str] = "measure"
     version: ClassVar[int] = 1
     record = Measurement
 
-    def __init__(self, filters: Sequence[Filter], classifier: Probabilities, images: Path) -> None:
+    def __init__(
+        self,
+        filters: Sequence[Filter],
+        classifier: Probabilities,
+        images: Path,
+        class_names: Sequence[str] = (),
+        avoided: Mapping[int, Sequence[str]] = {},
+        train: ImageTable | None = None,
+        test: ImageTable | None = None,
+    ) -> None:
         self.filters = filters
-        self.classifier = classifier
         self.images = images
+        self.reference = Reference(
+            classifier,
+            tuple(class_names),
+            {y: tuple(phrases) for y, phrases in avoided.items()},
+            train,
+            test,
+        )
 
     def identity(self) -> Mapping[str, Json]:
-        measured = {f.name: f.measured() for f in self.filters}
-        return {"filters": measured, "classifier": self.classifier.digest}
+        named = {"class_names": self.reference.class_names} if self.reference.class_names else {}
+        return {
+            "filters": {f.name: f.measured() for f in self.filters},
+            "classifier": self.reference.classifier.digest,
+            **named,
+        }
 
     def item_id(self, item: SyntheticImage) -> str:
         return item.img_id
@@ -51,7 +74,7 @@ class MeasureStage:
             )
             for i in items
         ]
-        columns = {f.name: f.measure(images, self.classifier) for f in self.filters}
+        columns = {f.name: f.measure(images, self.reference) for f in self.filters}
         for row, item in enumerate(items):
             values = {name: column[row] for name, column in columns.items()}
             yield ItemResult(item.img_id, (Measurement(img_id=item.img_id, values=values),))

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import msgspec
 import numpy as np
 
-from aspire.generation.base import ClassEvidence, Personaliser, Sampler
+from aspire.generation.base import (
+    ClassEvidence,
+    GenerationRequest,
+    Personaliser,
+    Sampled,
+    Sampler,
+)
 from aspire.pipeline.records import Concept, Rejected, SyntheticImage
 from aspire.pipeline.stage import ItemResult, Json, SaveImage
+
+__all__ = ["GenerateStage", "GenerationRequest", "PersonaliseStage"]
 
 
 class PersonaliseStage:
@@ -37,16 +44,6 @@ class PersonaliseStage:
                 yield ItemResult(self.item_id(evidence), rejected=(outcome,))
             else:
                 yield ItemResult(self.item_id(evidence), (outcome,))
-
-
-@dataclass(frozen=True)
-class GenerationRequest:
-    """One image to make."""
-
-    img_id: str
-    concept: Concept
-    class_name: str
-    seed: int
 
 
 class GenerateStage:
@@ -80,20 +77,29 @@ class GenerateStage:
     def run(
         self, items: Sequence[GenerationRequest], save: SaveImage
     ) -> Iterator[ItemResult[SyntheticImage]]:
-        for item in items:
-            made = self.sampler.sample(item.concept, item.class_name, item.seed)
-            if isinstance(made, Rejected):
-                reject = msgspec.structs.replace(made, item_id=item.img_id)
-                yield ItemResult(item.img_id, rejected=(reject,))
-                continue
-            mask = None if made.mask is None else save(made.mask.astype(np.uint8) * 255)
-            image = SyntheticImage(
-                img_id=item.img_id,
-                y=item.concept.y,
-                seed=item.seed,
-                prompt=made.prompt,
-                parents=made.parents,
-                file=save(made.pixels),
-                mask=mask,
-            )
-            yield ItemResult(item.img_id, (image,))
+        size = max(1, self.sampler.batch_size)
+        for start in range(0, len(items), size):
+            batch = items[start : start + size]
+            for item, made in zip(batch, self.sampler.sample(batch), strict=True):
+                yield _result(item, made, save)
+
+
+def _result(
+    item: GenerationRequest, made: Sampled | Rejected, save: SaveImage
+) -> ItemResult[SyntheticImage]:
+    if isinstance(made, Rejected):
+        return ItemResult(
+            item.img_id, rejected=(msgspec.structs.replace(made, item_id=item.img_id),)
+        )
+    image = SyntheticImage(
+        img_id=item.img_id,
+        y=item.concept.y,
+        seed=item.seed,
+        prompt=made.prompt,
+        parents=made.parents,
+        file=save(made.pixels),
+        mask=None if made.mask is None else save(made.mask.astype(np.uint8) * 255),
+        concept_id=item.concept.concept_id,
+        negative_prompt=made.negative_prompt,
+    )
+    return ItemResult(item.img_id, (image,))

@@ -1,8 +1,8 @@
-"""A Hugging Face checkpoint: which one exactly, loading it, and what to say when it is not there.
+"""Weights made elsewhere: which exactly, loading them, and what to say when they are not there.
 
-For a folder on this machine the identity is what is in it, so that moving it changes nothing and
-changing it does. For an id on the hub it is the commit, resolved once and then loaded as such, so
-that a moving branch cannot change a result behind a run's back.
+For a file or folder on this machine the identity is what is in it, so that moving it changes
+nothing and changing it does. For an id on the hub it is the commit, resolved once and then loaded
+as such, so that a moving branch cannot change a result behind a run's back.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from typing import Any
 
 from aspire.errors import ConfigError, ServiceError
 from aspire.pipeline.stage import Json
+from aspire.pipeline.store import write_atomic
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_READ = {".json", ".safetensors", ".bin", ".txt", ".model", ".jinja"}  # what transformers reads
+# What transformers and diffusers read, and by which of it a snapshot on this machine is known.
+_READ = {".json", ".safetensors", ".bin", ".txt", ".model", ".jinja"}
+_HEADS = ("config.json", "model_index.json")
+_LARGE = 2**24  # bytes; smaller files are read again sooner than a note about them is found
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model on the hub, or in a folder.
+    """A model of transformers or a pipeline of diffusers, on the hub or in a folder.
 
     Args:
         model: id (``owner/name``) or folder.
@@ -43,7 +47,7 @@ class Checkpoint:
             ServiceError: when a branch or tag is not on this machine and the hub is not reached.
         """
         if self.folder is not None:
-            return {"model": self.folder.name, "files": _digest_of_folder(self.folder)}
+            return {"files": _digest_of_folder(self.folder)}
         return {"model": self.model, "revision": self.commit}
 
     @property
@@ -117,7 +121,9 @@ def device_and_dtype(device: str = "auto") -> tuple[Any, Any]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, read once per process as long as it does not change.
+    """SHA-256 of a file, read once as long as its size and time do not change.
+
+    Once in this process, and with :func:`remember_digests` once and for all.
 
     Raises:
         FileNotFoundError: when it does not exist.
@@ -127,16 +133,38 @@ def file_digest(path: Path) -> str:
     return _file_digest(path, stat.st_size, stat.st_mtime_ns)
 
 
+def remember_digests(folder: Path | None) -> None:
+    """Keep the digests of large files in a folder, so that the next process need not read them.
+
+    Args:
+        folder: made when missing; None to keep nothing.
+    """
+    global _notes
+    _notes = folder
+
+
+_notes: Path | None = None
+
+
 @cache
 def _file_digest(path: Path, size: int, modified: int) -> str:
+    note = None
+    if _notes is not None and size >= _LARGE:
+        seen = hashlib.sha256(f"{path}|{size}|{modified}".encode()).hexdigest()
+        note = _notes / f"{seen}.digest"
+        if note.is_file():
+            return note.read_text()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if note is not None:
+        write_atomic(note, digest.encode())
+    return digest
 
 
 def _digest_of_folder(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.suffix in _READ and p.is_file()):
-        digest.update(f"{path.name}\0{file_digest(path)}\n".encode())
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in _READ and p.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -146,9 +174,10 @@ def _commit(model: str, revision: str) -> str:
         return revision
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    cached = try_to_load_from_cache(model, "config.json", revision=revision)
-    if isinstance(cached, str):  # .../snapshots/<commit>/config.json
-        return Path(cached).parent.name
+    for head in _HEADS:
+        cached = try_to_load_from_cache(model, head, revision=revision)
+        if isinstance(cached, str):  # .../snapshots/<commit>/config.json
+            return Path(cached).parent.name
     return str(HfApi().model_info(model, revision=revision, timeout=20).sha)
 
 

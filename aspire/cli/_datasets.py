@@ -1,0 +1,61 @@
+"""From a node of conf/dataset/ to a checked dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig, OmegaConf
+
+from aspire.cli._app import build, plain
+from aspire.confdir import conf_dir
+from aspire.data.checks import CheckReport, check_dataset
+from aspire.data.table import Dataset, Split
+from aspire.errors import ConfigError
+
+# Keys of conf/dataset/*.yaml that describe the dataset and are not for its reader.
+CHECKS = ("on_bad", "duplicates", "thorough")
+ABOUT = ("sources", "published", "licence", "homepage", *CHECKS)
+
+
+def read_dataset(node: DictConfig) -> Dataset:
+    """The dataset that a node of conf/dataset/ describes."""
+    reader = build({k: v for k, v in plain(node).items() if k not in ABOUT})
+    dataset: Dataset = reader.read()
+    return dataset
+
+
+def checked_dataset(node: DictConfig) -> tuple[Dataset, CheckReport]:
+    """The same, its files and rows checked as the node says."""
+    return check_dataset(read_dataset(node), **{k: node[k] for k in CHECKS if k in node})
+
+
+def check_annotations(cfg: DictConfig, dataset: Dataset, splits: Sequence[Split]) -> None:
+    """Refuse backends that pass on what came with a dataset, where nothing came with it.
+
+    Raises:
+        ConfigError: with the choices there are.
+    """
+    rows = dataset.table[dataset.table["split"].isin([int(s) for s in splits])]
+    for key, column, target, what, file in (
+        (
+            "captioner",
+            "caption",
+            "DatasetCaptioner",
+            "captions",
+            "captions.csv (img_filename,caption)",
+        ),
+        ("segmenter", "mask_filename", "AnnotationSegmenter", "masks", "segmentations/<image>.png"),
+    ):
+        if not str(cfg[key].get("_target_")).endswith(f".{target}"):
+            continue
+        if column in rows and (rows[column] != "").any():
+            continue
+        choices = [
+            f"  {f'{key}={p.stem}':<31}{p.read_text().splitlines()[0]}"
+            for p in sorted((conf_dir() / key).glob("*.yaml"))
+            if OmegaConf.load(p).get("_target_") != cfg[key]._target_
+        ]
+        raise ConfigError(
+            f"{dataset.name} has no {what}, and this {key} only passes on those of the dataset. "
+            f"Put {file} into {dataset.root}, or take another {key}:\n" + "\n".join(choices)
+        )

@@ -1,0 +1,146 @@
+"""``dry_run=true``: what the jobs would do, how long they may take, and which cannot work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+from rich.markup import escape
+from rich.table import Table
+
+from aspire.cli._app import console, task_overrides
+from aspire.errors import AspireError
+from aspire.pipeline.jobs import duration, look_at
+from aspire.pipeline.manners import PendingError, with_manners
+
+NO_WORK = {"_target_": "aspire.pipeline.manners.NoWork"}
+
+
+@dataclass
+class PlannedJob:
+    """One line of the plan.
+
+    Args:
+        key: of the run, or "" where it follows from work that is not done.
+        note: what comes first, who runs it, or why it cannot work.
+        seconds: it may take; None when nothing tells.
+    """
+
+    name: str
+    state: str
+    key: str = ""
+    note: str = ""
+    seconds: float | None = None
+
+
+planned: list[PlannedJob] = []
+
+
+def add(cfg: DictConfig, bench_of: Callable[..., Any]) -> None:
+    """Compose and check one job, train nothing, and remember what it would do."""
+    choices = HydraConfig.get().runtime.choices
+    baseline, augmentation = choices["baseline"], choices["augmentation"]
+    arm = baseline if augmentation == "none" else f"{baseline} + {augmentation}"
+    entry = PlannedJob(f"{choices['dataset']}, {arm}, seed {cfg.seed}", "new")
+    planned.append(entry)
+    with open_dict(cfg):
+        cfg.engine = NO_WORK
+    # No image is decoded for a plan.
+    words = [*task_overrides(), "trainer.pixel_cache=false"]
+    with _silence(), with_manners(plan=True, stale_after=float(cfg.sweep.stale_after)):
+        try:
+            bench = bench_of("train", cfg, words)
+            if augmentation != "none":  # its own parts are checked even where its images lack
+                _settled(lambda: bench.train(augmentation="none"))
+            run = bench.train()
+            entry.state, entry.key = "done", run.result["key"]
+            return
+        except PendingError as pending:
+            _describe(entry, pending)
+        except AspireError as error:
+            entry.state, entry.note = "invalid", str(error)
+            return
+    entry.seconds = _expected(Path(cfg.paths.outputs) / "train", cfg, choices)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """The plan says in one line a job what the bench says in many."""
+    console.quiet = True
+    try:
+        yield
+    finally:
+        console.quiet = False
+
+
+def _settled(check: Callable[[], Any]) -> None:
+    try:
+        check()
+    except PendingError:
+        return
+
+
+def _describe(entry: PlannedJob, pending: PendingError) -> None:
+    look = pending.look
+    what, _, key = str(pending).rpartition(", ")
+    if look is None or what != entry.name:
+        entry.note = f"first {pending}"
+        return
+    entry.state, entry.key = look.state, key
+    entry.note = look.who if look.state == "running" else look.reason
+
+
+def _expected(root: Path, cfg: DictConfig, choices: Any) -> float | None:
+    """Seconds, from finished runs: the same baseline and dataset, else as near as there are."""
+    dataset, baseline = str(choices["dataset"]), str(choices["baseline"])
+    for pattern in (f"{dataset}/{baseline}/*/*", f"{dataset}/*/*/*", "*/*/*/*"):
+        rates = [r for p in root.glob(f"{pattern}/result.json") if (r := _rate(p)) is not None]
+        if rates:
+            return sum(rates) / len(rates) * int(cfg.fit.steps)
+    return None
+
+
+def _rate(path: Path) -> float | None:
+    """Seconds a finished run took per step of its setting fit.steps."""
+    result = json.loads(path.read_bytes())
+    seconds = look_at(path.parent).seconds
+    steps = result.get("identity", {}).get("fit", {}).get("steps")
+    return seconds / steps if steps and seconds else None
+
+
+def sum_up() -> int | None:
+    """Print the plan; exit code 2 when a job cannot work."""
+    jobs = list(planned)
+    planned.clear()
+    table = Table(box=None, title_justify="left", title=f"plan of {len(jobs)} jobs: nothing is run")
+    table.add_column("#", justify="right")
+    for column in ("job", "state", "run", "note"):
+        table.add_column(column, no_wrap=column != "note")
+    for number, entry in enumerate(jobs, start=1):
+        note = entry.note.splitlines()[0] if entry.note else ""
+        table.add_row(str(number), entry.name, entry.state, entry.key, escape(note))
+    console.print(table)
+    states = ("done", "running", "failed", "stale", "new", "invalid")
+    numbers = {s: sum(e.state == s for e in jobs) for s in states}
+    console.print(", ".join(f"{n} {s}" for s, n in numbers.items() if n))
+    open_jobs = [e for e in jobs if e.state in ("new", "failed", "stale")]
+    known = [e.seconds for e in open_jobs if e.seconds is not None]
+    if known:
+        missing = len(open_jobs) - len(known)
+        unknown = f", without {missing} that no finished run tells about" if missing else ""
+        console.print(
+            f"about {duration(sum(known))} one after the other, by finished runs at the same "
+            f"number of steps; discovery and generation come on top{unknown}"
+        )
+    elif open_jobs:
+        console.print("no finished run yet to tell how long they take")
+    invalid = [e for e in jobs if e.state == "invalid"]
+    for entry in invalid:
+        console.print(f"[red]cannot work[/red]: {escape(entry.name)}: {escape(entry.note)}")
+    return 2 if invalid else None

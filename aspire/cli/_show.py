@@ -1,0 +1,132 @@
+"""What the verbs print: groups, metrics and features as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from aspire.cli._app import console
+from aspire.data.table import Dataset, Split
+from aspire.language.phrases import head_matches
+from aspire.pipeline.parts import class_words
+from aspire.pipeline.records import SpuriousFeature
+from aspire.pipeline.store import Artifact
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """One split in a few words: worst group 46.0 (dog/land), average 84.5."""
+    worst = metrics["worst_group_acc"]
+    if worst is None:
+        return f"average {100 * metrics['acc']:.1f}, groups unknown"
+    average = f"average {100 * metrics['acc']:.1f}"
+    return f"worst group {100 * worst:.1f} ({metrics['worst_group']}), {average}"
+
+
+def show_groups(dataset: Dataset) -> None:
+    """The table of group counts that every run starts with."""
+    from rich.table import Table
+
+    table = Table(title=f"{dataset.name}: images per group", title_justify="left", box=None)
+    table.add_column("split")
+    annotated = bool((dataset.table["place"] >= 0).any())
+    for name in dataset.grouper.names if annotated else dataset.class_names:
+        table.add_column(name, justify="right")
+    for split in dataset.splits:
+        if annotated:
+            counts = list(dataset.group_counts(split).values())
+        else:
+            classes = dataset.split(split)["y"].to_numpy()
+            counts = np.bincount(classes, minlength=len(dataset.class_names)).tolist()
+        table.add_row(split.name.lower(), *(str(n) for n in counts))
+    console.print(table)
+    if "caption" in dataset.table.columns:
+        _warn_class_names(dataset)
+
+
+def _warn_class_names(dataset: Dataset) -> None:
+    """Say when captions never mention a class: its name is probably not what the images show."""
+    from collections import Counter
+
+    train = dataset.split(Split.TRAIN)
+    for y, name in enumerate(dataset.class_names):
+        words = class_words(dataset, y)
+        captions = train.loc[train["y"] == y, "caption"].str.lower()
+        captions = captions[captions != ""]
+        if len(captions) < 20:
+            continue
+        if np.mean([_mentions(caption, words) for caption in captions]) > 0.02:
+            continue
+        common = Counter(w for c in captions for w in set(c.split()[:4]) if len(w) > 2)
+        seen = ", ".join(w for w, _ in common.most_common(3))
+        console.print(
+            f"  [yellow]note:[/yellow] captions of class '{name}' never mention it; they begin "
+            f"with {seen}. If the classes are others here, say so: 'dataset.class_names=[...]'"
+        )
+
+
+def _mentions(caption: str, words: Sequence[str]) -> bool:
+    return any(head_matches(token, words) for token in caption.split())
+
+
+def show_metrics(result: dict[str, Any], split: str = "test") -> None:
+    """Every group of one split of one run."""
+    from rich.table import Table
+
+    measured = result["metrics"][split]
+    table = Table(
+        title=f"{split} accuracy, {result['baseline']} (needs: {result['needs']}; "
+        f"selection: {result['selection']})",
+        title_justify="left",
+        box=None,
+    )
+    table.add_column("")
+    table.add_column("accuracy %", justify="right")
+    table.add_column("n", justify="right")
+    for name, group in measured["groups"].items():
+        worst = "  <- worst" if name == measured["worst_group"] else ""
+        value = "-" if group["acc"] is None else f"{100 * group['acc']:.1f}"
+        table.add_row(name + worst, value, str(group["n"]))
+    for name in ("worst_group_acc", "acc", "acc_adjusted", "acc_balanced"):
+        if measured[name] is not None:
+            table.add_row(f"[bold]{name}[/bold]", f"{100 * measured[name]:.1f}", "")
+    console.print(table)
+
+
+def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: int) -> None:
+    """The strongest features of each class."""
+    from rich.table import Table
+
+    tested = any(f.q_value is not None for f in features.records)
+    for y, name in enumerate(dataset.class_names):
+        rows = [f for f in features.records if f.y == y]
+        if not rows:
+            continue
+        table = Table(
+            title=f"{name}: what happens to the answer when a phrase is taken out",
+            title_justify="left",
+            box=None,
+        )
+        table.add_column("", justify="right", no_wrap=True)
+        table.add_column("feature", overflow="fold")
+        table.add_column("kind", no_wrap=True)
+        columns = ["flips", "rate % (95 %)", "control %", "score"]
+        for column in (*columns, *(["q"] * tested), "spurious"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for f in rows[:top]:
+            table.add_row(
+                str(f.rank),
+                f.phrase,
+                "scene" if f.kind == "change_background" else "object",
+                f"{f.flips}/{f.support}",
+                f"{100 * f.flip_rate:.0f} ({100 * f.interval[0]:.0f}-{100 * f.interval[1]:.0f})",
+                "-" if f.control_rate is None else f"{100 * f.control_rate:.0f}",
+                f"{f.score:.2f}",
+                *(["-" if f.q_value is None else f"{f.q_value:.1g}"] * tested),
+                "yes" if f.spurious else "no",
+            )
+        console.print(table)
+    for rejected in features.rejected:
+        name = dataset.class_names[int(rejected.item_id)]
+        console.print(f"  [yellow]{name}: no spurious feature found[/yellow]; {rejected.detail}")

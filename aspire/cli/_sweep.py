@@ -1,0 +1,177 @@
+"""What a sweep needs around its jobs: who belongs to it, each composed once, what became of it."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from rich.markup import escape
+
+from aspire.cli._app import console
+from aspire.pipeline.jobs import duration
+from aspire.pipeline.sweeps import JobEntry, Ledger
+
+SOME_FAILED = 4  # exit code of a sweep
+STYLES = {"done": "green", "running": "cyan", "failed": "red", "stale": "yellow", "new": "dim"}
+LABELS = ("dataset", "baseline", "augmentation", "model", "seed")
+
+
+@dataclass
+class Sweep:
+    """The sweep that this process has started."""
+
+    ledger: Ledger
+    jobs: list[list[str]]
+    stale_after: float
+
+    def entries(self) -> list[JobEntry]:
+        """Its jobs as they are now."""
+        return [self.ledger.entry(words, self.stale_after) for words in self.jobs]
+
+
+current: list[Sweep] = []  # at most one
+
+
+class SweepBookkeeping(Callback):
+    """Hydra's callback: writes down the jobs of a sweep before the first one starts."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        loader = GlobalHydra.instance().config_loader()
+        loader.load_configuration = ComposedOnce(loader.load_configuration)  # type: ignore[method-assign]
+        if config.dry_run:
+            return
+        sweep = Sweep(
+            ledger=Ledger(Path(config.hydra.sweep.dir), command_of(sys.argv[1:])),
+            jobs=jobs_of(config, loader),
+            stale_after=float(config.sweep.stale_after),
+        )
+        choices = config.hydra.runtime.choices
+        for words in sweep.jobs:
+            given = dict(w.lstrip("+").split("=", 1) for w in words if "=" in w)
+            about = {k: given.get(k, choices.get(k)) for k in LABELS}
+            about["seed"] = int(given.get("seed", config.seed))
+            sweep.ledger.expect(words, about, command_of(words))
+        current[:] = [sweep]
+
+
+def jobs_of(config: DictConfig, loader: ConfigLoader) -> list[list[str]]:
+    """The words of every job, as Hydra's own sweeper splits them up."""
+    params = [f"{k}={v}" for k, v in (config.hydra.sweeper.get("params") or {}).items()]
+    parsed = OverridesParser.create(loader).parse_overrides(
+        [*params, *config.hydra.overrides.task]
+    )  # fmt: skip
+    return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+
+
+def command_of(words: Sequence[str]) -> str:
+    """What runs these words, a sweep or one of its jobs."""
+    return shlex.join(["aspire", "train", *words])
+
+
+def sweeping() -> bool:
+    """Whether this job is one of a sweep."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+class ComposedOnce:
+    """Hydra composes each job once to see whether it can and once to run it; so do we to train.
+
+    Equal words give equal configurations, so one of them is enough.
+    """
+
+    def __init__(self, load: Any) -> None:
+        self.load = load
+        self.known: dict[tuple[Any, ...], DictConfig] = {}
+
+    def __call__(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, **options: Any
+    ) -> DictConfig:
+        last: dict[str, str] = {}  # of each key the last value, as in Hydra
+        for word in overrides:
+            name, _, value = word.partition("=")
+            last.pop(name, None)
+            last[name] = value
+        key = (config_name, tuple(last.items()), run_mode)
+        if key not in self.known:
+            self.known[key] = self.load(
+                config_name=config_name, overrides=overrides, run_mode=run_mode, **options
+            )
+        return copy.deepcopy(self.known[key])
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a worker process starts with an empty memory
+        return (ComposedOnce, (self.load,))
+
+
+def sum_up() -> int | None:
+    """Say what became of the sweep's jobs; the exit code, or None without a failed one."""
+    if not current:
+        return None
+    sweep = current.pop()
+    entries = sweep.entries()
+    if len(entries) == 1 and entries[0].state == "done":
+        return None
+    console.print(f"\n[bold]sweep[/bold]  {escape(str(sweep.ledger.folder))}: {counts(entries)}")
+    failed = [e for e in entries if e.state in ("failed", "stale")]
+    for line in reasons(entries):
+        console.print(f"  {line}")
+    if failed or any(e.state == "new" for e in entries):
+        console.print(
+            f"[bold]next[/bold]   the same command finishes it: {escape(sweep.ledger.sweep)}"
+        )
+    else:
+        console.print(
+            f"[bold]next[/bold]   aspire table {escape(str(sweep.ledger.folder))} rows=baseline "
+            "cols=dataset"
+        )
+    return SOME_FAILED if failed else None
+
+
+def reasons(entries: Sequence[JobEntry]) -> list[str]:
+    """Why jobs are not done, those with one reason together, and what finishes them."""
+    found: dict[tuple[str, str], list[JobEntry]] = {}
+    for entry in entries:
+        if entry.state in ("failed", "stale", "running"):
+            why = entry.look.who if entry.state == "running" else entry.look.reason
+            found.setdefault((entry.state, why), []).append(entry)
+    lines = []
+    for (state, why), group in found.items():
+        names = "; ".join(e.name for e in group[:3])
+        more = f" and {len(group) - 3} more" if len(group) > 3 else ""
+        lines.append(f"[{STYLES[state]}]{state}[/]: {escape(names)}{more}: {escape(why)}")
+        logs = [str(e.log) for e in group if e.log]
+        if logs:
+            lines.append(f"  log: {escape(logs[0])}")
+        if state != "running":
+            lines.append(f"  [dim]{escape(group[0].command)}[/dim]")
+    return lines
+
+
+def counts(entries: Sequence[JobEntry]) -> str:
+    """``70 done, 1 failed, 1 new``.
+
+    >>> from aspire.pipeline.jobs import Look
+    >>> done, new = (JobEntry({}, Look(Path(), s), "") for s in ("done", "new"))
+    >>> counts([new, done, done])
+    '2 done, 1 new'
+    """
+    order = ("done", "running", "failed", "stale", "new")
+    numbers = {s: sum(e.state == s for e in entries) for s in order}
+    return ", ".join(f"{n} {s}" for s, n in numbers.items() if n) or "no job"
+
+
+def age(entry: JobEntry) -> str:
+    """How long ago something happened to a job."""
+    return duration(entry.look.age) if entry.state != "new" else ""

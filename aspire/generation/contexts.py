@@ -1,0 +1,53 @@
+"""Which scenes a class may be shown in: those that moved the classifier away from its shortcut."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from aspire.generation.base import ClassEvidence
+from aspire.pipeline.records import Concept, Context, Rejected
+
+
+def avoided_phrases(evidence: ClassEvidence) -> frozenset[str]:
+    """What images of the class may not show."""
+    return frozenset(f.phrase for f in evidence.features if f.spurious)
+
+
+def free_scenes(evidence: ClassEvidence) -> list[tuple[str, float]]:
+    """Scenes without a spurious feature and how hard each pulled the classifier, hardest first.
+
+    The pull is the sum of the drops of the edits that put the scene in place of a spurious one.
+    Where only objects are spurious any scene will do: each pulls alike.
+    """
+    avoided = avoided_phrases(evidence)
+    pull: dict[str, float] = defaultdict(float)
+    for effect in evidence.effects:
+        if effect.phrase in avoided and effect.replacement is not None:
+            pull[effect.replacement] += max(effect.drop, 0.0)
+    if not pull:
+        pull = dict.fromkeys(evidence.scenes, 1.0)
+    ordered = sorted(pull.items(), key=lambda item: (-item[1], item[0]))
+    return [(phrase, weight) for phrase, weight in ordered if phrase not in avoided and weight > 0]
+
+
+def described(evidence: ClassEvidence, max_contexts: int) -> Concept | Rejected:
+    """The concept of a class as far as words say it: nothing learnt, no donors."""
+    concept_id = f"{evidence.y:03d}"
+    avoided = avoided_phrases(evidence)
+    if not avoided:
+        return Rejected(item_id=concept_id, reason="no_spurious_feature", detail=evidence.name)
+    scenes = free_scenes(evidence)[:max_contexts]
+    if not scenes:
+        detail = f"{evidence.name}: no scene is known without {sorted(avoided)}"
+        return Rejected(item_id=concept_id, reason="no_context", detail=detail)
+    total = sum(weight for _, weight in scenes)
+    return Concept(
+        concept_id=concept_id,
+        y=evidence.y,
+        objects=tuple(sorted(r.img_id for r in evidence.objects)),
+        contexts=tuple(
+            Context(phrase=phrase, weight=round(weight / total, 6), donors=())
+            for phrase, weight in scenes
+        ),
+        avoided=tuple(sorted(avoided)),
+    )

@@ -1,0 +1,254 @@
+"""What the personalisers of diffusion models share: from evidence to a concept with weights."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from aspire.errors import ConfigError
+from aspire.generation.base import ClassEvidence
+from aspire.generation.contexts import described
+from aspire.generation.pictures import TEMPLATES, Selection, Subject, subjects_of
+from aspire.generation.settings import Loggers, Training
+from aspire.pipeline.records import Concept, Picture, Rejected
+from aspire.pipeline.stage import Json
+from aspire.pipeline.store import digest_of, write_atomic
+from aspire.pretrained import Checkpoint, file_digest
+
+if TYPE_CHECKING:  # imports torch
+    from aspire.generation.denoising import Learnt, Source
+
+
+class DiffusionPersonaliser(ABC):
+    """Fits a part of a Stable Diffusion to the edited images of a class.
+
+    A kind of personaliser says which part (:meth:`attach`) and which words call it (:meth:`word`).
+
+    Args:
+        model: hub id or folder of a Stable Diffusion 1.x, 2.x or XL.
+        revision: commit, tag or branch of a hub model.
+        folder: where what was learnt is kept.
+        steps, batch_size, learning_rate, weight_decay, size, seed, micro_batch, checkpointing,
+        checkpoint_every, strip_every: see :class:`aspire.generation.settings.Training`.
+        images, per_feature, flipped_only: see :class:`aspire.generation.pictures.Selection`.
+        min_images: a class with fewer is rejected.
+        templates: what is said about an image, with ``{}`` for the class's words; None for the 27
+            of textual inversion.
+        scenes: also name the scene that an edit has put there.
+        flip: probability of an image's mirror image.
+        per: "class" for one subject a class, "feature" for one a class and feature.
+        max_contexts: scenes kept for sampling, strongest first.
+        precision: of the frozen parts: "auto" (bfloat16 on CUDA, else float32) or a dtype.
+        device: "auto", or a device of torch.
+        logger: folder -> a Lightning logger, or None.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        model: str,
+        revision: str = "main",
+        folder: str | Path = "outputs/personalised",
+        steps: int = 1000,
+        batch_size: int = 4,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        size: int | None = None,
+        seed: int = 0,
+        micro_batch: int | None = None,
+        checkpointing: bool = True,
+        checkpoint_every: int = 100,
+        strip_every: int = 100,
+        images: int = 35,
+        per_feature: Sequence[int] = (15, 10),
+        flipped_only: bool = True,
+        min_images: int = 3,
+        templates: Sequence[str] | None = None,
+        scenes: bool = False,
+        flip: float = 0.5,
+        per: str = "class",
+        max_contexts: int = 40,
+        precision: str = "auto",
+        device: str = "auto",
+        logger: Loggers | None = None,
+    ) -> None:
+        if per not in ("class", "feature"):
+            raise ConfigError(f"personaliser.per={per}: expected class or feature.")
+        self.templates = tuple(templates) if templates else TEMPLATES
+        without = [t for t in self.templates if "{}" not in t]
+        if without:
+            raise ConfigError(
+                f"personaliser.templates: {without[0]!r} has no {{}} for the class's words."
+            )
+        self.checkpoint = Checkpoint(model, revision, "choose personaliser=composition")
+        self.folder = Path(folder)
+        self.training = Training(
+            steps,
+            batch_size,
+            learning_rate,
+            weight_decay,
+            size,
+            seed,
+            micro_batch,
+            checkpointing,
+            checkpoint_every,
+            strip_every,
+        )
+        self.selection = Selection(images, tuple(per_feature), flipped_only)
+        self.min_images = min_images
+        self.scenes = scenes
+        self.flip = flip
+        self.per = per
+        self.max_contexts = max_contexts
+        self.precision = precision
+        self.device = device
+        self.logger = logger
+
+    # --- what a kind of personaliser says ---------------------------------------------------
+
+    @abstractmethod
+    def further_identity(self) -> Mapping[str, Json]:
+        """What changes the result besides the settings all share."""
+
+    @abstractmethod
+    def word(self, subject: Subject, class_name: str) -> str:
+        """What stands for a subject in a prompt."""
+
+    @abstractmethod
+    def attach(
+        self, pipe: Any, subjects: Sequence[tuple[str, Subject]], class_name: str
+    ) -> AbstractContextManager[Learnt]:
+        """The pipeline with what is to be learnt, while the context lasts.
+
+        Args:
+            pipe: frozen.
+            subjects: word of each, and what shows it.
+            class_name: in words.
+        """
+
+    def further_sources(self, pipe: Any, class_name: str, folder: Path) -> list[Source]:
+        """What is learnt from besides the pictures."""
+        return []
+
+    # --- what all share ---------------------------------------------------------------------
+
+    def identity(self) -> Mapping[str, Json]:
+        return {"personaliser": self.name, **self._learning(), "max_contexts": self.max_contexts}
+
+    def _learning(self) -> dict[str, Json]:
+        """What changes the weights."""
+        return {
+            **self.checkpoint.identity(),
+            **self.training.identity(),
+            "selection": [
+                self.selection.images,
+                list(self.selection.per_feature),
+                self.selection.flipped_only,
+                self.min_images,
+            ],
+            "templates": list(self.templates),
+            "scenes": self.scenes,
+            "flip": self.flip,
+            "per": self.per,
+            **self.further_identity(),
+        }
+
+    def personalise(self, evidence: ClassEvidence) -> Concept | Rejected:
+        concept = described(evidence, self.max_contexts)
+        if isinstance(concept, Rejected):
+            return concept
+        chosen = self.selection.choose(evidence)
+        number = sum(len(effects) for effects in chosen.values())
+        if number < self.min_images:
+            detail = (
+                f"{evidence.name}: {number} edited images to learn from, at least "
+                f"{self.min_images} are needed; try personaliser.flipped_only=false"
+            )
+            return Rejected(item_id=concept.concept_id, reason="too_few_images", detail=detail)
+        subjects = [
+            (self.word(s, evidence.name), s)
+            for s in subjects_of(evidence, chosen, self.per == "feature")
+        ]
+        where, pictures, effect = self._learn(evidence, subjects)
+        return msgspec.structs.replace(
+            concept,
+            tokens=tuple(word for word, _ in subjects),
+            pictures=pictures,
+            weights=f"{where.name}/learned.safetensors",
+            weights_sha256=file_digest(where / "learned.safetensors"),
+            effect=effect,
+        )
+
+    def _learn(
+        self, evidence: ClassEvidence, subjects: Sequence[tuple[str, Subject]]
+    ) -> tuple[Path, tuple[Picture, ...], float]:
+        """The folder of the finished personalisation, its pictures and its effect."""
+        from aspire.generation.personalising import finished, learn, lock
+
+        shown = [(word, s) for word, subject in subjects for s in subject.shown]
+        files = [(word, s, s.file.read_bytes()) for word, s in shown]
+        key = digest_of(
+            {
+                "personaliser": self.name,
+                **self._learning(),
+                "class": evidence.name,
+                "subjects": [
+                    [word, s.scene, hashlib.sha256(content).hexdigest()]
+                    for word, s, content in files
+                ],
+            }
+        )[:16]
+        where = self.folder / key
+        pictures = []
+        with lock(where):
+            for index, (_, s, content) in enumerate(files):
+                name = f"pictures/{index:03d}{s.file.suffix}"
+                if not (where / name).is_file():
+                    write_atomic(where / name, content)
+                pictures.append(
+                    Picture(file=f"{key}/{name}", edit_id=s.edit_id, img_id=s.img_id, scene=s.scene)
+                )
+            result = finished(where)
+            if result is None:
+                pipe = self._pipeline()
+                source = self._source(pipe, subjects)
+                further = self.further_sources(pipe, evidence.name, where)
+                prompt = self.templates[0].format(subjects[0][0])
+                with self.attach(pipe, subjects, evidence.name) as learnt:
+                    result = learn(
+                        where,
+                        pipe,
+                        learnt,
+                        [source, *further],
+                        self.training,
+                        prompt,
+                        self.logger,
+                    )
+        return where, tuple(pictures), float(result["effect"])
+
+    def _pipeline(self) -> Any:
+        from aspire.generation.diffusion_model import load_pipeline
+
+        return load_pipeline(
+            "AutoPipelineForText2Image", self.checkpoint, self.device, self.precision
+        )
+
+    def _source(self, pipe: Any, subjects: Sequence[tuple[str, Subject]]) -> Source:
+        from aspire.generation.denoising import Source, encode
+        from aspire.generation.diffusion_model import native_size
+
+        size = self.training.size or native_size(pipe)
+        mean, std = encode(pipe, [s.file for _, subject in subjects for s in subject.shown], size)
+        captions = []
+        for word, subject in subjects:
+            for s in subject.shown:
+                scene = f", {s.scene}" if self.scenes and s.scene else ""
+                captions.append([t.format(word) + scene for t in self.templates])
+        return Source("pictures", mean, std, captions, flip=self.flip)

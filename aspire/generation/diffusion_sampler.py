@@ -1,0 +1,241 @@
+"""What the samplers of diffusion models share: prompts, seeds, batches, weights of each concept.
+
+Scene, word and noise of an image are drawn from its own seed, the noise by a generator on the CPU:
+images start from equal latents whatever their batch or device. Bits of the finished image may
+still differ between batch sizes and devices by rounding.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from aspire.data.images import Pixels
+from aspire.editing.base import Failure
+from aspire.editing.batching import Batches
+from aspire.errors import ConfigError
+from aspire.generation.base import GenerationRequest, Sampled
+from aspire.pipeline.records import Concept, ImageRef, Rejected
+from aspire.pipeline.stage import Json
+from aspire.pretrained import Checkpoint, file_digest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One image to make, with all that was drawn for it.
+
+    Args:
+        concept: of what.
+        prompt, negative_prompt: what it shall show and not show.
+        noise: seed of its latents.
+        further: seed of what a sampler draws besides.
+    """
+
+    concept: Concept
+    prompt: str
+    negative_prompt: str
+    noise: int
+    further: int
+
+
+class DiffusionSampler(ABC):
+    """Makes images with a pipeline of diffusers and what a personaliser learnt for it.
+
+    Args:
+        root, refs: the dataset's folder and img_id -> image; given by the pipeline.
+        model: hub id or folder; the one that was personalised.
+        revision: commit, tag or branch of a hub model.
+        folder: where the personaliser keeps what it learnt.
+        prompt: with ``{word}`` (the learnt word, or the class's name), ``{scene}`` and ``{class}``.
+        negative_prompt: with ``{avoided}`` (the found features); "" for none.
+        steps: denoising steps.
+        guidance: classifier-free guidance scale.
+        scheduler: name of a scheduler class in diffusers; None for the model's own.
+        size: side in pixels, a multiple of 8; None for the size the model was trained at.
+        precision: "auto" (bfloat16 on CUDA, else float32) or a dtype of torch.
+        device: "auto", or a device of torch.
+        batch_size: images at once; halved when memory runs out.
+    """
+
+    name: ClassVar[str]
+    pipeline: ClassVar[str]  # class in diffusers
+
+    def __init__(
+        self,
+        root: Path,
+        refs: Mapping[str, ImageRef],
+        model: str,
+        revision: str = "main",
+        folder: str | Path = "outputs/personalised",
+        prompt: str = "a photo of a {word}, {scene}",
+        negative_prompt: str = "{avoided}",
+        steps: int = 50,
+        guidance: float = 7.5,
+        scheduler: str | None = None,
+        size: int | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+        batch_size: int = 8,
+    ) -> None:
+        if size is not None and (size < 8 or size % 8):
+            raise ConfigError(
+                f"generator.size={size}: expected a multiple of 8, e.g. 512, or null."
+            )
+        for key, text, places in (
+            ("prompt", prompt, {"word": "", "scene": "", "class": ""}),
+            ("negative_prompt", negative_prompt, {"avoided": ""}),
+        ):
+            try:
+                text.format(**places)
+            except (KeyError, IndexError, ValueError) as error:
+                raise ConfigError(
+                    f"generator.{key}={text!r}: {error} is no place to fill in; there are "
+                    f"{', '.join('{' + p + '}' for p in places)}."
+                ) from None
+        self.root = Path(root)
+        self.refs = refs
+        self.checkpoint = Checkpoint(model, revision, "choose generator=composition")
+        self.folder = Path(folder)
+        self.prompt = prompt
+        self.negative_prompt = negative_prompt
+        self.steps = steps
+        self.guidance = guidance
+        self.scheduler = scheduler
+        self.size = size
+        self.precision = precision
+        self.device = device
+        self.batches = Batches(batch_size)
+        self._pipe: Any = None
+
+    @property
+    def batch_size(self) -> int:
+        """Images at once."""
+        return self.batches.size
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "sampler": self.name,
+            **self.checkpoint.identity(),
+            "prompt": self.prompt,
+            "negative_prompt": self.negative_prompt,
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "scheduler": self.scheduler,
+            "size": self.size,
+        }
+
+    @abstractmethod
+    def make(self, pipe: Any, plans: Sequence[Plan], size: int) -> list[Sampled | Failure]:
+        """Images of one concept, in order.
+
+        Args:
+            pipe: with what was learnt of the concept.
+            plans: what to make.
+            size: side in pixels.
+        """
+
+    def sample(self, requests: Sequence[GenerationRequest]) -> list[Sampled | Rejected]:
+        """See :class:`aspire.generation.base.Sampler`.
+
+        Raises:
+            ConfigError, ServiceError: when the model or what was learnt cannot be had.
+        """
+        made: dict[int, Sampled | Rejected] = {}
+        by_concept: dict[str, list[int]] = {}
+        for index, request in enumerate(requests):
+            by_concept.setdefault(request.concept.concept_id, []).append(index)
+        for rows in by_concept.values():
+            plans = [self.plan(requests[row]) for row in rows]
+            for row, result in zip(rows, self._of_concept(plans), strict=True):
+                made[row] = (
+                    Rejected(item_id=requests[row].img_id, reason="failed", detail=result.detail)
+                    if isinstance(result, Failure)
+                    else result
+                )
+        return [made[row] for row in range(len(requests))]
+
+    def plan(self, request: GenerationRequest) -> Plan:
+        """What is drawn for an image; all of it follows from the request's seed."""
+        rng = np.random.default_rng(request.seed)
+        concept = request.concept
+        weights = np.array([c.weight for c in concept.contexts])
+        scene = concept.contexts[int(rng.choice(len(weights), p=weights / weights.sum()))].phrase
+        words = concept.tokens or (request.class_name,)
+        word = words[int(rng.integers(len(words)))]
+        places = {"word": word, "scene": scene, "class": request.class_name}
+        return Plan(
+            concept,
+            self.prompt.format(**places),
+            self.negative_prompt.format(avoided=", ".join(concept.avoided)),
+            int(rng.integers(2**62)),
+            int(rng.integers(2**62)),
+        )
+
+    def weights(self, concept: Concept) -> Path | None:
+        """The file with what was learnt of a concept; None where nothing was.
+
+        Raises:
+            ConfigError: when it is gone, or not the one that the concept tells of.
+        """
+        if concept.weights is None:
+            return None
+        file = self.folder / concept.weights
+        if not file.is_file() or file_digest(file) != concept.weights_sha256:
+            what = "has changed since" if file.is_file() else "does not exist"
+            raise ConfigError(
+                f"{file}, which the personaliser wrote, {what}. Set generator.folder to where it "
+                f"is, or remove the personalise artifact (outputs/artifacts/personalise) and "
+                f"{file.parent}, and run the command again."
+            )
+        return file
+
+    def _of_concept(self, plans: Sequence[Plan]) -> list[Sampled | Failure]:
+        from aspire.generation.diffusion_model import native_size, personalised
+
+        pipe = self._load()
+        size = self.size or native_size(pipe)
+        with personalised(pipe, self.weights(plans[0].concept)):
+            return self.batches.map(lambda batch: self.make(pipe, batch, size), plans)
+
+    def _load(self) -> Any:
+        if self._pipe is None:
+            import diffusers
+
+            from aspire.generation.diffusion_model import load_pipeline
+
+            pipe = load_pipeline(self.pipeline, self.checkpoint, self.device, self.precision)
+            if self.scheduler is not None:
+                kind = getattr(diffusers, self.scheduler, None)
+                if kind is None:
+                    raise ConfigError(
+                        f"generator.scheduler={self.scheduler}: diffusers has no such class; "
+                        "expected e.g. DDIMScheduler, DPMSolverMultistepScheduler or null."
+                    )
+                pipe.scheduler = kind.from_config(pipe.scheduler.config)
+            self._pipe = pipe
+        return self._pipe
+
+    def run(self, pipe: Any, plans: Sequence[Plan], **inputs: Any) -> list[Pixels | Failure]:
+        """(H, W, 3) images of the pipeline, in order."""
+        import torch
+
+        made = pipe(
+            prompt=[p.prompt for p in plans],
+            negative_prompt=[p.negative_prompt for p in plans],
+            generator=[torch.Generator().manual_seed(p.noise) for p in plans],
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance,
+            output_type="np",
+            **inputs,
+        ).images
+        return [
+            np.round(image * 255).clip(0, 255).astype(np.uint8)
+            if np.isfinite(image).all()
+            else Failure("the model gave values that are not numbers")
+            for image in made
+        ]

@@ -1,0 +1,109 @@
+"""What a pipeline is made of, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aspire.data.table import Dataset
+from aspire.discovery.base import Score
+from aspire.editing.base import Inpainter, Restyler, Segmenter
+from aspire.errors import AspireError
+from aspire.generation.base import Filter, GeneratedSet, Personaliser, Sampler
+from aspire.language.base import Captioner, Extractor
+from aspire.pipeline.records import (
+    Concept,
+    Edit,
+    Effect,
+    FilterDecision,
+    Measurement,
+    PhraseGroup,
+    Rejected,
+    SpuriousFeature,
+    SyntheticImage,
+)
+from aspire.pipeline.store import Artifact
+
+
+class NothingFoundError(AspireError):
+    """No class can be personalised, so there is nothing to generate.
+
+    Args:
+        rejected: one reason for each class.
+    """
+
+    def __init__(self, rejected: Sequence[Rejected]) -> None:
+        kinds = sorted({r.reason for r in rejected})
+        # For tables: a feature that was found but has no scene without it is another matter.
+        self.reason = ", ".join(
+            "no spurious feature found" if kind == "no_spurious_feature" else kind for kind in kinds
+        )
+        listed = "\n  ".join(f"{r.reason}: {r.detail}" for r in rejected)
+        super().__init__(
+            f"Nothing to generate against: no class can be personalised.\n  {listed}\n"
+            "Either this classifier takes no shortcut that the captions name, or the "
+            "thresholds are too strict: try score.min_support=3, or another score "
+            "(score=wilson)."
+        )
+
+
+@dataclass(frozen=True)
+class Backends:
+    """Who does the work; see the protocols for what each promises.
+
+    ``sampler`` is a factory since it needs the dataset's root and images.
+    """
+
+    captioner: Captioner
+    extractor: Extractor
+    segmenter: Segmenter
+    inpainter: Inpainter
+    restyler: Restyler
+    score: Score
+    personaliser: Personaliser
+    sampler: Callable[..., Sampler]
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """The knobs of conf/base.yaml's ``stage`` node, as nested plain values."""
+
+    caption: dict[str, Any]
+    extract: dict[str, Any]
+    edit: dict[str, Any]
+    discover: dict[str, Any]
+    generate: dict[str, Any]
+    filter: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a classifier leans on, with the evidence."""
+
+    edits: Artifact[Edit]
+    effects: Artifact[Effect]
+    features: Artifact[SpuriousFeature]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The generated images and the verdicts on them."""
+
+    concepts: Artifact[Concept]
+    images: Artifact[SyntheticImage]
+    measurements: Artifact[Measurement]
+    decisions: Artifact[FilterDecision]
+    kept: GeneratedSet
+
+
+def collapsed_by(groups: Artifact[PhraseGroup]) -> dict[str, str]:
+    """Phrase -> the phrase it is counted under."""
+    return {member: group.phrase for group in groups.records for member in group.members}
+
+
+def class_words(dataset: Dataset, y: int) -> list[str]:
+    """Lower-case words for the object of a class: its name's and the dataset's further ones."""
+    further = dataset.class_words[y] if dataset.class_words else ()
+    return sorted({w.lower() for w in (*further, *dataset.class_names[y].split())})

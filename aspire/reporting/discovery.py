@@ -1,0 +1,285 @@
+"""What a discovery found, as plain values for a page: classes, their features, pictures of edits.
+
+The same for ``aspire discover`` and ``aspire run``: their ``result.json`` describe it alike.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from aspire.pipeline.records import Edit, EditKind, Effect, Rejected, SpuriousFeature
+from aspire.reporting.artifacts import Artifacts, Json
+from aspire.reporting.pictures import Picture, Pictures
+from aspire.reporting.wording import SCORES, evidence_of, judged, why
+
+TOP = 8  # features listed per class
+ILLUSTRATED = 3  # of them with pictures
+EXAMPLES = 4  # strips per feature
+STRIPS = 240  # strips on a page, which must stay below 20 MB
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a strip, and what the classifier says of it (nothing of a mask)."""
+
+    label: str
+    picture: Picture | None
+    says: str = ""
+    p: float | None = None  # probability of the true class
+    flipped: bool = False
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One edit: before, mask, after, control."""
+
+    edit: Edit
+    done: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class FeatureView:
+    """One feature with the reason for its verdict.
+
+    Args:
+        judged: whether there was enough evidence for one.
+        seeds: classifiers for which it is a shortcut.
+        net_drop: mean drop less that under the controls; None without controls.
+        strips: its edits with the largest drops.
+    """
+
+    feature: SpuriousFeature
+    why: str
+    judged: bool
+    seeds: int
+    net_drop: float | None
+    strips: list[Strip] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ClassView:
+    """One class: its strongest features, and how many there are.
+
+    Args:
+        judged: features on enough edits to be called a shortcut or not.
+        right, asked: images with edits that the classifier was asked about.
+        note: why there is no shortcut; empty when there is one.
+        evidence: the strongest shortcut in a sentence; empty without one.
+        truth: agreement with the annotated shortcut, where there is one.
+    """
+
+    name: str
+    features: tuple[FeatureView, ...]
+    spurious: int
+    phrases: int
+    judged: int
+    right: int
+    asked: int
+    note: str
+    evidence: str
+    truth: Json | None
+
+    @property
+    def illustrated(self) -> list[FeatureView]:
+        """Features with pictures."""
+        return [f for f in self.features if f.strips]
+
+
+@dataclass(frozen=True)
+class SeedView:
+    """All classes of one classifier.
+
+    Args:
+        measure: what the score is, in words.
+        tested: whether features have p- and q-values.
+    """
+
+    seed: str
+    classes: tuple[ClassView, ...]
+    score: str
+    measure: str
+    tested: bool
+    edits: int
+
+    @property
+    def spurious(self) -> int:
+        """Shortcuts of all classes."""
+        return sum(c.spurious for c in self.classes)
+
+    @property
+    def phrases(self) -> int:
+        """Features of all classes."""
+        return sum(c.phrases for c in self.classes)
+
+    @property
+    def judged(self) -> int:
+        """Features of all classes that there was enough evidence for."""
+        return sum(c.judged for c in self.classes)
+
+
+def views_of(result: Json, artifacts: Artifacts, pictures: Pictures) -> list[SeedView]:
+    """One view a classifier; the first with pictures.
+
+    Args:
+        result: content of a ``result.json``.
+        artifacts: gives the records that it names.
+        pictures: gives the images.
+    """
+    found = result["discovery"]
+    edits = artifacts.lines(result["stages"]["edit"]["folder"], Edit)
+    features = {
+        seed: [msgspec.convert(f, SpuriousFeature) for f in d["features"]]
+        for seed, d in found.items()
+    }
+    seeds = Counter(
+        (f.y, f.kind, f.phrase) for group in features.values() for f in group if f.spurious
+    )
+    views = [
+        _view(result, seed, features[seed], seeds, edits, artifacts) for seed, d in found.items()
+    ]
+    if views:
+        _illustrate(views[0], result, edits, artifacts, pictures)
+    return views
+
+
+def score_name(settings: Mapping[str, Any]) -> str:
+    """Of the score that a node of conf/score/ describes: the last word of its class's path."""
+    return str(settings.get("_target_", "")).rpartition(".")[2].lower()
+
+
+def _view(
+    result: Json,
+    seed: str,
+    features: Sequence[SpuriousFeature],
+    seeds: Mapping[tuple[int, EditKind, str], int],
+    edits: Sequence[Edit],
+    artifacts: Artifacts,
+) -> SeedView:
+    discovery = result["discovery"][seed]
+    score = result["settings"].get("score", {})
+    folder = discovery["score"]["folder"]
+    effects = artifacts.lines(folder, Effect)
+    rejected = artifacts.lines(folder, Rejected, "rejected.jsonl")
+    y_of = {e.img_id: e.y for e in edits}
+    right = Counter({e.img_id: e.y for e in effects}.values())
+    wrong = Counter(y_of.get(r.item_id) for r in rejected if r.reason == "misclassified")
+    without = {int(r["item_id"]): r["detail"] for r in discovery["without"]}
+    truth = {t["y"]: t for t in discovery.get("truth", ())}
+    classes = []
+    for y, name in enumerate(result["dataset"]["class_names"]):
+        mine = sorted((f for f in features if f.y == y), key=lambda f: f.rank)
+        strong = [f for f in mine if f.spurious]
+        note = without.get(y, "no edit of a correctly classified image")
+        classes.append(
+            ClassView(
+                name=name,
+                features=tuple(
+                    FeatureView(
+                        feature=f,
+                        why=why(f, score),
+                        judged=judged(f, score),
+                        seeds=seeds[f.y, f.kind, f.phrase],
+                        net_drop=net_drop(f),
+                    )
+                    for f in mine[:TOP]
+                ),
+                spurious=len(strong),
+                phrases=len(mine),
+                judged=sum(judged(f, score) for f in mine),
+                right=right[y],
+                asked=right[y] + wrong[y],
+                note="" if strong else note,
+                evidence=evidence_of(strong[0], name) if strong else "",
+                truth=truth.get(y),
+            )
+        )
+    name = score_name(score)
+    return SeedView(
+        seed=seed,
+        classes=tuple(classes),
+        score=name,
+        measure=SCORES.get(name, f"the value of {name or 'the score'}"),
+        tested=any(f.q_value is not None for f in features),
+        edits=len(effects),
+    )
+
+
+def net_drop(feature: SpuriousFeature) -> float | None:
+    """Mean drop less the mean drop under the controls."""
+    return None if feature.control_drop is None else feature.mean_drop - feature.control_drop
+
+
+def _illustrate(
+    view: SeedView,
+    result: Json,
+    edits: Sequence[Edit],
+    artifacts: Artifacts,
+    pictures: Pictures,
+) -> None:
+    """Strips for the shortcuts of each class, or for its strongest phrase where it has none."""
+    share = max(1, min(EXAMPLES, STRIPS // (ILLUSTRATED * len(view.classes))))
+    chosen: list[tuple[FeatureView, str]] = []
+    for c in view.classes:
+        shown = [f for f in c.features if f.feature.spurious][:ILLUSTRATED] or c.features[:1]
+        chosen += [(f, e) for f in shown for e in f.feature.examples[:share]]
+    chosen = chosen[:STRIPS]
+    wanted = {e for _, e in chosen}
+    edit_of = {e.edit_id: e for e in edits if e.edit_id in wanted}
+    folder = result["discovery"][view.seed]["score"]["folder"]
+    effect_of = {e.edit_id: e for e in artifacts.lines(folder, Effect) if e.edit_id in wanted}
+    for feature, edit_id in chosen:
+        if edit_id in edit_of and edit_id in effect_of:
+            strip = _strip(edit_of[edit_id], effect_of[edit_id], result, artifacts, pictures)
+            feature.strips.append(strip)
+
+
+def _strip(
+    edit: Edit, effect: Effect, result: Json, artifacts: Artifacts, pictures: Pictures
+) -> Strip:
+    names = result["dataset"]["class_names"]
+    name, y = names[edit.y], edit.y
+    folder = artifacts.outputs / result["stages"]["edit"]["folder"]
+    done = f"replaced by “{edit.replacement}”" if edit.replacement else "removed"
+    share = f"{100 * edit.edited_share:.0f} % of the image"
+
+    def made(file: str, alt: str) -> Picture | None:
+        return pictures.made(folder / file, alt)
+
+    after = names[effect.predicted_after]
+    panels = [
+        Panel(
+            "before",
+            pictures.original(
+                edit.img_id, f"{name} with “{edit.phrase}”, before; the answer is {name}"
+            ),
+            name,
+            effect.p_before,
+        ),
+        Panel("mask", made(edit.mask, f"mask: {share}, in white, may change")),
+        Panel(
+            "after",
+            made(edit.file, f"{name}, “{edit.phrase}” {done}; the answer is {after}"),
+            after,
+            effect.p_after,
+            effect.predicted_after != y,
+        ),
+    ]
+    if edit.control is not None and effect.predicted_control is not None:
+        control = names[effect.predicted_control]
+        alt = f"{name}, control edit that leaves “{edit.phrase}”; the answer is {control}"
+        panels.append(
+            Panel(
+                "control",
+                made(edit.control, alt),
+                control,
+                effect.p_control,
+                effect.predicted_control != y,
+            )
+        )
+    return Strip(edit, f"{done}; {share} may change", tuple(panels))

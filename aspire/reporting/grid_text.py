@@ -1,0 +1,370 @@
+"""A grid as text: for a terminal, Markdown, LaTeX (booktabs), CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aspire.errors import ConfigError
+from aspire.pipeline.sweeps import JobEntry
+from aspire.reporting.grid import Grid, Key
+from aspire.reporting.published import METRICS, Published, published
+
+GAIN = "  gain"
+MARKS = {"second-hand": "*", "recalled": "**"}  # behind a published number
+READ = {"second-hand": "seen quoted elsewhere", "recalled": "from memory, not verified"}
+
+
+@dataclass
+class Line:
+    """One line of a block: what it is called and its texts, one per column."""
+
+    label: str
+    texts: list[str]
+    kind: str = "numbers"  # or gain, published
+
+
+@dataclass
+class Block:
+    """The lines of one metric."""
+
+    metric: str
+    lines: list[Line] = field(default_factory=list)
+
+
+@dataclass
+class Layout:
+    """Everything that is printed, in the order of printing.
+
+    Args:
+        header: what the numbers are, the selection rules, what the methods need.
+        columns: their names.
+        notes: why cells are not full, numbered from 1 as in the cells.
+        sources: of published numbers.
+    """
+
+    header: list[str]
+    columns: list[str]
+    blocks: list[Block]
+    notes: list[str]
+    sources: list[str]
+
+
+def lay_out(grid: Grid, against: str | None = None) -> Layout:
+    """Texts of every cell, with a note for each that is not full.
+
+    Raises:
+        ConfigError: ``against`` something that does not fit this grid.
+    """
+    notes: dict[str, int] = {}
+    known = _published(grid, against)
+    blocks = []
+    for metric in grid.metrics:
+        block = Block(metric)
+        for row, arm in grid.lines:
+            label = grid.label(row, arm)
+            texts = [_text(grid, metric, row, arm, c, notes) for c in grid.columns]
+            block.lines.append(Line(label, texts))
+            gains = [grid.gain(metric, row, arm, c) for c in grid.columns]
+            if any(gains):
+                texts = [g.text() if g else "-" for g in gains]
+                block.lines.append(Line(GAIN, texts, "gain"))
+            block.lines += _published_lines(grid, known.get(metric, []), row, arm)
+        blocks.append(block)
+    used = {p.source: p for numbers in known.values() for p in numbers}
+    sources = [f"{p.source}: {p.about}" for _, p in sorted(used.items())]
+    if against and not used:
+        sources = [
+            f"Nothing was published for {', '.join(', '.join(c) for c in grid.columns)} under "
+            f"{', '.join(grid.metrics)}; there are numbers of waterbirds and celeba under "
+            f"{' and '.join(METRICS)}."
+        ]
+    listed = [f"[{n}] {text}" for text, n in notes.items()]
+    columns = [", ".join(c) for c in grid.columns]
+    return Layout(header_of(grid), columns, blocks, listed, sources)
+
+
+def header_of(grid: Grid) -> list[str]:
+    """What stands with every such table."""
+    lines = [
+        f"{grid.split} accuracy in %: mean ± sample standard deviation over seeds (number of seeds)"
+    ]
+    if any(arm not in ("", "none") for _, arm in grid.lines):
+        lines.append(
+            "gain: mean difference in points to the line without augmentation, over the seeds both "
+            "have [95 % paired bootstrap interval over seeds; too narrow for few]"
+        )
+    for name, title in (("selection", "selection"), ("needs", "needs")):
+        values = grid.shared(name)
+        if len(values) == 1:
+            lines.append(f"{title}: {next(iter(values))}")
+        elif values:
+            lines.append(
+                f"{title}: " + "; ".join(f"{v}: {', '.join(r)}" for v, r in values.items())
+            )
+    return lines
+
+
+def _text(
+    grid: Grid, metric: str, row: Key, arm: str, column: Key, notes: dict[str, int]
+) -> str:  # fmt: skip
+    entry, cell = grid.at(row, arm, column), grid.cell(metric, row, arm, column)
+    gaps = [_why(job) for _, job in sorted(entry.open.items())]
+    if not entry.results and not entry.open:
+        gaps = [_never(grid, row, arm, column)]
+    numbers = sorted({notes.setdefault(g, len(notes) + 1) for g in gaps})
+    marks = "".join(f" [{n}]" for n in numbers)
+    if cell.mean is not None:
+        return cell.text() + marks
+    if entry.results:  # measured, but the metric is unknown: no groups
+        return "-" + marks
+    states = {j.state for j in entry.open.values()} or {"new"}
+    first = next(s for s in ("failed", "stale", "running", "new") if s in states)
+    return {"new": "not run"}.get(first, first) + marks
+
+
+def _why(job: JobEntry) -> str:
+    """The same words for jobs that are open for the same reason, so that they share a note."""
+    finish = f". Finish with: {job.sweep or job.command}"
+    if job.state == "running":
+        return f"running: {job.look.who}"
+    if job.state == "new":
+        return f"not run yet{finish}"
+    return f"{job.state}: {job.look.reason.rstrip('.')}{finish}"
+
+
+def _never(grid: Grid, row: Key, arm: str, column: Key) -> str:
+    words = {**dict(zip(grid.rows, row, strict=True)), **dict(zip(grid.cols, column, strict=True))}
+    if arm:
+        words["augmentation"] = arm
+    command = " ".join(f"{k}={v}" for k, v in words.items())
+    return f"never started: aspire train {command}, with the settings of the others"
+
+
+def _published(grid: Grid, against: str | None) -> dict[str, list[Published]]:
+    if against is None:
+        return {}
+    if against != "published":
+        raise ConfigError(f"against={against}: expected published.")
+    if grid.rows != ("baseline",) or grid.cols != ("dataset",):
+        raise ConfigError(
+            "against=published knows baselines and datasets: take rows=baseline cols=dataset."
+        )
+    names = {c[0] for c in grid.columns}
+    rows = {(row[0], arm) for row, arm in grid.lines}
+    return {
+        m: [p for p in published(m, names) if (p.baseline, p.augmentation) in rows]
+        for m in grid.metrics
+    }
+
+
+def _published_lines(
+    grid: Grid, numbers: Sequence[Published], row: Key, arm: str
+) -> list[Line]:  # fmt: skip
+    mine = [p for p in numbers if (p.baseline, p.augmentation) == (row[0], arm)]
+    lines = []
+    for source in dict.fromkeys(p.source for p in mine):
+        by_dataset = {p.dataset: p for p in mine if p.source == source}
+        texts = []
+        for column in grid.columns:
+            found = by_dataset.get(column[0])
+            texts.append(f"{found.text()}{MARKS.get(found.read, '')}" if found else "-")
+        lines.append(Line(f"  {source}", texts, "published"))
+    return lines
+
+
+# --- styles ----------------------------------------------------------------------------------
+
+
+def as_markdown(layout: Layout) -> str:
+    """One table per metric; aligned, so that it can be read as it is."""
+    parts = []
+    for block in layout.blocks:
+        table = [[block.metric, *layout.columns]]
+        table += [[line.label.replace("  ", "↳ "), *line.texts] for line in block.lines]
+        widths = [max(len(r[i]) for r in table) for i in range(len(table[0]))]
+        rule = [":" + "-" * (widths[0] - 1), *("-" * (w - 1) + ":" for w in widths[1:])]
+        lines = [
+            [r[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(r[1:], widths[1:], strict=True))]
+            for r in (table[0], rule, *table[1:])
+        ]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    below = [f"- {text}" for text in (*layout.header, *layout.notes, *_sources(layout))]
+    return "\n\n".join([*parts, "\n".join(below)])
+
+
+def as_rich_grid(layout: Layout) -> list[Any]:
+    """Renderables for a terminal of 80 columns: a table per metric, then notes."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown: list[Any] = []
+    for block in layout.blocks:
+        table = Table(title=block.metric, title_justify="left", box=None, padding=(0, 1, 0, 0))
+        table.add_column("")
+        for column in layout.columns:
+            # Long names break at an underscore.
+            head, _, tail = column.rpartition("_") if len(column) > 13 else ("", "", column)
+            table.add_column(Text(f"{head}_\n{tail}" if head else tail), justify="right")
+        for line in block.lines:
+            style = "" if line.kind == "numbers" else "dim"
+            cells = [t.replace(" [", "\n[") for t in line.texts]
+            table.add_row(Text(line.label), *(Text(t, justify="right") for t in cells), style=style)
+        shown += [table, Text("")]
+    shown += [Text(t, style="dim") for t in layout.header]
+    shown += [Text(t) for t in (*layout.notes, *_sources(layout))]
+    return shown
+
+
+def as_latex(layout: Layout) -> str:
+    """One booktabs tabular, a group of columns per column and a column per metric in it."""
+    metrics = [b.metric for b in layout.blocks]
+    many = len(metrics) > 1
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{escape_latex(' '.join(f'{t}.' for t in layout.header))}}}",
+        f"\\begin{{tabular}}{{l{'r' * (len(layout.columns) * len(metrics))}}}",
+        "\\toprule",
+    ]
+    names = [escape_latex(c) for c in layout.columns]
+    if many:
+        spans = [f"\\multicolumn{{{len(metrics)}}}{{c}}{{{n}}}" for n in names]
+        lines.append(" & " + " & ".join(spans) + " \\\\")
+        ends = [2 + i * len(metrics) for i in range(len(names))]
+        lines.append(" ".join(f"\\cmidrule(lr){{{e}-{e + len(metrics) - 1}}}" for e in ends))
+        lines.append(" & " + " & ".join(escape_latex(m) for _ in names for m in metrics) + " \\\\")
+    else:
+        lines.append(f"{escape_latex(metrics[0])} & " + " & ".join(names) + " \\\\")
+    lines.append("\\midrule")
+    for label, kind, cells in _rows_over_metrics(layout):
+        quad = "\\quad " if kind != "numbers" else ""
+        texts = [escape_latex(t) for t in cells]
+        lines.append(f"{quad}{escape_latex(label.strip())} & " + " & ".join(texts) + " \\\\")
+    lines += ["\\bottomrule", "\\end{tabular}"]
+    below = (*layout.notes, *_sources(layout))
+    if below:
+        text = " \\\\\n".join(escape_latex(t) for t in below)
+        lines += ["", "\\medskip", f"{{\\footnotesize\\raggedright {text}\\par}}"]
+    return "\n".join([*lines, "\\end{table}"])
+
+
+def _rows_over_metrics(layout: Layout) -> list[tuple[str, str, list[str]]]:
+    """Lines with the texts of all metrics side by side; a metric without a line gives dashes."""
+    order: dict[tuple[str, str, str], dict[str, Line]] = {}
+    for block in layout.blocks:
+        parent = ""
+        for line in block.lines:
+            parent = line.label if line.kind == "numbers" else parent
+            order.setdefault((parent, line.label, line.kind), {})[block.metric] = line
+    parents = list(dict.fromkeys(parent for parent, _, _ in order))
+    rows = []
+    for (_, label, kind), by_metric in sorted(
+        order.items(), key=lambda item: parents.index(item[0][0])
+    ):
+        texts = [
+            by_metric[b.metric].texts[i] if b.metric in by_metric else "-"
+            for i in range(len(layout.columns))
+            for b in layout.blocks
+        ]
+        rows.append((label, kind, texts))
+    return rows
+
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
+    "<": r"$<$", ">": r"$>$", "|": r"$|$", '"': "''",
+}  # fmt: skip
+
+
+def escape_latex(text: str) -> str:
+    r"""Text that LaTeX prints as it is.
+
+    >>> escape_latex("mini_birds: 50 % ± 2")
+    'mini\\_birds: 50 \\% $\\pm$ 2'
+    """
+    escaped = "".join(SPECIAL.get(c, c) for c in text)
+    # A row that began with a bracket would be taken for the length after the \\ before it.
+    return f"{{}}{escaped}" if escaped.startswith("[") else escaped
+
+
+def records(grid: Grid) -> list[dict[str, Any]]:
+    """One record per cell and metric, for CSV and JSON."""
+    found = []
+    for metric in grid.metrics:
+        for row, arm in grid.lines:
+            for column in grid.columns:
+                entry, cell = grid.at(row, arm, column), grid.cell(metric, row, arm, column)
+                gain = grid.gain(metric, row, arm, column)
+                jobs = list(entry.open.values())
+                first = next(iter(entry.results.values()), None)
+                found.append(
+                    {
+                        **dict(zip(grid.rows, row, strict=True)),
+                        **({"augmentation": arm} if arm else {}),
+                        **dict(zip(grid.cols, column, strict=True)),
+                        "metric": metric,
+                        "mean": cell.mean,
+                        "std": cell.std,
+                        "n": len(cell.values),
+                        "gain": gain and gain.mean,
+                        "gain_low": gain and gain.low,
+                        "gain_high": gain and gain.high,
+                        "gain_n": gain.n if gain else 0,
+                        "needs": first and first["needs"],
+                        "selection": first and first["selection"],
+                        "open": "; ".join(f"seed {j.about['seed']} {j.state}" for j in jobs),
+                        "reason": "; ".join(j.look.reason for j in jobs if j.look.reason),
+                        "finish": "; ".join(j.command for j in jobs if j.command),
+                    }
+                )
+    return found
+
+
+def as_csv(grid: Grid, against: str | None) -> str:
+    """Long form, one line per cell and metric."""
+    rows = records(grid) + _published_records(grid, against)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(k for r in rows for k in r)))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().replace("\r\n", "\n").rstrip("\n")
+
+
+def as_json(grid: Grid, against: str | None) -> str:
+    """The header and the same records."""
+    content = {
+        "header": header_of(grid),
+        "cells": records(grid),
+        "published": _published_records(grid, against),
+    }
+    return json.dumps(content, indent=1)
+
+
+def _published_records(grid: Grid, against: str | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "baseline": p.baseline,
+            "augmentation": p.augmentation,
+            "dataset": p.dataset,
+            "metric": metric,
+            "mean": p.mean,
+            "std": p.std,
+            "source": p.about,
+            "read": p.read,
+        }
+        for metric, numbers in _published(grid, against).items()
+        for p in numbers
+    ]
+
+
+def _sources(layout: Layout) -> list[str]:
+    if not layout.sources:
+        return []
+    return [*layout.sources, *(f"{m} {READ[k]}" for k, m in MARKS.items())]

@@ -1,0 +1,23 @@
+"""ERM that writes down each start and finish, and can be told to pause or to fail."""
+
+import os
+import time
+from pathlib import Path
+
+from aspire.baselines.erm import ERM
+
+
+def note(text):
+    with Path(os.environ["ASPIRE_TEST_CALLS"]).open("a") as log:
+        log.write(f"{text}\n")
+
+
+class CountedERM(ERM):
+    def run(self, ctx):
+        note(f"start {ctx.folder.name}")
+        if f"-s{os.environ.get('ASPIRE_TEST_FAIL_SEED')}-" in ctx.folder.name:
+            raise RuntimeError("the cable was pulled\nand more")
+        net = super().run(ctx)
+        time.sleep(float(os.environ.get("ASPIRE_TEST_PAUSE", 0)))
+        note(f"end {ctx.folder.name}")
+        return net

@@ -1,0 +1,105 @@
+"""Which weights exactly: by content for files and folders, by commit for ids of the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aspire import pretrained
+from aspire.errors import ConfigError, ServiceError
+from aspire.pretrained import Checkpoint, file_digest, remember_digests
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A pipeline: models in folders, and what nobody loads."""
+    root = tmp_path / "pipe"
+    for name in ("model_index.json", "unet/config.json", "unet/model.safetensors", "README.md"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(pretrained, "_LARGE", 4)
+    remember_digests(tmp_path / "notes")
+    yield tmp_path / "notes"
+    remember_digests(None)
+
+
+def test_folder_is_what_it_holds_at_any_depth_wherever_it_lies(
+    folder: Path, tmp_path: Path
+) -> None:
+    one = Checkpoint(str(folder)).identity()
+    (folder / "README.md").write_text("read by nobody who loads")
+    assert Checkpoint(str(folder), revision="v2").identity() == one
+    moved = shutil.move(folder, tmp_path / "elsewhere")
+    assert Checkpoint(str(moved)).identity() == one
+    (tmp_path / "elsewhere/unet/model.safetensors").write_text("other weights")
+    assert Checkpoint(str(moved)).identity() != one
+
+
+def test_folder_that_is_not_there_is_no_id() -> None:
+    with pytest.raises(ConfigError, match=r"\./nothing does not exist\. Give a folder"):
+        Checkpoint("./nothing").identity()
+
+
+def test_commit_is_its_own_name_and_a_branch_needs_the_hub(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Checkpoint("a/b", COMMIT).identity() == {"model": "a/b", "revision": COMMIT}
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ServiceError, match=r"a/b \(revision main\).*\n.*, or take another\."):
+        Checkpoint("a/b", instead="take another").identity()
+
+
+@pytest.mark.parametrize("head", ["config.json", "model_index.json"])
+def test_branch_is_the_commit_of_the_snapshot_on_this_machine(
+    head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    snapshot = tmp_path / "models--a--b" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot / head).write_text("{}")
+    (tmp_path / "models--a--b/refs").mkdir()
+    (tmp_path / "models--a--b/refs/main").write_text(COMMIT)
+    look = huggingface_hub.try_to_load_from_cache
+    monkeypatch.setattr(
+        huggingface_hub,
+        "try_to_load_from_cache",
+        lambda *args, **kwargs: look(*args, cache_dir=tmp_path, **kwargs),
+    )
+    pretrained._commit.cache_clear()
+    assert Checkpoint("a/b").commit == COMMIT
+    pretrained._commit.cache_clear()
+
+
+def test_file_is_read_again_only_when_it_changed(tmp_path: Path, notes: Path) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(b"weights")
+    assert file_digest(path) == hashlib.sha256(b"weights").hexdigest()
+    (note,) = notes.iterdir()
+    assert note.read_text() == file_digest(path)
+
+    note.write_text("from the note")
+    pretrained._file_digest.cache_clear()  # as in another process
+    assert file_digest(path) == "from the note"
+    path.write_bytes(b"stronger")
+    assert file_digest(path) == hashlib.sha256(b"stronger").hexdigest()
+    os.utime(path, ns=(1, 1))
+    assert file_digest(path) == hashlib.sha256(b"stronger").hexdigest()
+
+
+def test_small_files_leave_no_note(tmp_path: Path, notes: Path) -> None:
+    (tmp_path / "a.txt").write_text("abc")
+    file_digest(tmp_path / "a.txt")
+    assert not notes.exists()
