@@ -33,6 +33,7 @@ from aspire.generation.base import GeneratedSet
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Backends, Generation, StageSettings
 from aspire.pipeline.store import Artifact, ArtifactStore
+from aspire.pretrained import remember_digests
 from aspire.progress import Bars
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Bench:
         ]
         self.progress = Bars(console)
         self.announced: set[tuple[str, str]] = set()
+        remember_digests(self.outputs / "cache")
 
     @cached_property
     def dataset(self) -> Dataset:

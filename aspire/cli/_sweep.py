@@ -116,7 +116,7 @@ class ComposedOnce:
 
 
 def sum_up() -> int | None:
-    """Say what became of the sweep's jobs; the exit code, or None without a failed one."""
+    """Say what became of the sweep's jobs; the exit code, or None where all ended alike."""
     if not current:
         return None
     sweep = current.pop()
@@ -129,14 +129,14 @@ def sum_up() -> int | None:
         console.print(f"  {line}")
     if failed or any(e.state == "new" for e in entries):
         console.print(
-            f"[bold]next[/bold]   the same command finishes it: {escape(sweep.ledger.sweep)}"
+            f"[bold]next[/bold]   the same command does what is missing: {escape(sweep.ledger.sweep)}"
         )
     else:
         console.print(
             f"[bold]next[/bold]   aspire table {escape(str(sweep.ledger.folder))} rows=baseline "
             "cols=dataset"
         )
-    return SOME_FAILED if failed else None
+    return SOME_FAILED if failed and len(failed) < len(entries) else None
 
 
 def reasons(entries: Sequence[JobEntry]) -> list[str]:

@@ -48,7 +48,7 @@ def test_every_verb_has_help_with_its_own_name(verb, capsys):
         (["train", "-m", "dataset=waterbird,mini_waterbirds"], "Did you mean waterbirds?"),
         (["train", "hydra.rn.dir=x"], "Did you mean hydra.run.dir?"),
         (["train", "-m", "baseline=glob(zz*)"], "no choice matches. Choices: afr, "),
-        (["train", "-m", "model=glob(small*)", "fit.selection=best", *TINY], "=best: no such"),
+        (["train", "-m", "baseline=glob(*)", "fit.stps=3"], "Did you mean fit.steps?"),
         (["train", "waterbirds"], "waterbirds: expected KEY=VALUE"),
         (["train", "filter=[near_unifrm]"], "Did you mean near_uniform?"),
         (["run", "seds=[0]"], "Did you mean seeds?"),

@@ -281,21 +281,22 @@ def test_of_20_processes_that_start_one_job_one_trains_it(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_two_sweeps_on_one_folder_finish_each_job_once(tmp_path, monkeypatch):
     monkeypatch.setenv("ASPIRE_TEST_PAUSE", "1")
     sweep = tmp_path / "outputs" / "sweeps" / "mine"
     command = [sys.executable, "-m", "aspire", "train", "-m", f"hydra.sweep.dir={sweep}", *TINY]
-    orders = ("seed=0,1,2,3", "seed=3,2,1,0")
+    orders = ("seed=0,1,2", "seed=2,1,0")
     both = [
         subprocess.Popen([*command, o], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for o in orders
     ]
     for process in both:
-        _, err = process.communicate(timeout=200)
+        _, err = process.communicate(timeout=500)
         assert process.returncode == 0, err.decode()
-    assert len(results(tmp_path)) == 4
+    assert len(results(tmp_path)) == 3
     assert set(starts(tmp_path).values()) == {1}
-    assert [e.state for e in find_jobs(sweep)] == ["done"] * 4
+    assert [e.state for e in find_jobs(sweep)] == ["done"] * 3
 
 
 @pytest.mark.slow
