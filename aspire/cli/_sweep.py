@@ -50,7 +50,7 @@ class SweepBookkeeping(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         loader = GlobalHydra.instance().config_loader()
-        loader.load_configuration = ComposedOnce(loader.load_configuration)  # type: ignore[method-assign]
+        loader.load_configuration = ComposedOnce(loader.load_configuration)
         if config.dry_run:
             return
         sweep = Sweep(
@@ -128,9 +128,8 @@ def sum_up() -> int | None:
     for line in reasons(entries):
         console.print(f"  {line}")
     if failed or any(e.state == "new" for e in entries):
-        console.print(
-            f"[bold]next[/bold]   the same command does what is missing: {escape(sweep.ledger.sweep)}"
-        )
+        command = escape(sweep.ledger.sweep)
+        console.print(f"[bold]next[/bold]   the same command does what is missing: {command}")
     else:
         console.print(
             f"[bold]next[/bold]   aspire table {escape(str(sweep.ledger.folder))} rows=baseline "
