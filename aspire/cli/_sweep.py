@@ -135,7 +135,8 @@ def sum_up() -> int | None:
             f"[bold]next[/bold]   aspire table {escape(str(sweep.ledger.folder))} rows=baseline "
             "cols=dataset"
         )
-    return SOME_FAILED if failed and len(failed) < len(entries) else None
+    some = any(e.state in ("done", "running") for e in entries)
+    return SOME_FAILED if failed and some else None
 
 
 def reasons(entries: Sequence[JobEntry]) -> list[str]:
