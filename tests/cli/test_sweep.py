@@ -267,6 +267,7 @@ sys.exit(max(codes))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_of_20_processes_that_start_one_job_one_trains_it(tmp_path, monkeypatch):
     monkeypatch.setenv("ASPIRE_TEST_PAUSE", "5")
     done = subprocess.run(
