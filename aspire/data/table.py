@@ -18,6 +18,7 @@ import pandas as pd
 
 from aspire.data.groups import Grouper
 from aspire.errors import DataError, did_you_mean
+from aspire.pipeline.store import write_atomic
 
 REQUIRED = ("img_id", "img_filename", "y", "split", "place")
 OPTIONAL = ("caption", "mask_filename", "objects", "source", "parent_id")
@@ -189,8 +190,7 @@ class Dataset:
         for path in files:
             whole.update(hashlib.sha256(path.read_bytes()).digest())
         if remembered:
-            remembered.parent.mkdir(parents=True, exist_ok=True)
-            remembered.write_text(whole.hexdigest())
+            write_atomic(remembered, whole.hexdigest().encode())  # others may be reading it
         return whole.hexdigest()
 
 
