@@ -8,51 +8,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aspire.classification.external import External, Gives, Mapped, needed_file
-from aspire.classification.external_torchscript import checked_preprocessing, views
-from aspire.classification.predictor import Request
+from aspire.classification.external_file import FileClassifier, views
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError
 from aspire.pipeline.store import digest_of
 from aspire.pretrained import file_digest
 
 
-class Onnx:
+class Onnx(FileClassifier):
     """An ONNX file with one image input (B, 3, size, size) float32; its first output (B, M).
 
-    Args:
-        path: the file. Weights that lie beside it in ``FILE.data`` belong to its identity.
-        preprocessing, classes, names, gives: see
-            :class:`~aspire.classification.external_torchscript.TorchScript`.
-        batch_size: images at once, where the file allows more than one.
+    Weights that lie beside it in ``FILE.data`` belong to its identity. Where the file allows
+    batches of one size only, larger ones are split.
+
+    Args and errors: see :class:`~aspire.classification.external_file.FileClassifier`.
     """
 
-    def __init__(
-        self,
-        path: str | None = None,
-        preprocessing: Mapping[str, Any] | None = None,
-        classes: Mapped | None = None,
-        names: Sequence[str] | None = None,
-        gives: Gives = "logits",
-        batch_size: int = 32,
-    ) -> None:
-        self.path = needed_file(path, "an ONNX file", "onnx")
-        self.preprocessing = checked_preprocessing(preprocessing)
-        self.classes = classes
-        self.names = names
-        self.gives: Gives = gives
-        self.batch_size = batch_size
-
-    def classifier(self, request: Request) -> External:
-        return External(self, request)
+    choice = "onnx"
+    holds = "an ONNX file"
 
     def digest(self) -> str:
         beside = self.path.with_name(f"{self.path.name}.data")
         files = [self.path, beside] if beside.is_file() else [self.path]
         return digest_of([[file_digest(f) for f in files], self.preprocessing])
-
-    def output_names(self) -> tuple[str, ...] | None:
-        return tuple(self.names) if self.names else None
 
     def load(self, device: Any) -> _OnnxNetwork:
         try:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from aspire.data.images import Pixels
-from aspire.editing.base import Failure, Mask
+from aspire.editing.base import Failure, Mask, Restyled, RestyleRequest
 from aspire.editing.batching import Batches
-from aspire.editing.pixels import from_square, mask_to_square, to_square
+from aspire.editing.pixels import from_square, mask_to_square, paste, to_square
 from aspire.errors import ConfigError
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
@@ -153,6 +153,39 @@ class DiffusionEditor:
             _result(square, bool(bad), canvas)
             for square, bad, canvas in zip(made.images, flagged, batch, strict=True)
         ]
+
+
+def restyle(
+    editor: DiffusionEditor,
+    requests: Sequence[RestyleRequest],
+    words: str,
+    feather: int,
+    masked: bool,
+) -> list[Restyled | Failure | None]:
+    """Each image in its new scene, the class object put back bit-equal.
+
+    Args:
+        editor: makes the new images.
+        requests: what to move where.
+        words: prompt or instruction, with ``{source}`` and ``{target}`` for the scenes.
+        feather: width in pixels of the soft rim, outside the object.
+        masked: whether the editor is told what it may change.
+    """
+    canvases = [
+        Canvas(
+            r.image.pixels,
+            words.format(source=r.source, target=r.target),
+            r.seed,
+            ~r.keep if masked else None,
+        )
+        for r in requests
+    ]
+    return [
+        made
+        if isinstance(made, Failure)
+        else Restyled(paste(r.image.pixels, r.keep, made, feather), None)
+        for made, r in zip(editor.edit(canvases), requests, strict=True)
+    ]
 
 
 def _result(square: Any, flagged: bool, canvas: Canvas) -> Pixels | Failure:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from aspire.editing.base import Failure, Restyled, RestyleRequest
-from aspire.editing.diffusion import Canvas, DiffusionEditor
-from aspire.editing.pixels import paste
+from aspire.editing.diffusion import DiffusionEditor, restyle
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint
 
@@ -70,17 +69,4 @@ class InstructPix2Pix:
         }
 
     def restyle(self, requests: Sequence[RestyleRequest]) -> list[Restyled | Failure | None]:
-        canvases = [
-            Canvas(
-                r.image.pixels,
-                self.instruction.format(source=r.source, target=r.target),
-                r.seed,
-            )
-            for r in requests
-        ]
-        return [
-            made
-            if isinstance(made, Failure)
-            else Restyled(paste(r.image.pixels, r.keep, made, self.feather), None)
-            for made, r in zip(self.editor.edit(canvases), requests, strict=True)
-        ]
+        return restyle(self.editor, requests, self.instruction, self.feather, masked=False)

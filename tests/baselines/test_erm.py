@@ -67,6 +67,7 @@ def test_gradient_is_softmax_minus_one_hot() -> None:
 
 
 def test_it_is_the_erm_that_others_start_from() -> None:
-    assert ERM().run(SimpleNamespace(erm=lambda: "net")) == "net"  # type: ignore[arg-type]
+    context: Any = SimpleNamespace(erm=lambda: "net")
+    assert ERM().run(context) == "net"
     assert ERM.needs == Needs(train_groups=False, val_groups=False)
     assert ERM.needs.describe() == "none"

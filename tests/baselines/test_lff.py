@@ -214,7 +214,8 @@ def test_one_fit_beside_a_network_of_its_own() -> None:
         named.append(name)
         return twin
 
-    assert LfF(0.5, 0.9).run(SimpleNamespace(fit=fit, network=network)) == "net"  # type: ignore[comparison-overlap]
+    context: Any = SimpleNamespace(fit=fit, network=network)
+    assert LfF(0.5, 0.9).run(context) == "net"
     made = asked.pop("objective")
     assert asked == {"phase": "train"}
     assert (made.q, made.ema) == (0.5, 0.9)

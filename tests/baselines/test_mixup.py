@@ -158,7 +158,8 @@ def test_one_fit_on_the_table_as_it_is() -> None:
         asked.update(keywords, phase=phase, objective=objective)
         return "net"
 
-    assert Mixup(0.7).run(SimpleNamespace(fit=fit)) == "net"  # type: ignore[arg-type]
+    context: Any = SimpleNamespace(fit=fit)
+    assert Mixup(0.7).run(context) == "net"
     objective = asked.pop("objective")
     assert isinstance(objective, MixupLoss)
     assert objective.alpha == 0.7
