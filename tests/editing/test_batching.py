@@ -87,10 +87,10 @@ def test_moved_hole_has_the_same_shape_and_touches_nothing_it_must_avoid() -> No
     for seed in range(50):
         mask = np.zeros((30, 40), dtype=bool)
         mask[5:15, 8:20] = rng.random((10, 12)) < 0.6
-        avoid = mask | (rng.random((30, 40)) < 0.005)
+        avoid = mask.copy()
+        avoid[tuple(rng.integers((30, 40), size=(2, 2)).T)] = True
         moved = elsewhere(mask, avoid, seed)
-        if moved is None:
-            continue
+        assert moved is not None
         assert not (moved & avoid).any()
         shapes = []
         for one in (mask, moved):
@@ -119,8 +119,24 @@ def test_a_seed_is_a_place() -> None:
         assert (one == other).all()
 
 
-def test_hole_that_fits_nowhere_else_is_none() -> None:
-    assert elsewhere(corner(6, 0, 0), corner(6, 0, 0), 0) is None
+def test_hole_that_fits_nowhere_else_keeps_its_area_and_stays_in_one_place() -> None:
+    mask = corner(6, 0, 0)  # 36 pixels, and an L of 64 is free
+    free = np.argwhere(~mask)
+    holes = set()
+    for seed in range(20):
+        moved = elsewhere(mask, mask, seed)
+        assert moved is not None
+        assert moved.sum() == 36
+        assert not (moved & mask).any()
+        inside = moved[tuple(free.T)]
+        away = np.square(free[:, None] - free[None]).sum(axis=2)  # from each possible centre
+        assert any(row[inside].max() <= row[~inside].min() for row in away)
+        holes.add(moved.tobytes())
+    assert len(holes) > 5
+
+
+def test_without_room_there_is_no_hole() -> None:
+    assert elsewhere(corner(8, 0, 0), corner(8, 0, 0), 0) is None  # 64 of 36
     assert elsewhere(corner(2, 0, 0), np.ones((10, 10), dtype=bool), 0) is None
 
 
