@@ -18,8 +18,10 @@ def choose_alternatives(
 
     Only phrases that occur are offered, so that every alternative has a donor image. A scene of
     another kind is preferred (water for land); where a kind is unknown, or no other kind
-    occurs, any phrase with another head noun. The choice belongs to the image, whatever the
-    order or number of the others; it changes only when the set of phrases does.
+    occurs, any phrase with another head noun, and where all share one, what is told apart by
+    words on both sides ("red backdrop", "blue backdrop"; not "sea", "blue sea"). The choice
+    belongs to the image, whatever the order or number of the others; it changes only when the set
+    of phrases does.
 
     Args:
         backgrounds: img_id -> background phrase, None where the caption names none.
@@ -46,6 +48,9 @@ def choose_alternatives(
 def _offers(phrase: str, phrases: list[str]) -> list[str]:
     """The phrases that may stand in for one, in their given order."""
     kind, others = scene_kind(phrase), _of_another_noun(phrase, phrases)
+    if not others:
+        words = {other: set(other.split()[:-1]) for other in phrases}  # before the noun
+        return [o for o in phrases if words[o] - words[phrase] and words[phrase] - words[o]]
     if kind is None:
         return others
     return [other for other in others if scene_kind(other) not in (None, kind)] or others

@@ -33,6 +33,12 @@ def test_one_kind_only_falls_back_to_another_head() -> None:
     assert choose_alternatives(corpus, 0) == {"1": "lake", "2": "lake", "3": choose(corpus, "3")}
 
 
+def test_one_noun_only_falls_back_to_other_words_before_it() -> None:
+    corpus: dict[str, str | None] = {"1": "red backdrop", "2": "blue backdrop", "3": "backdrop"}
+    expected = {"1": "blue backdrop", "2": "red backdrop", "3": None}
+    assert choose_alternatives(corpus, 0) == expected
+
+
 def choose(corpus: dict[str, str | None], img_id: str) -> str | None:
     """What an image gets when the rest of the corpus comes in another order."""
     return choose_alternatives(dict(reversed(corpus.items())), 0)[img_id]
