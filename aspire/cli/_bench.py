@@ -112,7 +112,7 @@ class Bench:
                 score=build(cfg.score),
                 personaliser=build(cfg.personaliser),
                 sampler=build(cfg.generator),
-                filters=tuple(build(f) for f in cfg.filter.values()),
+                filters=tuple(build(f) for f in cfg.get("filter", {}).values()),
             ),
             StageSettings(**plain(cfg.stage)),
             ArtifactStore(self.outputs / "artifacts", self.progress, self.announce),
@@ -280,7 +280,7 @@ class Bench:
                     config={"seed": job.seed, "labels": dict(job.labels), **job.identity},
                     run_id=f"{job.key}-{phase}",
                 )
-                for node in (cfg.logger or {}).values()
+                for node in (cfg.get("logger") or {}).values()
             ]
             return [m for m in made if m is not None]
 

@@ -1,20 +1,36 @@
-"""``aspire generate``: personalise, generate, filter."""
+"""``aspire generate``: personalise, generate, filter; and one image again."""
 
 from __future__ import annotations
 
+import cv2
 from omegaconf import DictConfig
+from rich.markup import escape
 
-from aspire.cli._app import console
+from aspire.cli._app import build, console
 from aspire.cli._bench import Bench
 from aspire.cli._show import show_groups
+from aspire.errors import ConfigError, did_you_mean
+from aspire.generation.again import provenance, regenerate
 from aspire.pipeline.generating import count_reasons
+from aspire.pipeline.store import write_atomic
 
 
 def job(cfg: DictConfig) -> None:
-    """Make the augmented set and say what was kept."""
-    bench = Bench("generate", cfg)
+    """Make the augmented set and say what was kept, or make one image again."""
+    actions = {"set": augmented_set, "again": again}
+    if cfg.action not in actions:
+        raise ConfigError(
+            f"aspire generate {cfg.action}: no such action."
+            f"{did_you_mean(str(cfg.action), list(actions))} Type aspire generate, or aspire "
+            "generate again IMAGE."
+        )
+    actions[cfg.action](Bench("generate", cfg))
+
+
+def augmented_set(bench: Bench) -> None:
+    """Personalise, generate and filter."""
     show_groups(bench.dataset)
-    made = bench.generate(int(cfg.seed))
+    made = bench.generate(int(bench.cfg.seed))
     console.print(
         f"\nkept {len(made.kept)} of {len(made.images.records)} images "
         f"(rejected: {count_reasons(made.decisions.records)})\n"
@@ -22,3 +38,38 @@ def job(cfg: DictConfig) -> None:
         f"[bold]decisions[/bold]  {made.decisions.folder / 'records.jsonl'}\n"
         "[bold]next[/bold]       aspire train augmentation=aspire"
     )
+
+
+def again(bench: Bench) -> None:
+    """Make one image from its record, and hold it against the file that was kept."""
+    if bench.cfg.image is None:
+        raise ConfigError(
+            "aspire generate again: which image? Give its file or img_id, for example aspire "
+            "generate again generated-000-00017."
+        )
+    made = provenance(str(bench.cfg.image), bench.outputs / "artifacts")
+    record, dataset = made.record, bench.dataset
+    if made.dataset != bench.pipeline.dataset_digest:
+        raise ConfigError(
+            f"{record.img_id} was made for other images than those of {dataset.name} in "
+            f"{dataset.root}. Give the dataset=... words it was generated with."
+        )
+    sampler = build(bench.cfg.generator)(root=dataset.root, refs=bench.pipeline.refs)
+    pixels, difference = regenerate(made, dataset.class_names[record.y], sampler)
+    file = bench.outputs / "again" / f"{record.img_id}-{made.file.stem[:12]}.png"
+    ok, png = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    assert ok
+    write_atomic(file, png.tobytes())
+    rows = {
+        "image": record.img_id,
+        "class": dataset.class_names[record.y],
+        "prompt": record.prompt,
+        "negative": record.negative_prompt,
+        "seed": str(record.seed),
+        "made from": ", ".join(p for p in record.parents if p),
+        "kept file": str(made.file),
+        "again": f"{file} (largest difference {difference} of 255 grey levels)",
+    }
+    for name, value in rows.items():
+        if value:
+            console.print(f"[bold]{name:<10}[/bold] {escape(value)}")

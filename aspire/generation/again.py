@@ -27,12 +27,14 @@ class Provenance:
         record: of the image.
         concept: what it is an image of.
         sampler: identity of the sampler that made it.
+        dataset: digest of the images that it was made for.
     """
 
     file: Path
     record: SyntheticImage
     concept: Concept
     sampler: dict[str, Any]
+    dataset: str
 
 
 def provenance(image: str | Path, artifacts: Path) -> Provenance:
@@ -71,7 +73,11 @@ def provenance(image: str | Path, artifacts: Path) -> Provenance:
             for concept in _records(other.parent / "records.jsonl", Concept):
                 if concept.y == record.y:
                     return Provenance(
-                        folder / record.file, record, concept, manifest["identity"]["sampler"]
+                        folder / record.file,
+                        record,
+                        concept,
+                        manifest["identity"]["sampler"],
+                        manifest["upstream"]["dataset"],
                     )
     raise ConfigError(
         f"{image} was made from a personalisation that is not in {artifacts / 'personalise'} any "

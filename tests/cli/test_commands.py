@@ -10,6 +10,7 @@ import pytest
 from aspire.cli import VERBS, main
 from aspire.cli._app import compose_config
 from aspire.confdir import conf_dir
+from aspire.data.images import read_image
 
 TINY = ["dataset.scale=0.02", "fit.steps=4", "fit.evaluations=2", "logger=none"]
 
@@ -178,3 +179,25 @@ def test_a_finished_run_is_selected_anew_without_training(tmp_path, capsys):
         assert one["metrics"]["val"]["acc"] == pytest.approx(history[step]["val/acc"])
     assert main(["evaluate", str(path.parent), "selection=oracle_test"]) == 2
     assert "cannot be selected by it. Expected one of val_worst_group" in capsys.readouterr().err
+
+
+def test_a_generated_image_is_made_again_from_its_record(tmp_path, capsys):
+    found = ["score=wilson", "score.min_support=1", "score.min_flip_rate=0"]
+    few = [*TINY, *found, "filter=[]", "fit.steps=8"]
+    assert main(["generate", *few]) == 0
+    (first, *_) = sorted((tmp_path / "outputs" / "artifacts" / "generate").glob("*/files/*/*.png"))
+    capsys.readouterr()
+    assert main(["generate", "again", str(first), *few]) == 0
+    out = capsys.readouterr().out
+    assert "largest difference 0 of 255" in out
+    (again,) = (tmp_path / "outputs" / "again").glob("*.png")
+    assert (read_image(again) == read_image(first)).all()
+    # other images, other settings, no image at all
+    for words, expected in (
+        ([str(first), *few, "dataset.seed=1"], "made for other images"),
+        ([str(first), *few, "generator.max_object=0.6"], "object: [0.01, 0.7] then, [0.01, 0.6] now"),
+        (["generated-999-00000", *few], "none of 1 generated sets"),
+        ([*few], "which image?"),
+    ):
+        assert main(["generate", "again", *words]) != 0
+        assert expected in capsys.readouterr().err
