@@ -156,6 +156,7 @@ class HardImageNet:
             spurious_attribute="spurious cue",
             class_words=self.class_words,
             group_definition=group,
+            own_cue=CUES.index("cue") if self.definition == "B" else None,
         )
 
     # --- the definitions ---

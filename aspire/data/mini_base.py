@@ -70,6 +70,7 @@ class Miniature(abc.ABC):
     attribute: ClassVar[str]  # what the attribute is
     class_words: ClassVar[tuple[tuple[str, ...], ...]]
     group_definition: ClassVar[str] = "class and attribute of an image"
+    own_cue: ClassVar[int | None] = None  # attribute that is another thing in every class
 
     def __init__(
         self,
@@ -141,6 +142,7 @@ class Miniature(abc.ABC):
             spurious_attribute=self.attribute,
             class_words=self.class_words,
             group_definition=self.group_definition,
+            own_cue=self.own_cue,
         )
 
     def _render(self, folder: Path) -> pd.DataFrame:

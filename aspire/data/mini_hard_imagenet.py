@@ -150,6 +150,7 @@ class MiniHardImageNet(Miniature):
     classes = CLASSES
     attributes = CUES
     attribute = "typical cue"
+    own_cue = 0
     class_words = tuple(tuple(dict.fromkeys((k.name, k.noun, k.thing.phrase))) for k in KINDS)
     group_definition = "definition B: class, and whether its typical cue is in the image"
 

@@ -58,6 +58,8 @@ class Dataset:
         group_definition: what a group is, in a sentence, for datasets where that is a choice.
         class_words: per class further words for its object ("bulldog" for a dog), used to keep
             the class object out of the foreground phrases.
+        own_cue: the attribute that stands for each class's own cue, and so for another thing in
+            every class; None where attributes mean the same everywhere.
 
     Raises:
         DataError: naming the column and the first row that breaks the contract.
@@ -71,6 +73,7 @@ class Dataset:
     spurious_attribute: str = "attribute"
     class_words: tuple[tuple[str, ...], ...] = field(default=())
     group_definition: str = "class and attribute of an image"
+    own_cue: int | None = None
 
     def __post_init__(self) -> None:
         table = self.table

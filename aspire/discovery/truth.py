@@ -11,7 +11,8 @@ The true spurious features of a class are the phrases that name its shortcut: of
 one whose share in training most exceeds its share in the other classes, if it is at least
 ``MIN_RATIO`` times as frequent there. Else it is hardly evidence for the class: of CelebA's blond
 people 94 % are women, but so are 52 % of the others; what gives a class away there is being a man,
-8 times as frequent among the dark-haired.
+8 times as frequent among the dark-haired. Where every class has a cue of its own
+(``Dataset.own_cue``, as in Hard ImageNet) that is its shortcut, and only its own images are looked at.
 """
 
 from __future__ import annotations
@@ -68,17 +69,26 @@ def agreement(
     train = dataset.split(Split.TRAIN)
     train = train[train["place"] >= 0]
     classes = len(dataset.class_names)
-    true = shortcuts(train["y"].to_numpy(), train["place"].to_numpy(), classes)
+    own = dataset.own_cue
+    if own is None:
+        true = shortcuts(train["y"].to_numpy(), train["place"].to_numpy(), classes)
+    else:
+        true = {c: own for c in range(classes) if (train["y"] == c).any()}
     rows = dataset.table[dataset.table["place"] >= 0]
     rows = rows[rows["img_id"].isin(list(phrases))]
     y, place = rows["y"].to_numpy(), rows["place"].to_numpy()
     held = [phrases[i] for i in rows["img_id"]]
     found = []
     for c, attribute in sorted(true.items()):
+        looked = np.full(len(y), True) if own is None else y == c
         ranked = sorted((f for f in features if f.y == c), key=lambda f: f.rank)
         names = {
             p for p in {f.phrase for f in ranked}
-            if names_attribute(np.array([p in h for h in held], bool), place == attribute, y)
+            if names_attribute(
+                np.array([p in h for h in held], bool)[looked],
+                (place == attribute)[looked],
+                y[looked],
+            )
         }  # fmt: skip
         if not ranked or not names:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,21 @@ def test_precision_and_recall_by_hand() -> None:
     assert cat.precision == {1: 1.0, 2: 0.5, 3: pytest.approx(2 / 3)}
     assert cat.recall == {1: 0.5, 2: 0.5, 3: 1.0}
     assert dog.precision == {1: 0.0, 2: 0.5, 3: pytest.approx(2 / 3)}
+
+
+def test_cues_of_their_own_are_looked_for_in_each_class_alone() -> None:
+    # attribute 0: the class's own cue shows, a gym or a beach; elsewhere it is a street
+    data = dataset({(0, 0): 95, (0, 1): 5, (1, 0): 95, (1, 1): 5})
+    data = dataclasses.replace(data, own_cue=0)
+    scenes = {(0, 0): "gym", (1, 0): "beach"}
+    held = {
+        str(r.img_id): frozenset({scenes.get((int(r.y), int(r.place)), "street")})
+        for r in data.table.itertuples()
+    }
+    features = [feature(y, k, p) for y in (0, 1) for k, p in ((1, "gym"), (2, "beach"))]
+    cat, dog = agreement(data, held, features, ks=(1,))
+    assert (cat.true, dog.true) == ({"gym"}, {"beach"})
+    assert (cat.precision, dog.precision) == ({1: 1.0}, {1: 0.0})
 
 
 def test_balanced_data_have_no_truth() -> None:
