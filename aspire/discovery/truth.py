@@ -12,7 +12,8 @@ one whose share in training most exceeds its share in the other classes, if it i
 ``MIN_RATIO`` times as frequent there. Else it is hardly evidence for the class: of CelebA's blond
 people 94 % are women, but so are 52 % of the others; what gives a class away there is being a man,
 8 times as frequent among the dark-haired. Where every class has a cue of its own
-(``Dataset.own_cue``, as in Hard ImageNet) that is its shortcut, and only its own images are looked at.
+(``Dataset.own_cue``, as in Hard ImageNet) that is its shortcut, and only its own images are looked
+at.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ REASONS = {
 
 # What each score measures, by the name of its file in conf/score/.
 SCORES = {
-    "effect": "mean net drop: the fall in the probability of the class, less that under a control",
+    "effect": "lower end of the 95 % interval of the mean net drop (the fall in the probability of "
+    "the class, less that under a control)",
     "wilson": "lower end of the 95 % Wilson interval of the flip rate",
     "rate": "flip rate over all edits of the phrase",
     "official": "sum of the flip rates over the spellings of the phrase, as in the paper's code",
@@ -54,8 +55,8 @@ def _max_q(f: SpuriousFeature, most: Any) -> tuple[bool, str, str]:
 
 
 def _min_effect(f: SpuriousFeature, least: Any) -> tuple[bool, str, str]:
-    value = f"net drop {f.score:.2f}"
-    return f.score >= least, f"{value} (at least {least} needed)", f"{value} is below {least}"
+    value = f"net drop at least {f.score:.2f}"
+    return f.score >= least, f"{value} ({least} needed)", f"{value}, below {least}"
 
 
 def _min_flip_rate(f: SpuriousFeature, least: Any) -> tuple[bool, str, str]:

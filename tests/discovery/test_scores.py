@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from aspire.discovery.effect import Effect, net_drops
 from aspire.discovery.official import Official, sum_rule
@@ -107,7 +108,16 @@ def test_p_value_is_that_of_all_sign_patterns(make: Make, evidence: Gather) -> N
     (verdict,) = Effect().judge(evidence(make("pairs")("a", drops)))
     assert verdict.p_value == pytest.approx(exact)
     assert verdict.q_value == pytest.approx(exact)  # one test needs no correction
-    assert verdict.score == pytest.approx(seen)
+    interval = ttest_1samp(drops, 0).confidence_interval(0.95)
+    assert verdict.score == pytest.approx(interval.low)
+
+
+def test_what_is_certain_ranks_before_what_is_large(make: Make, evidence: Gather) -> None:
+    lucky = make("pairs")("a", [0.9] * 6 + [0.0] * 4)
+    steady = make("pairs")("b", [0.5, 0.4] * 60)
+    first, second = Effect().judge(evidence(lucky, steady))
+    assert net_drops(lucky).mean() > net_drops(steady).mean()
+    assert first.score < second.score
 
 
 def test_correction_over_all_classes_is_benjamini_hochberg(make: Make, evidence: Gather) -> None:
@@ -152,6 +162,7 @@ def test_significant_is_not_enough(make: Make, evidence: Gather) -> None:
     assert verdict.q_value < 0.001
     assert not verdict.spurious
     few = make("pairs")("b", [0.9] * 4)
+    assert Effect().judge(evidence(make("pairs")("c", [0.9])))[0].score == -1.0  # no interval
     (untested,) = Effect().judge(evidence(few))
     assert (untested.p_value, untested.spurious) == (None, False)
 

@@ -147,7 +147,7 @@ def test_the_verdict_needs_no_knowledge_of_the_method(page: Any) -> None:
 
 def test_numbers_are_those_of_the_records(page: Any) -> None:
     _, *first = page.row("1")
-    yes = "✓ yes 3 edits, hardly chance (q 0.031), net drop 0.50 (at least 0.1 needed)"
+    yes = "✓ yes 3 edits, hardly chance (q 0.031), net drop at least 0.50 (0.1 needed)"
     assert first[:4] == ["sofa object removed", yes, "0.50", "0.50"]
     assert first[4:] == ["2 / 3", "67 %, 21 to 94 %", "0 / 3", "< 0.0001 0.031"]
     _, *second = page.row("2")
@@ -192,11 +192,11 @@ def test_it_can_be_made_again(page: Any, made: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "score", "reason", "enough"),
     [
-        ({}, SCORE, "3 edits, hardly chance (q 0.031), net drop 0.50 (at least 0.1 needed)", True),
+        ({}, SCORE, "3 edits, hardly chance (q 0.031), net drop at least 0.50 (0.1 needed)", True),
         ({"spurious": False, "support": 1}, SCORE, "too few edits to judge: 1, at least 2", False),
         ({"spurious": False, "q_value": 0.2}, SCORE, "may be chance (q 0.2)", True),
         ({"spurious": False, "q_value": None}, SCORE, "too few edits with a control", False),
-        ({"spurious": False, "score": 0.01}, SCORE, "net drop 0.01 is below 0.1", True),
+        ({"spurious": False, "score": 0.01}, SCORE, "net drop at least 0.01, below 0.1", True),
         ({}, {"min_support": 2, "min_flip_rate": 0.1}, "3 edits, 2 of 3 flip", True),
         ({"spurious": False}, {"min_flip_rate": 0.9}, "2 of 3 flip, at least 90 % needed", True),
         ({}, {"images": 35}, "taken by the score's rule", True),
