@@ -16,21 +16,16 @@ that discovery asked the classifier about (training images, by default), not the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aspire.clip import Clip, Scores
 from aspire.data.images import read_image
 from aspire.discovery.base import Evidence, Verdict
 from aspire.errors import ConfigError
 from aspire.pipeline.records import ImageRef
 from aspire.pipeline.stage import Json
-from aspire.pretrained import Checkpoint, device_and_dtype
-
-Vectors = NDArray[np.float32]
 
 
 class B2T:
@@ -54,13 +49,12 @@ class B2T:
     ) -> None:
         if "{}" not in prompt:
             raise ConfigError(f"score.prompt={prompt}: expected {{}} where the keyword goes.")
-        self.checkpoint = Checkpoint(model, revision, "score=effect, which needs no model")
+        instead = "score=effect, which needs no model"
+        self.clip = Clip(model, revision, device, batch_size, instead)
         self.prompt = prompt
-        self.device = device
-        self.batch_size = batch_size
 
     def identity(self) -> Mapping[str, Json]:
-        return {"score": "b2t", **self.checkpoint.identity(), "prompt": self.prompt}
+        return {"score": "b2t", **self.clip.identity(), "prompt": self.prompt}
 
     def judge(self, evidence: Evidence) -> list[Verdict | None]:
         """None for classes without an error, or without a correct image.
@@ -69,7 +63,7 @@ class B2T:
             ConfigError, ServiceError: when the model cannot be had.
         """
         classes = {c.y for c in evidence.candidates}
-        contrast: dict[int, Vectors] = {}
+        contrast: dict[int, Scores] = {}
         for y in sorted(classes):
             right = [r for r in evidence.right if r.y == y]
             wrong = [r for r in evidence.wrong if r.y == y]
@@ -79,7 +73,8 @@ class B2T:
         if not contrast:
             return [None] * len(evidence.candidates)
         phrases = sorted({c.phrase for c in evidence.candidates})
-        text = dict(zip(phrases, self._texts(phrases), strict=True))
+        vectors = self.clip.texts([self.prompt.format(p) for p in phrases])
+        text = dict(zip(phrases, vectors, strict=True))
         verdicts: list[Verdict | None] = []
         for candidate in evidence.candidates:
             if candidate.y not in contrast:
@@ -89,45 +84,12 @@ class B2T:
             verdicts.append(Verdict(score, spurious=score > 0))
         return verdicts
 
-    def _mean(self, refs: Sequence[ImageRef], root: Path) -> Vectors:
+    def _mean(self, refs: Sequence[ImageRef], root: Path) -> Scores:
         """(D,) mean of the unit vectors of images."""
-        import torch
-
-        model, processor = self._loaded
-        total: Any = 0.0
-        for start in range(0, len(refs), self.batch_size):
-            images = [read_image(root / r.file) for r in refs[start : start + self.batch_size]]
-            inputs = processor(images=images, return_tensors="pt").to(model.device)
-            with torch.inference_mode():
-                total = total + _unit(model.get_image_features(**inputs)).sum(axis=0)
-        mean: Vectors = (total / len(refs)).astype(np.float32)
-        return mean
-
-    def _texts(self, phrases: Sequence[str]) -> list[Vectors]:
-        """(D,) unit vector of each keyword."""
-        import torch
-
-        model, processor = self._loaded
-        found: list[Vectors] = []
-        for start in range(0, len(phrases), self.batch_size):
-            texts = [self.prompt.format(p) for p in phrases[start : start + self.batch_size]]
-            inputs = processor(text=texts, return_tensors="pt", padding=True, truncation=True)
-            with torch.inference_mode():
-                found += list(_unit(model.get_text_features(**inputs.to(model.device))))
-        return found
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        from transformers import CLIPModel, CLIPProcessor
-
-        model = self.checkpoint.load(CLIPModel)
-        return model.to(device_and_dtype(self.device)[0]).eval(), self.checkpoint.load(
-            CLIPProcessor
+        at_once = self.clip.batch_size
+        total = sum(
+            self.clip.images([read_image(root / r.file) for r in refs[i : i + at_once]]).sum(axis=0)
+            for i in range(0, len(refs), at_once)
         )
-
-
-def _unit(features: Any) -> Vectors:
-    """(N, D) rows of length 1; newer transformers wrap the tensor in an output object."""
-    tensor = features if hasattr(features, "norm") else features.pooler_output
-    unit: Vectors = (tensor / tensor.norm(dim=-1, keepdim=True)).float().cpu().numpy()
-    return unit
+        mean: Scores = np.asarray(total / len(refs), np.float32)
+        return mean

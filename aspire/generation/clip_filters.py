@@ -13,17 +13,17 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aspire.clip import Clip, softmax
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
-from aspire.generation.clip import Clip, softmax
 from aspire.pipeline.stage import Json
 
 SCALE = 100.0
 
 
 class ImageText(Protocol):
-    """Vectors of images and texts that can be compared; :class:`aspire.generation.clip.Clip`."""
+    """Vectors of images and texts that can be compared; :class:`aspire.clip.Clip`."""
 
     def identity(self) -> Mapping[str, Json]: ...
 
@@ -36,7 +36,7 @@ class ClipFilter:
     """What the filters below share.
 
     Args:
-        model, revision, device, batch_size: see :class:`aspire.generation.clip.Clip`.
+        model, revision, device, batch_size: see :class:`aspire.clip.Clip`.
         clip: another source of vectors instead of that model.
     """
 

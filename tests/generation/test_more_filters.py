@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aspire.clip import Clip, softmax
 from aspire.data.image_table import ImageTable
 from aspire.data.images import png_bytes
 from aspire.errors import ConfigError
 from aspire.generation.alia_confidence import AliaConfidence
 from aspire.generation.base import GeneratedImage, Reference
-from aspire.generation.clip import Clip, softmax
 from aspire.generation.clip_filters import AliaSemantic, ClipClass, ClipFeature
 from aspire.generation.filters import Duplicate, NearUniform
 from aspire.generation.in_test import InTest

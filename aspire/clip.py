@@ -23,13 +23,19 @@ class Clip:
         model: hub id or folder.
         revision: commit, tag or branch of a hub model.
         device: "auto", or a device of torch.
-        batch_size: images or texts at once.
+        batch_size: images or texts at once; changes no result.
+        instead: what to type when the user would rather do without.
     """
 
     def __init__(
-        self, model: str, revision: str = "main", device: str = "auto", batch_size: int = 32
+        self,
+        model: str,
+        revision: str = "main",
+        device: str = "auto",
+        batch_size: int = 32,
+        instead: str = "leave this filter out",
     ) -> None:
-        self.checkpoint = Checkpoint(model, revision, "leave this filter out")
+        self.checkpoint = Checkpoint(model, revision, instead)
         self.device = device
         self.batch_size = batch_size
         self._known: dict[str, Scores] = {}
