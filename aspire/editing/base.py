@@ -132,7 +132,8 @@ class RestyleRequest:
 
     Args:
         image: the original.
-        keep: (H, W), the class object, whose pixels must come out bit-equal.
+        keep: (H, W), what stands before the scene, the class object first of all; its pixels must
+            come out bit-equal.
         source, target: the scene it shows and the scene it shall show, in words; equal for a
             control, which takes the same way and arrives where it started.
         donors: images that show the target scene, for restylers that cut and paste.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +15,11 @@ from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
 from aspire.editing.base import Detection, Failure, NotFound
 from aspire.editing.batching import Batches
+from aspire.editing.while_alive import WhileAlive
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
+
+REMEMBERED = 64  # images whose features are kept: 18 MB each for Swin-T at 800 px
 
 _NONE = np.zeros((0, 4), dtype=np.float32)
 
@@ -24,6 +29,9 @@ class GroundingDino:
 
     Images keep their own scale. They are padded to the next multiple of ``bucket`` pixels, and only
     images of one padded size share a batch, so that an answer does not depend on its batch.
+
+    The image backbone sees each image once, however many phrases and calls it takes, as long as the
+    image stays in memory; from there on image and phrase are one computation.
 
     Args:
         model: hub id or folder; the authors' is Swin-T, "IDEA-Research/grounding-dino-tiny".
@@ -56,6 +64,7 @@ class GroundingDino:
         self.bucket = bucket
         self.device = device
         self.batches = Batches(batch_size)
+        self._seen = WhileAlive[_Features](REMEMBERED)
 
     def identity(self) -> Mapping[str, Json]:
         return {
@@ -89,16 +98,20 @@ class GroundingDino:
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         prepared: dict[int, Any] = {}  # an image with several phrases is prepared once
         for place, image in enumerate(images):
-            if id(image) not in prepared:
-                prepared[id(image)] = self._prepare(image.pixels)
-            groups[_padded(prepared[id(image)].shape, self.bucket)].append(place)
+            if image.pixels in self._seen:
+                size = self._seen[image.pixels].size
+            else:
+                if id(image) not in prepared:
+                    prepared[id(image)] = self._prepare(image.pixels)
+                size = prepared[id(image)].shape[1:]
+            groups[_padded(size, self.bucket)].append(place)
         answers: dict[int, Detection | Failure] = {}
         for size, places in groups.items():
 
             def work(batch: Sequence[int], size: tuple[int, int] = size) -> list[Detection]:
-                pixels = [prepared[id(images[i])] for i in batch]
+                features = self._features([images[i] for i in batch], prepared, size)
                 sizes = [images[i].pixels.shape[:2] for i in batch]
-                return self._run(pixels, [texts[i] for i in batch], sizes, size)
+                return self._run(features, [texts[i] for i in batch], sizes, size)
 
             answers |= zip(places, self.batches.map(work, places), strict=True)
         return [
@@ -110,12 +123,37 @@ class GroundingDino:
 
     def _prepare(self, pixels: Pixels) -> Any:
         """(3, h, w) float32 at the size the model wants, not padded."""
-        processor = self._loaded[1].image_processor
-        return processor(images=[pixels], return_tensors="pt")["pixel_values"][0]
+        model, processor = self._loaded
+        inputs = processor.image_processor(
+            images=[pixels], return_tensors="pt", device=model.device
+        )
+        return inputs["pixel_values"][0]
+
+    def _features(
+        self, images: Sequence[LoadedImage], prepared: Mapping[int, Any], padded: tuple[int, int]
+    ) -> list[_Features]:
+        """What the backbone makes of each image, computed once in the life of an image."""
+        import torch
+
+        model = self._loaded[0]
+        found = {id(i): self._seen[i.pixels] for i in images if i.pixels in self._seen}
+        new = {id(i): i for i in images if id(i) not in found}
+        if new:
+            batch = torch.zeros(len(new), 3, *padded, device=model.device)
+            for place, key in enumerate(new):
+                _, height, width = prepared[key].shape
+                batch[place, :, :height, :width] = prepared[key]
+            with torch.inference_mode():
+                levels = _backbone(model)(batch).feature_maps
+            for place, (key, image) in enumerate(new.items()):
+                maps = [level[place : place + 1] for level in levels]
+                found[key] = _Features(prepared[key].shape[1:], maps)
+                self._seen.put(image.pixels, found[key])
+        return [found[id(image)] for image in images]
 
     def _run(
         self,
-        pixels: Sequence[Any],
+        features: Sequence[_Features],
         texts: Sequence[str],
         sizes: Sequence[tuple[int, int]],
         padded: tuple[int, int],
@@ -123,14 +161,14 @@ class GroundingDino:
         import torch
 
         model, processor = self._loaded
-        batch = torch.zeros(len(pixels), 3, *padded)
-        seen = torch.zeros(len(pixels), *padded, dtype=torch.long)
-        for i, one in enumerate(pixels):
-            batch[i, :, : one.shape[1], : one.shape[2]] = one
-            seen[i, : one.shape[1], : one.shape[2]] = 1
+        seen = torch.zeros(len(features), *padded, dtype=torch.long)
+        for i, (height, width) in enumerate(one.size for one in features):
+            seen[i, :height, :width] = 1
         words = processor.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
-        inputs = {"pixel_values": batch, "pixel_mask": seen, **words}
-        with torch.inference_mode():
+        # Of the pixels the model now takes the shape only.
+        pixels = torch.zeros((), device=model.device).expand(len(features), 3, *padded)
+        inputs = {"pixel_values": pixels, "pixel_mask": seen, **words}
+        with torch.inference_mode(), _given(_backbone(model), [one.maps for one in features]):
             outputs = model(**{k: v.to(model.device) for k, v in inputs.items()})
         return self.read(outputs, words["input_ids"], sizes)
 
@@ -166,6 +204,36 @@ class GroundingDino:
         return detections
 
 
-def _padded(shape: Sequence[int], bucket: int) -> tuple[int, int]:
-    height, width = shape[-2:]
+@dataclass(frozen=True)
+class _Features:
+    """What the backbone made of one image."""
+
+    size: tuple[int, int]  # of the image as the model took it, without padding
+    maps: Sequence[Any]  # (1, C, h, w) per resolution
+
+
+def _backbone(model: Any) -> Any:
+    """The part of a Grounding DINO that sees images alone: a backbone of transformers."""
+    return model.model.backbone.conv_encoder.model
+
+
+@contextmanager
+def _given(backbone: Any, maps: Sequence[Sequence[Any]]) -> Iterator[None]:
+    """Let a backbone answer with what it has said of each image before.
+
+    transformers' model has no argument for it, and would run the backbone for every phrase anew.
+    """
+    import torch
+    from transformers.modeling_outputs import BackboneOutput
+
+    joined: Any = tuple(torch.cat(level) for level in zip(*maps, strict=True))
+    backbone.forward = lambda pixel_values, **_: BackboneOutput(feature_maps=joined)
+    try:
+        yield
+    finally:
+        del backbone.forward
+
+
+def _padded(size: Sequence[int], bucket: int) -> tuple[int, int]:
+    height, width = size
     return -(-height // bucket) * bucket, -(-width // bucket) * bucket

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -17,6 +18,14 @@ from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
 
 REMEMBERED = 64  # images whose embedding is kept: 4 MB each for SAM, 16 for SAM 2
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """What the encoder made of one image, and the processor's notes on its size."""
+
+    embedding: Any
+    sizes: Mapping[str, Any]
 
 
 class Sam:
@@ -45,7 +54,7 @@ class Sam:
         self.checkpoint = Checkpoint(model, revision, "choose segmenter=annotations")
         self.device = device
         self.batches = Batches(batch_size)
-        self._seen = WhileAlive[Any](REMEMBERED)
+        self._seen = WhileAlive[_Embedded](REMEMBERED)
 
     def identity(self) -> Mapping[str, Json]:
         return {"masker": self.kind, **self.checkpoint.identity()}
@@ -92,56 +101,74 @@ class Sam:
     ) -> list[list[Mask]]:
         import torch
 
-        model, processor = self._loaded
+        model = self._loaded[0]
+        embedded = self._embedded(images)
         of_image = [np.concatenate(prompts) for prompts in boxes]
-        most = max(map(len, of_image))
-        # The processor scales boxes as it scales images; it wants equally many for each.
-        level = [np.pad(b, ((0, most - len(b)), (0, 0)), mode="edge").tolist() for b in of_image]
-        inputs = processor(images=list(images), input_boxes=level, return_tensors="pt")
-        rows = torch.cat([inputs["input_boxes"][i, : len(b)] for i, b in enumerate(of_image)])
-        rows = rows.to(model.device, model.dtype)
-        owners = [i for i, b in enumerate(of_image) for _ in b]
+        scaled = [self.scaled(b, e.sizes) for b, e in zip(of_image, embedded, strict=True)]
+        rows = torch.cat(scaled).to(model.device, model.dtype)
+        owners = [one.embedding for b, one in zip(of_image, embedded, strict=True) for _ in b]
         size = 4 * self.batches.size  # the decoder is light beside the encoder
         with torch.inference_mode():
-            embedded = self._embedded(images, inputs["pixel_values"])
             masks = [
                 model(
-                    image_embeddings=self.joined([embedded[i] for i in owners[s : s + size]]),
+                    image_embeddings=self.joined(owners[s : s + size]),
                     input_boxes=rows[s : s + size, None],
                     multimask_output=False,
                 ).pred_masks[:, 0]
                 for s in range(0, len(owners), size)
             ]
-        low = torch.cat(masks).float().cpu()  # (boxes, 1, h, w)
+        low = torch.cat(masks).float()  # (boxes, 1, h, w)
         ends = np.cumsum([len(b) for b in of_image])[:-1].tolist()
         return [
-            self._united(one, prompts, {name: inputs[name][i : i + 1] for name in self.sizes})
-            for i, (one, prompts) in enumerate(zip(low.tensor_split(ends), boxes, strict=True))
+            self._united(one, prompts, seen.sizes)
+            for one, prompts, seen in zip(low.tensor_split(ends), boxes, embedded, strict=True)
         ]
 
-    def _embedded(self, images: Sequence[Pixels], values: Any) -> list[Any]:
-        """The image encoder's answers, each computed once in the life of an image."""
-        model = self._loaded[0]
-        new = [i for i, image in enumerate(images) if image not in self._seen]
-        found: dict[int, Any] = {}
+    def _embedded(self, images: Sequence[Pixels]) -> list[_Embedded]:
+        """The image encoder's answers, each computed once in the life of an image.
+
+        On a GPU with bfloat16 the encoder computes in it; prompts and masks stay float32, since
+        bfloat16 holds no pixel numbers above 256.
+        """
+        import torch
+
+        model, processor = self._loaded
+        found = {id(i): self._seen[i] for i in images if i in self._seen}
+        new = [i for i in images if id(i) not in found]
         if new:
-            embedded = model.get_image_embeddings(values[new].to(model.device, model.dtype))
-            found = {i: self.one_of(embedded, place) for place, i in enumerate(new)}
-            for i, one in found.items():
-                self._seen.put(images[i], one)
-        return [found[i] if i in found else self._seen[image] for i, image in enumerate(images)]
+            device, dtype = device_and_dtype(self.device)
+            inputs = processor(images=new, return_tensors="pt", device=device)
+            values = inputs["pixel_values"].to(device, model.dtype)
+            with (
+                torch.inference_mode(),
+                torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
+            ):
+                embeddings = model.get_image_embeddings(values)
+            for place, image in enumerate(new):
+                sizes = {name: inputs[name][place : place + 1] for name in self.sizes}
+                found[id(image)] = _Embedded(self.one_of(embeddings, place), sizes)
+                self._seen.put(image, found[id(image)])
+        return [found[id(image)] for image in images]
 
     def _united(
-        self, low: Any, prompts: Sequence[NDArray[np.float32]], sizes: dict[str, Any]
+        self, low: Any, prompts: Sequence[NDArray[np.float32]], sizes: Mapping[str, Any]
     ) -> list[Mask]:
         """One mask per prompt from the masks of all boxes of an image."""
         (full,) = self._loaded[1].post_process_masks([low], **sizes)
         ends = np.cumsum([len(b) for b in prompts])[:-1].tolist()
-        return [np.asarray(m[:, 0].any(dim=0).numpy()) for m in full.tensor_split(ends)]
+        return [np.asarray(m[:, 0].any(dim=0).cpu().numpy()) for m in full.tensor_split(ends)]
+
+    def scaled(self, boxes: NDArray[np.float32], sizes: Mapping[str, Any]) -> Any:
+        """Boxes (n, 4) in pixels of what the encoder sees, as the processor scales them."""
+        import torch
+
+        (height, width), (new_height, new_width) = (sizes[name][0].tolist() for name in self.sizes)
+        scale = np.array([new_width / width, new_height / height] * 2)
+        return torch.from_numpy(boxes.astype(np.float64) * scale)
 
     def one_of(self, embedded: Any, place: int) -> Any:
         """The embedding of one image of the batch."""
-        return embedded[place : place + 1]
+        return embedded[place : place + 1].float()
 
     def joined(self, embeddings: Sequence[Any]) -> Any:
         """Embeddings of single images as the decoder takes them."""

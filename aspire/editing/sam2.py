@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from aspire.editing.sam import Sam
 from aspire.pretrained import device_and_dtype
@@ -24,8 +27,14 @@ class Sam2(Sam):
         processor = self.checkpoint.load(Sam2Processor)
         return model.eval().to(device_and_dtype(self.device)[0]), processor
 
+    def scaled(self, boxes: NDArray[np.float32], sizes: Mapping[str, Any]) -> Any:
+        normalised = self._loaded[1](
+            original_sizes=sizes["original_sizes"], input_boxes=[boxes.tolist()]
+        )
+        return normalised["input_boxes"][0]
+
     def one_of(self, embedded: Any, place: int) -> Any:
-        return [level[place : place + 1] for level in embedded]  # one map per resolution
+        return [level[place : place + 1].float() for level in embedded]  # one map per resolution
 
     def joined(self, embeddings: Sequence[Any]) -> Any:
         import torch

@@ -1,16 +1,17 @@
 """Images per second through discovery: our stages against one image at a time, in one run.
 
 The peer is the authors' loop without its defects: all models stay in memory, and each image is
-captioned and classified, its class object and each of two phrases detected and segmented, each
+captioned and classified, its class object and each of its phrases detected and segmented, each
 phrase inpainted and the result classified, all with a batch of one and each question opening the
 image anew, through the same classes of transformers. Ours are the stages with the artifact store
 around them, so that hashing, journals and lossless files are in the count (the peer saves JPEG, as
 the authors do). Controls are off, since the authors have none. Both get the same images, phrases,
 models (random weights, in about the proportions of the real ones) and threads, and must agree.
+The arms take turns at going first.
 
     python experiments/benchmarks/discovery.py ../shared/data/waterpets
     python experiments/benchmarks/discovery.py ../shared/data/waterpets --width 8  # larger models
-    python experiments/benchmarks/discovery.py --memory 20000     # memory over generated images
+    python experiments/benchmarks/discovery.py FOLDER --full --device cuda         # the paper's
 """
 
 from __future__ import annotations
@@ -26,29 +27,22 @@ from pathlib import Path
 import cv2
 import msgspec
 import numpy as np
-import pandas as pd
 import torch
-from models import save_models
+from models import save_full_size, save_models
 from PIL import Image
 
 from aspire.classification.external_hf import HfClassifier
 from aspire.classification.predictor import Request
-from aspire.data.table import Dataset, Split
+from aspire.data.table import Split
 from aspire.data.waterbirds import Waterbirds
-from aspire.discovery.wilson import Wilson
-from aspire.editing.annotations import AnnotationSegmenter
 from aspire.editing.composition import CompositionRestyler
 from aspire.editing.grounded_segmenter import GroundedSegmenter
 from aspire.editing.grounding_dino import GroundingDino
 from aspire.editing.lama import LamaInpainter
 from aspire.editing.opencv_inpainter import OpenCVInpainter
 from aspire.editing.sam import Sam
-from aspire.language.base import Phrases
-from aspire.language.dataset_captioner import DatasetCaptioner
 from aspire.language.git import GitCaptioner
 from aspire.memory import keep_freed_memory
-from aspire.pipeline.flow import Pipeline
-from aspire.pipeline.parts import Backends, StageSettings
 from aspire.pipeline.records import Extraction, ImageRef
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.stages.caption import CaptionStage
@@ -56,10 +50,10 @@ from aspire.pipeline.stages.discover import EditedImage, ScoreStage
 from aspire.pipeline.stages.edit import EditRequest, EditStage
 from aspire.pipeline.store import ArtifactStore
 
-SCENES = ("lake", "forest", "field", "beach", "street", "kitchen", "desert", "mountain")
 STEPS = ("caption", "edit", "classify")
 TOKENS = 16  # of a caption; random weights never end one
-DILATE = 3
+DILATE = 0  # masks of random weights are speckled: grown, all of an image would be the same
+PHRASES = ("fence", "tree", "path", "grass")
 
 
 class Clock:
@@ -78,19 +72,20 @@ class Clock:
 class OneByOne:
     """The authors' order of work with a batch of one."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, device):
         import transformers as t
 
         def load(kind, processor, name):
-            return kind.from_pretrained(folder / name).eval(), processor.from_pretrained(
-                folder / name
-            )
+            model = kind.from_pretrained(folder / name).eval().to(device)
+            return model, processor.from_pretrained(folder / name)
+
+        self.device = device
 
         self.git = load(t.GitForCausalLM, t.AutoProcessor, "git")
         self.dino = load(t.AutoModelForZeroShotObjectDetection, t.AutoProcessor, "dino")
         self.sam = load(t.SamModel, t.SamProcessor, "sam")
         self.vit = load(t.AutoModelForImageClassification, t.AutoImageProcessor, "vit")
-        self.lama = torch.jit.load(str(folder / "lama.pt")).eval()
+        self.lama = torch.jit.load(str(folder / "lama.pt"), map_location=device).eval()
 
     @torch.inference_mode()
     def run(self, root, refs, phrases, class_words, out):
@@ -120,29 +115,29 @@ class OneByOne:
 
     def caption(self, image):
         model, processor = self.git
-        pixels = processor(images=image, return_tensors="pt").pixel_values
+        pixels = processor(images=image, return_tensors="pt").pixel_values.to(self.device)
         tokens = model.generate(pixel_values=pixels, max_new_tokens=TOKENS, do_sample=False)
         return " ".join(processor.batch_decode(tokens, skip_special_tokens=True)[0].split())
 
     def mask(self, image, words):
         model, processor = self.dino
-        inputs = processor(images=image, text=words, return_tensors="pt")
+        inputs = processor(images=image, text=words, return_tensors="pt").to(self.device)
         (found,) = processor.post_process_grounded_object_detection(
             model(**inputs), inputs.input_ids, threshold=0.0, text_threshold=0.0,
             target_sizes=[image.shape[:2]],
         )  # fmt: skip
-        boxes = found["boxes"].numpy().clip(0, [image.shape[1], image.shape[0]] * 2)
+        boxes = found["boxes"].cpu().numpy().clip(0, [image.shape[1], image.shape[0]] * 2)
         model, processor = self.sam
         inputs = processor(images=image, input_boxes=[boxes.tolist()], return_tensors="pt")
         outputs = model(
-            pixel_values=inputs["pixel_values"],
-            input_boxes=inputs["input_boxes"].float(),
+            pixel_values=inputs["pixel_values"].to(self.device),
+            input_boxes=inputs["input_boxes"].float().to(self.device),
             multimask_output=False,
         )
         (masks,) = processor.post_process_masks(
             outputs.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
         )
-        return masks[:, 0].any(dim=0).numpy()
+        return masks[:, 0].any(dim=0).cpu().numpy()
 
     def remove(self, image, phrase, keep):
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * DILATE + 1, 2 * DILATE + 1))
@@ -150,26 +145,28 @@ class OneByOne:
         mask &= ~keep
         if not mask.any():
             return None
-        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-        made = self.lama(pixels, torch.from_numpy(mask)[None, None].float())
-        content = (made[0].permute(1, 2, 0).numpy() * 255).round().clip(0, 255).astype(np.uint8)
+        pixels = torch.from_numpy(image.copy()).to(self.device).permute(2, 0, 1)[None] / 255
+        made = self.lama(pixels, torch.from_numpy(mask).to(self.device)[None, None].float())
+        content = (made[0] * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
         return np.where(mask[..., None], content, image)
 
     def classify(self, image):
         model, processor = self.vit
-        logits = model(processor(images=image, return_tensors="pt").pixel_values).logits
-        return int(logits[0].argmax())
+        pixels = processor(images=image, return_tensors="pt").pixel_values.to(self.device)
+        return int(model(pixels).logits[0].argmax())
 
 
 class Batched:
     """Our stages, from the images to the effects."""
 
-    def __init__(self, folder, batch):
-        self.captioner = GitCaptioner(str(folder / "git"), max_new_tokens=TOKENS)
-        dino = GroundingDino(str(folder / "dino"), box_threshold=0.0, text_threshold=0.0)
-        self.segmenter = GroundedSegmenter(dino, Sam(str(folder / "sam")))
-        self.inpainter = LamaInpainter(str(folder / "lama.pt"), feather=0)
-        request = Request(("0", "1"), 0, train=None, make_model=None)
+    def __init__(self, folder, batch, device):
+        self.captioner = GitCaptioner(str(folder / "git"), max_new_tokens=TOKENS, device=device)
+        dino = GroundingDino(
+            str(folder / "dino"), box_threshold=0.0, text_threshold=0.0, device=device
+        )
+        self.segmenter = GroundedSegmenter(dino, Sam(str(folder / "sam"), device=device))
+        self.inpainter = LamaInpainter(str(folder / "lama.pt"), feather=0, device=device)
+        request = Request(("0", "1"), 0, train=None, make_model=None, device=lambda: device)
         self.classifier = HfClassifier(str(folder / "vit"), names=["0", "1"]).classifier(request)
         self.engine = LocalEngine(batch)
 
@@ -201,44 +198,50 @@ class Batched:
         return clock.seconds, texts, predicted
 
 
-def speed(folder, number, width, rounds, batch):
-    dataset = Waterbirds(folder).read()
-    rows = dataset.split(Split.TRAIN).sample(number, random_state=0).to_dict("records")
+def speed(options):
+    dataset = Waterbirds(options.folder).read()
+    rows = dataset.split(Split.TRAIN).sample(options.images, random_state=0).to_dict("records")
     root = dataset.root
+    phrases = PHRASES[: options.phrases]
+    class_words, words = [("cat",), ("dog",)], ["cat.", "dog."]
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        save_models(work, width)
-        ours, peer = Batched(work, batch), OneByOne(work)
+        if options.full:
+            save_full_size(work)
+        else:
+            save_models(work, options.width)
+        peer = OneByOne(work, options.device)
         # Labels are what the classifier says, so that no image is left out as misclassified.
         refs = [ImageRef(img_id=str(r["img_id"]), file=r["img_filename"], y=0) for r in rows]
         with torch.inference_mode():
             said = [peer.classify(peer.open(root / r.file)) for r in refs]
         refs = [msgspec.structs.replace(r, y=y) for r, y in zip(refs, said, strict=True)]
-        phrases = {r.img_id: ("fence", "tree") for r in refs}
-        class_words = [("cat",), ("dog",)]
-        words = ["cat.", "dog."]
+        ours = Batched(work, options.batch_size, options.device)
+        asked = {r.img_id: phrases for r in refs}
         found = []
-        for index in range(rounds + 1):  # the first warms up
+        for index in range(options.rounds + 1):  # the first warms up
             one, all_of = work / f"one{index}", work / f"all{index}"
             one.mkdir()
-            found.append(
-                (
-                    peer.run(root, refs, phrases, words, one),
-                    ours.run(root, refs, phrases, class_words, all_of),
-                )
-            )
-    report(found[1:], len(refs))
+            arms = {
+                "peer": lambda one=one: peer.run(root, refs, asked, words, one),
+                "ours": lambda out=all_of: ours.run(root, refs, asked, class_words, out),
+            }
+            turn = sorted(arms, reverse=bool(index % 2))
+            results = {name: arms[name]() for name in turn}
+            found.append((results["peer"], results["ours"]))
+        files = len(list(all_of.glob("edit/*/files/*/*.png")))
+    report(found[1:], len(refs), files)
 
 
-def report(found, number):
+def report(found, number, files):
     (_, captions, predicted), (_, our_captions, our_predicted) = found[0]
     same = np.mean([captions[i] == our_captions.get(i, "") for i in captions])
     keys = predicted.keys() & our_predicted.keys()
     agree = np.mean([predicted[k] == our_predicted[k] for k in keys])
     print(
-        f"{number} images, {len(predicted)} and {len(our_predicted)} edits; equal captions "
-        f"{same:.0%}, equal predictions {agree:.0%}; {torch.get_num_threads()} threads, "
-        f"{os.cpu_count()} cores"
+        f"{number} images, {len(predicted)} and {len(our_predicted)} edits, {files} different "
+        f"files of edits and masks; equal captions {same:.0%}, equal predictions {agree:.0%}; "
+        f"{torch.get_num_threads()} threads, {os.cpu_count()} cores"
     )
     print(f"  {'images/s':<12}{'one by one':>12}{'aspire':>12}{'ratio':>8}   rounds")
     for step in (*STEPS, "whole"):
@@ -254,112 +257,21 @@ def report(found, number):
         )
 
 
-def memory():
-    """Resident memory of this process in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-class Watched(LocalEngine):
-    """Prints memory while a stage works."""
-
-    def map(self, stage, items, save):
-        every = max(1, len(items) // 4)
-        for index, result in enumerate(super().map(stage, items, save), 1):
-            if index % every == 0:
-                print(f"  {stage.name:<10}{index:>7} of {len(items)}: {memory():7.0f} MiB")
-            yield result
-
-
-class Scripted:
-    """Every caption is "a cat and a ball on the SCENE"."""
-
-    def identity(self):
-        return {"extractor": "scripted"}
-
-    def extract(self, captions, class_words):
-        return [Phrases(("ball",), caption.split(" on the ")[1]) for caption in captions]
-
-
-class Brightness:
-    """A classifier: how bright an image is, bright ones being class 1."""
-
-    digest = "brightness"
-
-    def __call__(self, images):
-        bright = np.array([image.mean() / 255 for image in images], np.float32)
-        return np.stack([1 - bright, bright], axis=1)
-
-
-def drawn(root, number, side):
-    """A dataset of noise with a square (the class object) and a ball, on one of ten scenes."""
-    rng = np.random.default_rng(0)
-    rows = []
-    labels = np.zeros((side, side), np.uint8)
-    labels[side // 2 :, side // 2 :], labels[2 : side // 4, 2 : side // 4] = 1, 2
-    Image.fromarray(labels).save(root / "mask.png")
-    for index in range(number + 2):
-        y, split = index % 2, max(0, index - number + 1)
-        pixels = rng.integers(0, 256, (side, side, 3)) // 2 + 100 * y
-        Image.fromarray(pixels.astype(np.uint8)).save(root / f"{index:06d}.bmp")
-        caption = f"a cat and a ball on the {SCENES[index % len(SCENES)]}"
-        rows.append((f"{index:06d}", f"{index:06d}.bmp", y, split, caption))
-    table = pd.DataFrame(rows, columns=["img_id", "img_filename", "y", "split", "caption"])
-    table = table.assign(place=0, mask_filename="mask.png", objects='{"ball": 2}')
-    return Dataset("drawn", root, table, ("dark", "bright"), ("none",))
-
-
-def flat(number, side=64):
-    with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        (root / "images").mkdir()
-        inpainter = OpenCVInpainter()
-        backends = Backends(
-            captioner=DatasetCaptioner(),
-            extractor=Scripted(),
-            segmenter=AnnotationSegmenter(),
-            inpainter=inpainter,
-            restyler=CompositionRestyler(inpainter, donor_candidates=2),
-            score=Wilson(),
-            personaliser=None,
-            sampler=None,
-            filters=(),
-        )
-        settings = StageSettings(
-            caption={"max_rejected": 0.5},
-            extract={"max_rejected": 0.5},
-            edit={"images_per_class": None, "dilate": 2, "max_mask": 0.5, "seed": 0},
-            discover={"collapse": {}},
-            generate={},
-            filter={},
-        )
-        dataset = drawn(root / "images", number, side)
-        print(f"{number} images of {side} px; {memory():.0f} MiB before the first stage")
-        store = ArtifactStore(root / "store")
-        pipeline = Pipeline(dataset, "drawn", backends, settings, store, Watched())
-        found = pipeline.discover(Brightness())
-        print(
-            f"  {len(found.edits.records)} edits, {len(found.effects.records)} effects: "
-            f"{memory():.0f} MiB at the end"
-        )
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=48)
+    parser.add_argument("--phrases", type=int, default=2, help="of an image, at most 4")
     parser.add_argument("--width", type=int, default=1, help="multiplies the models' hidden sizes")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--full", action="store_true", help="models as large as the paper's")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument(
         "--processor-time", action="store_true", help="not wall time; for busy machines, 1 thread"
     )
-    parser.add_argument("--memory", type=int, metavar="IMAGES")
     options = parser.parse_args()
     keep_freed_memory()  # as every verb does; the loop gains from it too
     if options.processor_time:
         Clock.now = time.process_time
-    if options.folder:
-        speed(options.folder, options.images, options.width, options.rounds, options.batch_size)
-    if options.memory:
-        flat(options.memory)
+    speed(options)

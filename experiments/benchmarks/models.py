@@ -25,6 +25,36 @@ def save_models(folder, width):
     torch.jit.script(Lama(8 * width).eval()).save(str(folder / "lama.pt"))
 
 
+def save_full_size(folder):
+    """The same files in the sizes of the paper's: GIT-large, DINO Swin-T, SAM ViT-H, ViT-L/32.
+
+    Of LaMa there is a stand-in only; six gigabytes.
+    """
+    torch.manual_seed(0)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    tokenizer = t.BertTokenizer(vocab={w: i for i, w in enumerate(words)}, model_max_length=256)
+    large = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+             "num_attention_heads": 16, "image_size": 224}  # fmt: skip
+    git = t.GitConfig(
+        bos_token_id=2, eos_token_id=3, pad_token_id=0, vision_config=large | {"patch_size": 14}
+    )
+    _save(folder / "git", t.GitForCausalLM(git), t.GitProcessor(t.CLIPImageProcessor(), tokenizer))
+    # Swin-T by default; with two queries instead of 900 a phrase has two boxes, whatever their
+    # scores. All decoding is about 3 % of the arithmetic.
+    dino = t.GroundingDinoForObjectDetection(t.GroundingDinoConfig(num_queries=2))
+    processor = t.GroundingDinoProcessor(t.GroundingDinoImageProcessor(), tokenizer)
+    _save(folder / "dino", dino, processor)
+    huge = t.SamVisionConfig(
+        hidden_size=1280, num_hidden_layers=32, num_attention_heads=16, mlp_dim=5120,
+        global_attn_indexes=[7, 15, 23, 31],
+    )  # fmt: skip
+    sam = t.SamModel(t.SamConfig(vision_config=huge))
+    _save(folder / "sam", sam, t.SamProcessor(t.SamImageProcessor()))
+    vit = t.ViTForImageClassification(t.ViTConfig(**large, patch_size=32, num_labels=2))
+    _save(folder / "vit", vit, t.ViTImageProcessor())
+    torch.jit.script(Lama(64).eval()).save(str(folder / "lama.pt"))
+
+
 def _save(folder, model, processor):
     with torch.no_grad():
         for parameter in model.parameters():  # answers that differ by more than rounding

@@ -123,6 +123,42 @@ def test_detections_do_not_depend_on_the_batch(
         assert one.score == pytest.approx(other.score, abs=1e-4)
 
 
+def test_the_backbone_sees_an_image_once_and_answers_are_those_of_transformers(
+    tiny_grounding_dino: Path, pictures: list[LoadedImage]
+) -> None:
+    import torch
+    from transformers import AutoProcessor, GroundingDinoForObjectDetection, SwinBackbone
+
+    detector = GroundingDino(
+        str(tiny_grounding_dino), box_threshold=0.0, text_threshold=0.0, batch_size=2
+    )
+    images = [pictures[1], pictures[1], pictures[0], pictures[1]]
+    words = ["cat", "a dog of the forest", "bird", "tree"]
+    shown: list[int] = []
+    watch = detector._loaded[0].model.backbone.conv_encoder.model.swin.embeddings
+    watch.register_forward_hook(lambda _, pixels, __: shown.append(len(pixels[0])))
+    found = detector.detect(images, words)
+    found += detector.detect_class_object([pictures[1]], [["cat"]])
+    assert shown == [1, 1]  # the square one, the wide one
+    detector.detect([LoadedImage(pictures[1].ref, pictures[1].root)], ["cat"])
+    assert shown == [1, 1, 1]  # read anew, it is another image
+    assert len(detector._seen) == 2
+
+    model = GroundingDinoForObjectDetection.from_pretrained(tiny_grounding_dino).eval()
+    assert isinstance(model.model.backbone.conv_encoder.model, SwinBackbone)
+    processor = AutoProcessor.from_pretrained(tiny_grounding_dino)
+    for place, text in ((0, "cat."), (1, "a dog of the forest."), (3, "tree."), (4, "cat.")):
+        inputs = processor(images=pictures[1].pixels, text=text, return_tensors="pt")
+        with torch.inference_mode():
+            outputs = model(**inputs)
+        (expected,) = processor.post_process_grounded_object_detection(
+            outputs, inputs.input_ids, threshold=0.0, text_threshold=0.0, target_sizes=[(50, 50)]
+        )
+        boxes = expected["boxes"].numpy().clip(0, 50)
+        assert found[place].boxes == pytest.approx(boxes, abs=1e-3)
+        assert found[place].score == pytest.approx(float(outputs.logits.sigmoid().max()), abs=1e-5)
+
+
 MASKERS = [(Sam, "tiny_sam"), (Sam2, "tiny_sam2")]
 
 
@@ -167,6 +203,65 @@ def test_the_image_encoder_sees_an_image_once_however_many_phrases(
     assert len(masker._seen) == 3  # of the copy nothing is left
 
 
+@pytest.mark.parametrize(
+    ("kind", "fixture", "plain"),
+    [(Sam, "tiny_sam", "SamModel"), (Sam2, "tiny_sam2", "Sam2Model")],
+)
+def test_masks_are_those_of_transformers_with_a_prompt_at_a_time(
+    kind: type[Sam], fixture: str, plain: str, request: Any, pictures: list[LoadedImage]
+) -> None:
+    import torch
+    import transformers
+
+    folder = request.getfixturevalue(fixture)
+    boxes = [np.array(b, np.float32) for b in ([[3.5, 5.25, 31, 30]], [[9, 2, 41.7, 38.1]])]
+    pixels = [pictures[0].pixels, pictures[1].pixels, pictures[0].pixels]
+    masks = kind(str(folder)).masks(pixels, [boxes[0], boxes[1], boxes[1]])
+    model = getattr(transformers, plain).from_pretrained(folder).eval()
+    processor = transformers.AutoProcessor.from_pretrained(folder)
+    for mask, image, box in zip(masks, pixels, [boxes[0], boxes[1], boxes[1]], strict=True):
+        inputs = processor(images=image, input_boxes=[box.tolist()], return_tensors="pt")
+        with torch.inference_mode():
+            outputs = model(
+                pixel_values=inputs["pixel_values"],
+                input_boxes=inputs["input_boxes"].float(),
+                multimask_output=False,
+            )
+        sizes = [inputs[name] for name in kind.sizes]
+        (expected,) = processor.post_process_masks(outputs.pred_masks, *sizes)
+        assert isinstance(mask, np.ndarray)
+        assert (mask != expected[0, 0].numpy()).mean() < 0.01  # rounding may tip a pixel
+
+
+@pytest.mark.parametrize(("kind", "fixture"), MASKERS)
+def test_with_bfloat16_the_encoder_computes_in_it_and_prompts_stay_exact(
+    kind: type[Sam],
+    fixture: str,
+    request: Any,
+    pictures: list[LoadedImage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    folder = str(request.getfixturevalue(fixture))
+    pixels = [p.pixels for p in pictures]
+    boxes = [np.array([[5, 5, 30, 30]], np.float32)] * 3
+    exact = kind(folder).masks(pixels, boxes)
+    half = torch.device("cpu"), torch.bfloat16
+    monkeypatch.setattr(f"{kind.__module__}.device_and_dtype", lambda device: half)
+    monkeypatch.setattr("aspire.editing.sam.device_and_dtype", lambda device: half)
+    masker = kind(folder)
+    dtypes = set()
+    for module in masker._loaded[0].modules():
+        if type(module) is torch.nn.Linear:
+            module.register_forward_hook(lambda *call: dtypes.add(call[2].dtype))
+    rounded = masker.masks(pixels, boxes)
+    assert dtypes == {torch.bfloat16, torch.float32}  # encoder and decoder
+    for mask, other in zip(exact, rounded, strict=True):
+        assert isinstance(mask, np.ndarray)
+        assert (mask != other).mean() < 0.1  # weights are random: many pixels lie near the edge
+
+
 @pytest.mark.parametrize(("kind", "fixture"), MASKERS)
 def test_phrase_to_mask_with_real_classes(
     tiny_grounding_dino: Path,
@@ -202,10 +297,10 @@ def test_one_image_that_breaks_the_masker_is_failed_and_no_other(
     tiny_sam: Path, pictures: list[LoadedImage]
 ) -> None:
     class Moody(Sam):
-        def _embedded(self, images: Any, values: Any) -> Any:
+        def _embedded(self, images: Any) -> Any:
             if any(image is pictures[1].pixels for image in images):
                 raise ValueError("no mask today")
-            return super()._embedded(images, values)
+            return super()._embedded(images)
 
     segmenter = GroundedSegmenter(CentredBox(), Moody(str(tiny_sam)))
     found = segmenter.segment_class_object(pictures, [["cat"]] * 3)

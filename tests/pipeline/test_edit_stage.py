@@ -144,7 +144,7 @@ def test_where_no_control_can_be_made_the_edit_stays(
     tmp_path: Path, photo: Callable[..., ImageRef]
 ) -> None:
     ref, donor = photo("a"), photo("d")
-    everywhere = stage(tmp_path, dilate=9, max_mask=1.0)  # grown, it fits nowhere else
+    everywhere = stage(tmp_path, dilate=99, max_mask=1.0)  # grown, it leaves no room
     edits, rejected, _ = run(everywhere, asking(ref, (donor,)))
     assert edits[REMOVED].control is None
     assert edits[MOVED].control is None  # no other image shows the sea

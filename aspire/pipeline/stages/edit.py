@@ -8,10 +8,11 @@ what the editor itself breaks can be told apart.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, TypeVar, overload
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -29,9 +30,11 @@ from aspire.editing.base import (
 )
 from aspire.editing.batching import Batches
 from aspire.editing.class_objects import ClassObjects
+from aspire.editing.donors import Donors
 from aspire.editing.elsewhere import elsewhere
 from aspire.editing.pixels import dilate
 from aspire.pipeline.records import Edit, EditKind, EditReason, Extraction, ImageRef, Rejected
+from aspire.pipeline.saving import save_all
 from aspire.pipeline.stage import ItemResult, Json, SaveImage
 from aspire.rng import seed_for
 
@@ -52,28 +55,6 @@ class EditRequest:
     control_donors: tuple[ImageRef, ...] = ()  # those that show the background it has
 
 
-class _Donors(Sequence[LoadedImage]):
-    """The images of a scene but one, made as they are asked for: a scene may have thousands."""
-
-    def __init__(self, scene: tuple[ImageRef, ...], without: ImageRef, root: Path) -> None:
-        self.scene = scene
-        self.root = root
-        self.gap = scene.index(without) if without in scene else len(scene)
-
-    def __len__(self) -> int:
-        return len(self.scene) - (self.gap < len(self.scene))
-
-    @overload
-    def __getitem__(self, index: int) -> LoadedImage: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[LoadedImage]: ...
-    def __getitem__(self, index: int | slice) -> LoadedImage | list[LoadedImage]:
-        places = range(len(self))[index]
-        if isinstance(places, range):
-            return [self[place] for place in places]
-        return LoadedImage(self.scene[places + (places >= self.gap)], self.root)
-
-
 @dataclass(frozen=True)
 class _Plan:
     """An edit that can be made."""
@@ -84,6 +65,16 @@ class _Plan:
     phrase: str
     replacement: str | None
     mask: Mask  # where pixels may change
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What became of a plan, and of its control if it has one."""
+
+    plan: _Plan
+    edited: Pixels | Failure
+    donor: str | None
+    control: Pixels | Failure | None
 
 
 @dataclass(frozen=True)
@@ -120,7 +111,7 @@ class EditStage:
     """
 
     name: ClassVar[str] = "edit"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     record = Edit
 
     def __init__(
@@ -172,8 +163,19 @@ class EditStage:
                 strict=True,
             )
         )
-        outcomes = self._removals(asked, images, objects, save)
-        outcomes |= self._scene_changes(asked, images, objects, save)
+        wanted = [(item, phrase) for item in asked for phrase in item.extraction.foreground]
+        found = _all_at_once(
+            lambda batch: self.segmenter.segment(
+                [images[item.ref.img_id] for item, _ in batch], [phrase for _, phrase in batch]
+            ),
+            wanted,
+        )
+        outcomes = self._removals(wanted, found, images, objects, save)
+        things: dict[str, list[Mask]] = defaultdict(list)
+        for (item, _), answer in zip(wanted, found, strict=True):
+            if isinstance(answer, Segmentation) and answer.mask is not None:
+                things[item.ref.img_id].append(answer.mask)
+        outcomes |= self._scene_changes(asked, images, objects, things, save)
         for item in items:
             extraction = item.extraction
             ids = [_edit_id(item, "remove_object", phrase) for phrase in extraction.foreground]
@@ -188,18 +190,12 @@ class EditStage:
 
     def _removals(
         self,
-        items: Sequence[EditRequest],
+        wanted: Sequence[tuple[EditRequest, str]],
+        found: Sequence[Segmentation | Failure],
         images: Mapping[str, LoadedImage],
         objects: Mapping[str, Segmentation],
         save: SaveImage,
     ) -> dict[str, Edit | Rejected]:
-        wanted = [(item, phrase) for item in items for phrase in item.extraction.foreground]
-        found = _all_at_once(
-            lambda batch: self.segmenter.segment(
-                [images[item.ref.img_id] for item, _ in batch], [phrase for _, phrase in batch]
-            ),
-            wanted,
-        )
         outcomes: dict[str, Edit | Rejected] = {}
         plans: list[_Plan] = []
         for (item, phrase), answer in zip(wanted, found, strict=True):
@@ -228,10 +224,11 @@ class EditStage:
             [*holes, *others.values()],
         )
         controls = dict(zip(others, painted[len(holes) :], strict=True))
-        for plan, pixels in zip(plans, painted, strict=False):
-            control = controls.get(plan.edit_id)
-            outcomes[plan.edit_id] = _record(plan, pixels, None, control, save)
-        return outcomes
+        made = [
+            _Made(plan, pixels, None, controls.get(plan.edit_id))
+            for plan, pixels in zip(plans, painted, strict=False)
+        ]
+        return outcomes | _records(made, save)
 
     def _plan_removal(
         self,
@@ -260,6 +257,7 @@ class EditStage:
         items: Sequence[EditRequest],
         images: Mapping[str, LoadedImage],
         objects: Mapping[str, Segmentation],
+        things: Mapping[str, Sequence[Mask]],
         save: SaveImage,
     ) -> dict[str, Edit | Rejected]:
         outcomes: dict[str, Edit | Rejected] = {}
@@ -281,12 +279,16 @@ class EditStage:
             if new is None:  # the corpus shows no other scene
                 outcomes[edit_id] = _rejected(edit_id, "no_donor", f"{phrase} -> {new}")
                 continue
+            # What stands before the scene stays, so that the scene alone is judged; what would be
+            # too large to remove may well be the scene itself.
+            for thing in things.get(item.ref.img_id, ()):
+                keep = keep | thing if thing.mean() <= self.max_mask else keep
             request = RestyleRequest(
                 image=image,
                 keep=keep,
                 source=phrase,
                 target=new,
-                donors=_Donors(item.donors, item.ref, self.root),
+                donors=Donors(item.donors, item.ref, self.root),
                 find_objects=self._objects.masks,
                 seed=seed_for(self.seed, edit_id),
             )
@@ -296,23 +298,24 @@ class EditStage:
                 others[edit_id] = replace(
                     request,
                     target=phrase,
-                    donors=_Donors(item.control_donors, item.ref, self.root),
+                    donors=Donors(item.control_donors, item.ref, self.root),
                     seed=seed_for(self.seed, edit_id, "control"),
                 )
         restyled = _all_at_once(self.restyler.restyle, [*requests, *others.values()])
         controls = dict(zip(others, restyled[len(requests) :], strict=True))
-        for plan, made in zip(plans, restyled, strict=False):
-            if made is None:
+        made: list[_Made] = []
+        for plan, answer in zip(plans, restyled, strict=False):
+            if answer is None:
                 detail = f"{plan.phrase} -> {plan.replacement}"
                 outcomes[plan.edit_id] = _rejected(plan.edit_id, "no_donor", detail)
                 continue
             control = controls.get(plan.edit_id)
             pixels, donor = (
-                (made.pixels, made.donor) if isinstance(made, Restyled) else (made, None)
+                (answer.pixels, answer.donor) if isinstance(answer, Restyled) else (answer, None)
             )
             other = control.pixels if isinstance(control, Restyled) else None
-            outcomes[plan.edit_id] = _record(plan, pixels, donor, other, save)
-        return outcomes
+            made.append(_Made(plan, pixels, donor, other))
+        return outcomes | _records(made, save)
 
 
 def _edit_id(item: EditRequest, kind: EditKind, phrase: str) -> str:
@@ -331,26 +334,33 @@ def _rejected(edit_id: str, reason: EditReason, phrase: str, detail: str = "") -
     return Rejected(item_id=edit_id, reason=reason, detail=text)
 
 
-def _record(
-    plan: _Plan,
-    edited: Pixels | Failure,
-    donor: str | None,
-    control: Pixels | Failure | None,
-    save: SaveImage,
-) -> Edit | Rejected:
-    """The edit with its files; a control that could not be made is None, not a rejection."""
-    if isinstance(edited, Failure):
-        return _rejected(plan.edit_id, "failed", plan.phrase, edited.detail)
-    return Edit(
-        edit_id=plan.edit_id,
-        img_id=plan.image.ref.img_id,
-        y=plan.image.ref.y,
-        kind=plan.kind,
-        phrase=plan.phrase,
-        replacement=plan.replacement,
-        donor=donor,
-        file=save(edited),
-        mask=save(plan.mask.astype(np.uint8) * 255),
-        edited_share=round(float(plan.mask.mean()), 6),
-        control=None if control is None or isinstance(control, Failure) else save(control),
-    )
+def _records(made: Sequence[_Made], save: SaveImage) -> dict[str, Edit | Rejected]:
+    """The edits with their files; a control that could not be made is None, not a rejection."""
+    records: dict[str, Edit | Rejected] = {}
+    images: list[Pixels] = []
+    for one in made:
+        if not isinstance(one.edited, Failure):
+            images += [one.edited, one.plan.mask.astype(np.uint8) * 255]
+            if isinstance(one.control, np.ndarray):
+                images.append(one.control)
+    files = iter(save_all(save, images))
+    for one in made:
+        plan = one.plan
+        if isinstance(one.edited, Failure):
+            detail = one.edited.detail
+            records[plan.edit_id] = _rejected(plan.edit_id, "failed", plan.phrase, detail)
+            continue
+        records[plan.edit_id] = Edit(
+            edit_id=plan.edit_id,
+            img_id=plan.image.ref.img_id,
+            y=plan.image.ref.y,
+            kind=plan.kind,
+            phrase=plan.phrase,
+            replacement=plan.replacement,
+            donor=one.donor,
+            file=next(files),
+            mask=next(files),
+            edited_share=round(float(plan.mask.mean()), 6),
+            control=next(files) if isinstance(one.control, np.ndarray) else None,
+        )
+    return records
