@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from aspire.language.phrases import head, singular
@@ -13,30 +14,41 @@ def choose_alternatives(
     backgrounds: Mapping[str, str | None],
     seed: int,
     proposed: Mapping[str, str | None] | None = None,
+    classes: Mapping[str, int] | None = None,
 ) -> dict[str, str | None]:
     """Pick for each image a background that other images of the corpus show.
 
     Only phrases that occur are offered, so that every alternative has a donor image. A scene of
     another kind is preferred (water for land); where a kind is unknown, or no other kind
     occurs, any phrase with another head noun, and where all share one, what is told apart by
-    words on both sides ("red backdrop", "blue backdrop"; not "sea", "blue sea"). The choice
-    belongs to the image, whatever the order or number of the others; it changes only when the set
-    of phrases does.
+    words on both sides ("red backdrop", "blue backdrop"; not "sea", "blue sea"). Of these the
+    scenes that other images of the class show, if there are any: a scene of its own takes a cue
+    away, while that of another class also brings one. The choice belongs to the image, whatever
+    the order or number of the others; it changes only when the set of phrases does.
 
     Args:
         backgrounds: img_id -> background phrase, None where the caption names none.
         seed: the run's seed.
         proposed: img_id -> a scene that a language model would move it to. It is taken where the
             corpus shows it; else a scene of its head noun or kind is preferred.
+        classes: img_id -> class; without, all images count as one.
 
     Returns:
         img_id -> alternative background, None where there is no background or no other one.
     """
     phrases = sorted({phrase for phrase in backgrounds.values() if phrase})
-    offers = {phrase: _offers(phrase, phrases) for phrase in phrases}
+    own: dict[int, set[str]] = defaultdict(set)
+    for img_id, phrase in backgrounds.items():
+        if phrase:
+            own[(classes or {}).get(img_id, 0)].add(phrase)
+    offers = {
+        (y, phrase): _preferring(seen, _offers(phrase, phrases))
+        for y, seen in own.items()
+        for phrase in seen
+    }
     chosen: dict[str, str | None] = {}
     for img_id, phrase in backgrounds.items():
-        offered = offers[phrase] if phrase else []
+        offered = offers[(classes or {}).get(img_id, 0), phrase] if phrase else []
         wish = (proposed or {}).get(img_id)
         if phrase and wish:
             offered = _nearest(wish, phrase, phrases) or offered
@@ -54,6 +66,11 @@ def _offers(phrase: str, phrases: list[str]) -> list[str]:
     if kind is None:
         return others
     return [other for other in others if scene_kind(other) not in (None, kind)] or others
+
+
+def _preferring(known: set[str], offered: list[str]) -> list[str]:
+    """Those that are known, if any is."""
+    return [o for o in offered if o in known] or offered
 
 
 def _nearest(wish: str, phrase: str, phrases: list[str]) -> list[str]:

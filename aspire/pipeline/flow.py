@@ -142,8 +142,9 @@ class Pipeline:
         seed, limit = settings["seed"], settings["images_per_class"]
         by_class: dict[int, list[Extraction]] = defaultdict(list)
         needs_donors = self.backends.restyler.needs_donors
-        for extraction in with_alternatives(self.extractions.records, seed, needs_donors):
-            by_class[self.refs[extraction.img_id].y].append(extraction)
+        classes = {img_id: ref.y for img_id, ref in self.refs.items()}
+        for extraction in with_alternatives(self.extractions.records, seed, needs_donors, classes):
+            by_class[classes[extraction.img_id]].append(extraction)
         chosen: list[Extraction] = []
         for y, group in sorted(by_class.items()):
             if limit is not None and len(group) > limit:

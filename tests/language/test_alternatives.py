@@ -33,6 +33,17 @@ def test_one_kind_only_falls_back_to_another_head() -> None:
     assert choose_alternatives(corpus, 0) == {"1": "lake", "2": "lake", "3": choose(corpus, "3")}
 
 
+def test_scenes_of_the_own_class_come_first() -> None:
+    classes = {img_id: int(img_id.startswith("lake")) for img_id in CORPUS}
+    classes["wood/0"] = 1  # the lakes' class shows woods, never a field
+    chosen = choose_alternatives(CORPUS, 0, classes=classes)
+    assert {chosen[f"lake/{i}"] for i in range(20)} == {"woods"}
+    assert {chosen[f"sea/{i}"] for i in range(20)} == {"woods", "grassy field"}
+    alone = {**classes, "wood/0": 0}  # without one of its own, any
+    found = choose_alternatives(CORPUS, 0, classes=alone)
+    assert {found[f"lake/{i}"] for i in range(20)} == {"woods", "grassy field"}
+
+
 def test_one_noun_only_falls_back_to_other_words_before_it() -> None:
     corpus: dict[str, str | None] = {"1": "red backdrop", "2": "blue backdrop", "3": "backdrop"}
     expected = {"1": "blue backdrop", "2": "red backdrop", "3": None}

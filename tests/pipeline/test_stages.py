@@ -106,9 +106,9 @@ def test_alternatives_are_filled_in_and_given_ones_kept_where_they_can_be_drawn(
         extraction("2", None),
         extraction("3", "lake", "moon"),
     ]
-    drawn = with_alternatives(given, seed=0, needs_donors=False)
+    drawn = with_alternatives(given, seed=0, needs_donors=False, classes={})
     assert [e.alternative for e in drawn] == ["forest", "lake", None, "moon"]
-    cut = with_alternatives(given, seed=0, needs_donors=True)
+    cut = with_alternatives(given, seed=0, needs_donors=True, classes={})
     assert [e.alternative for e in cut] == ["forest", "lake", None, "forest"]  # no image of a moon
 
 

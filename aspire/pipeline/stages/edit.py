@@ -111,7 +111,7 @@ class EditStage:
     """
 
     name: ClassVar[str] = "edit"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     record = Edit
 
     def __init__(

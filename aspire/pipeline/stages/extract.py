@@ -83,7 +83,7 @@ def _result(caption: Caption, answer: Phrases | Unreadable) -> ItemResult[Extrac
 
 
 def with_alternatives(
-    extractions: Sequence[Extraction], seed: int, needs_donors: bool
+    extractions: Sequence[Extraction], seed: int, needs_donors: bool, classes: Mapping[str, int]
 ) -> list[Extraction]:
     """Give each background an alternative, from the backgrounds of the corpus where needed.
 
@@ -93,11 +93,13 @@ def with_alternatives(
         needs_donors: of the restyler. One that can draw any scene gets those; for one that cuts
             them out of other images, only what the corpus shows is of use, so the nearest to the
             model's is taken.
+        classes: img_id -> class.
     """
     chosen = choose_alternatives(
         {e.img_id: e.background for e in extractions},
         seed,
         {e.img_id: e.alternative for e in extractions},
+        classes,
     )
     return [
         e
