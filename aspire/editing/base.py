@@ -112,7 +112,13 @@ class Detector(Protocol):
 
 
 class Inpainter(Protocol):
-    """Fills holes so that it looks as if nothing had been there."""
+    """Fills holes so that it looks as if nothing had been there.
+
+    ``bleeds`` says whether whatever is beside a hole runs into it. Then the class object is hidden
+    too while the hole is filled, lest what is left of a dress be a smear of hair.
+    """
+
+    bleeds: bool
 
     def identity(self) -> Mapping[str, Json]: ...
 

@@ -25,6 +25,8 @@ class DiffusionInpainter:
         feather: width in pixels of the blend, inside the hole.
     """
 
+    bleeds = False
+
     def __init__(
         self,
         model: str,

@@ -33,6 +33,8 @@ class LamaInpainter:
         batch_size: images at once; only images of one size share a batch.
     """
 
+    bleeds = False
+
     def __init__(
         self, path: str | None, feather: int = 2, device: str = "auto", batch_size: int = 16
     ) -> None:

@@ -24,6 +24,8 @@ class OpenCVInpainter:
         ConfigError: for another method.
     """
 
+    bleeds = True
+
     def __init__(
         self, method: Literal["telea", "navier_stokes"] = "telea", radius: float = 4.0
     ) -> None:

@@ -11,7 +11,9 @@ not done again. ``only=mini_waterbirds`` takes one dataset, ``seeds=0`` one seed
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from aspire.cli._app import compose_config
 from aspire.cli._bench import Bench
@@ -41,14 +43,20 @@ def main() -> None:
         sets["waterpets"] = [*WATERPETS, f"dataset.root={given['waterpets']}"]
     if "only" in given:
         sets = {k: v for k, v in sets.items() if k in given["only"].split(",")}
-    print("| dataset | seed | score | class | first feature | spurious | precision@1 |")
-    print("|---|---|---|---|---|---|---|")
+    names = [score[0].split("=")[1] for score in scores]
+    print(f"| dataset | class | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}")
     for name, choice in sets.items():
+        cells: dict[str, dict[str, list[First]]] = defaultdict(lambda: defaultdict(list))
         for seed in seeds:
-            for score in scores:
-                for row in first_features([*choice, *words, f"seed={seed}", *score]):
-                    label = score[0].split("=")[1]
-                    print(f"| {name} | {seed} | {label} | {' | '.join(row)} |", flush=True)
+            for label, score in zip(names, scores, strict=True):
+                for first in firsts([*choice, *words, f"seed={seed}", *score]):
+                    cells[first.class_name][label].append(first)
+        for class_name, of in cells.items():
+            row = (" ".join(f.hit for f in of[n]) + f", {of[n][0].phrase}" for n in names)
+            print(f"| {name} | {class_name} | {' | '.join(row)} |", flush=True)
+        hits = [[f.hit for of in cells.values() for f in of[n] if f.hit != "-"] for n in names]
+        row = (f"**{h.count('1')} of {len(h)}**" for h in hits)
+        print(f"| {name} | all whose shortcut is known | {' | '.join(row)} |", flush=True)
     print("\n| control | seed | tested | significant | share | what |")
     print("|---|---|---|---|---|---|")
     for name, choice in sets.items():
@@ -66,8 +74,23 @@ def opened(words: list[str]) -> Bench:
     return Bench("discover", cfg, words)
 
 
-def first_features(words: list[str]) -> Iterator[tuple[str, ...]]:
-    """Per class: its name, the first feature, how many are spurious, and precision@1."""
+@dataclass(frozen=True)
+class First:
+    """What stands first in the ranking of a class.
+
+    Args:
+        class_name: of the class.
+        phrase: the feature, or "-" where none was ranked.
+        hit: "1" where it names the true shortcut, "0" where not, "-" where none is known.
+    """
+
+    class_name: str
+    phrase: str
+    hit: str
+
+
+def firsts(words: list[str]) -> Iterator[First]:
+    """The first feature of every class."""
     bench = opened(words)
     pipeline = bench.pipeline
     found = pipeline.discover(bench.classifier(int(bench.cfg.seed))).features.records
@@ -77,10 +100,8 @@ def first_features(words: list[str]) -> Iterator[tuple[str, ...]]:
     }
     known = {a.y: a for a in agreement(bench.dataset, phrases, found)}
     for y, class_name in enumerate(bench.dataset.class_names):
-        rows = [f for f in found if f.y == y]
-        first = f"{rows[0].phrase} ({rows[0].score:.2f})" if rows else "-"
-        hit = f"{known[y].precision[1]:.0f}" if y in known else "-"
-        yield class_name, first, str(sum(f.spurious for f in rows)), hit
+        first = next((f.phrase for f in found if f.y == y), "-")
+        yield First(class_name, first, f"{known[y].precision[1]:.0f}" if y in known else "-")
 
 
 def significant(words: list[str]) -> tuple[str, ...]:

@@ -164,6 +164,34 @@ def test_controls_can_be_left_out_and_change_no_edit(
     assert stage(tmp_path).identity() != stage(tmp_path, controls=False).identity()
 
 
+def test_the_class_object_does_not_run_into_the_hole_beside_it(tmp_path: Path) -> None:
+    # a red object on a blue boat on grey: where the boat was there is grey, and no red
+    pixels, labels = np.full((SIZE, SIZE, 3), 128, np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+    thing, boat = np.s_[10:18, 10:22], np.s_[18:26, 8:24]
+    for where, label, colour in ((thing, 1, (255, 0, 0)), (boat, 2, (0, 0, 255))):
+        pixels[where], labels[where] = colour, label
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(labels).save(tmp_path / "a-mask.png")
+    ref = ImageRef(img_id="a", file="a.png", y=0, mask="a-mask.png", objects={"boat": 2})
+    edits, _, shelf = run(stage(tmp_path), asking(ref))
+    edited = shelf.images[edits[REMOVED].file]
+    assert (edited[thing] == (255, 0, 0)).all()
+    assert (edited[boat] == 128).all()
+
+
+def test_what_stands_before_the_scene_stays_when_the_scene_changes(
+    tmp_path: Path, photo: Callable[..., ImageRef]
+) -> None:
+    ref, forest = photo("a"), photo("forest", boat=False)
+    edits, _, shelf = run(stage(tmp_path), asking(ref, (forest,)))
+    before, moved = read_image(tmp_path / ref.file), shelf.images[edits[MOVED].file]
+    assert (moved[BOAT] == before[BOAT]).all()
+    assert (moved[-4:] == read_image(tmp_path / forest.file)[-4:]).all()
+    # but not what is as large as a scene
+    edits, _, shelf = run(stage(tmp_path, max_mask=0.01), asking(ref, (forest,)))
+    assert (shelf.images[edits[MOVED].file][BOAT] != before[BOAT]).any()
+
+
 class Moody(OpenCVInpainter):
     """Breaks on images whose first pixel is the one given, and says no to the other."""
 

@@ -84,6 +84,7 @@ class _Hole:
     pixels: Pixels
     mask: Mask
     seed: int
+    beside: Mask | None  # the class object
 
 
 class EditStage:
@@ -111,7 +112,7 @@ class EditStage:
     """
 
     name: ClassVar[str] = "edit"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     record = Edit
 
     def __init__(
@@ -207,28 +208,36 @@ class EditStage:
                 plans.append(planned)
             else:
                 outcomes[edit_id] = planned
+        keeps = {plan.edit_id: objects[plan.image.ref.img_id].mask for plan in plans}
         holes = [
-            _Hole(plan.image.pixels, plan.mask, seed_for(self.seed, plan.edit_id)) for plan in plans
+            _Hole(p.image.pixels, p.mask, seed_for(self.seed, p.edit_id), keeps[p.edit_id])
+            for p in plans
         ]
         others: dict[str, _Hole] = {}
         for plan in plans if self.controls else ():
             seed = seed_for(self.seed, plan.edit_id, "control")
-            keep = objects[plan.image.ref.img_id].mask
+            keep = keeps[plan.edit_id]
             mask = elsewhere(plan.mask, plan.mask if keep is None else plan.mask | keep, seed)
             if mask is not None:
-                others[plan.edit_id] = _Hole(plan.image.pixels, mask, seed)
-        painted = _all_at_once(
-            lambda batch: self.inpainter.inpaint(
-                [h.pixels for h in batch], [h.mask for h in batch], [h.seed for h in batch]
-            ),
-            [*holes, *others.values()],
-        )
+                others[plan.edit_id] = _Hole(plan.image.pixels, mask, seed, keep)
+        painted = _all_at_once(self._fill, [*holes, *others.values()])
         controls = dict(zip(others, painted[len(holes) :], strict=True))
         made = [
             _Made(plan, pixels, None, controls.get(plan.edit_id))
             for plan, pixels in zip(plans, painted, strict=False)
         ]
         return outcomes | _records(made, save)
+
+    def _fill(self, holes: Sequence[_Hole]) -> list[Pixels | Failure]:
+        masks = [h.mask for h in holes]
+        if self.inpainter.bleeds:
+            larger = [h.mask if h.beside is None else h.mask | h.beside for h in holes]
+            masks = [m if w.all() else w for m, w in zip(masks, larger, strict=True)]
+        painted = self.inpainter.inpaint([h.pixels for h in holes], masks, [h.seed for h in holes])
+        return [
+            p if isinstance(p, Failure) else np.where(h.mask[..., None], p, h.pixels)
+            for h, p in zip(holes, painted, strict=True)
+        ]
 
     def _plan_removal(
         self,
