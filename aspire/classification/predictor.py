@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from aspire.classification.training import TrainedRun, load_run
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError
-from aspire.pretrained import file_digest
+from aspire.pretrained import device_and_dtype, file_digest
 
 
 class Probabilities(Protocol):
@@ -43,6 +44,18 @@ class Request:
     train: Callable[[str], TrainedRun]
     make_model: Callable[[TrainedRun], Any]
     device: Callable[[], Any] = lambda: "cpu"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process needs to predict; training stays here."""
+        return (Request, (self.class_names, self.seed, _only_here, _only_here, _device_there))
+
+
+def _only_here(*args: Any) -> Any:
+    raise RuntimeError("classifiers are trained by the main process")
+
+
+def _device_there() -> Any:
+    return device_and_dtype()[0]
 
 
 class Source(Protocol):
@@ -129,6 +142,12 @@ class RunPredictor:
         self.batch_size = batch_size
         self._loaded: tuple[Any, Any, Any] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The same in another process: nothing loaded yet, and on the device there."""
+        make = partial(_itself, self.make_model())
+        other = None if self.weights == self.run.weights else self.weights
+        return (RunPredictor, (self.run, make, _device_there, self.batch_size, other))
+
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         import torch
 
@@ -156,3 +175,7 @@ class RunPredictor:
         if not parts:
             return np.zeros((0, len(self.run.result["class_names"])), np.float32)
         return np.concatenate(parts)
+
+
+def _itself(thing: Any) -> Any:
+    return thing

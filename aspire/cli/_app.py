@@ -6,7 +6,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,6 @@ from aspire.confdir import conf_dir
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
 
-Job = Callable[[DictConfig], None]
-
 # A first word without "=" stands for this key: `aspire table DIR`, `aspire data show`.
 POSITIONAL = {
     "table": "dir",
@@ -39,8 +37,13 @@ POSITIONAL = {
     "data": "action",
     "hparams": "preset",
     "sweep": "action",
+    "generate": "action",
+    "wandb": "action",
+    "rerun": "run",
+    "diff": "a",
 }
-SECOND = {"sweep": "dir"}  # and a second word for this one: aspire sweep status DIR
+# And a second word: aspire sweep status DIR.
+SECOND = {"sweep": "dir", "generate": "image", "wandb": "dir", "diff": "b"}
 
 # Lists that may be typed with commas alone, which elsewhere are a sweep.
 LISTS = {"table": ("rows", "cols", "metric", "metrics")}
@@ -65,27 +68,27 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     keep_freed_memory()
     old_argv, sys.argv = sys.argv, [f"aspire {verb}", *args]
-    failed: list[AspireError] = []
+    job = ReportingJob(verb)
     code: int | None = None
     try:
         if not {"--help", "-h", "--hydra-help", "--version"} & set(args):
             check_overrides(verb, args)
-        job = _reporting(importlib.import_module(f"aspire.cli.{verb}").job, failed)
+        importlib.import_module(f"aspire.cli.{verb}")  # has sum_up even where no job runs here
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(job)()
     except KeyboardInterrupt:
-        _say("Interrupted. The same command continues where it stopped.")
+        say("Interrupted. The same command continues where it stopped.")
         return 130
     except SystemExit as stop:  # Hydra's, after --help and --cfg
         return int(stop.code or 0)
     except AspireError as error:
         if full_error:
             raise
-        _say(str(error), error.exit_code)
+        say(str(error), error.exit_code)
         return error.exit_code
     except (HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise
-        _say(re.sub(r"\s*\n\s*", "\n", str(error)))
+        say(re.sub(r"\s*\n\s*", "\n", str(error)))
         return 2
     finally:
         sys.argv = old_argv
@@ -96,29 +99,35 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         code = sum_up() if sum_up else None
     if code is not None:
         return code
-    return failed[0].exit_code if failed else 0
+    return job.failed[0].exit_code if job.failed else 0
 
 
-def _reporting(job: Job, failed: list[AspireError]) -> Job:
-    """Say at once what went wrong; in a sweep the other jobs still follow.
+class ReportingJob:
+    """The job of a verb; says at once what went wrong, and in a sweep the other jobs still follow.
 
     Raised on only where the job runs in another process, whose launcher must hear of it.
     """
 
-    def reporting(cfg: DictConfig) -> None:
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+        self.failed: list[AspireError] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ReportingJob, (self.verb,))
+
+    def __call__(self, cfg: DictConfig) -> None:
         try:
             check_preset(HydraConfig.get().runtime.choices)
-            job(cfg)
+            importlib.import_module(f"aspire.cli.{self.verb}").job(cfg)
         except AspireError as error:
-            _say(str(error), error.exit_code)
-            failed.append(error)
+            say(str(error), error.exit_code)
+            self.failed.append(error)
             if "BasicLauncher" not in str(HydraConfig.get().launcher._target_):
                 raise
 
-    return reporting
 
-
-def _say(text: str, exit_code: int = 1) -> None:
+def say(text: str, exit_code: int = 1) -> None:
+    """Print an error, or with exit code 0 a remark, where errors belong."""
     sys.stdout.flush()
     label = "[red]error:[/red] " if exit_code else ""  # a dry run ends early and is no error
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"{label}{_escape(text)}")
@@ -278,7 +287,7 @@ def _is_group(loader: ConfigLoader, override: Override, own: Path | None) -> boo
     name = override.key_or_group
     top = name.split("/")[0]
     known = top in _groups(loader) or "/" in name or bool(own and (own / top).is_dir())
-    return "." not in name and known and top != "hydra"
+    return "." not in name and known and name != "hydra"
 
 
 def _values(override: Override) -> list[str]:

@@ -158,7 +158,10 @@ class Bench:
             labels=labels,
             parts=lambda: self._parts(cfg, job, augmentation, generated, groups),
         )
+        from aspire.reporting.wandb_run import close_run
+
         run = run_training(job, self.outputs / "train", OmegaConf.to_yaml(cfg, resolve=True))
+        close_run()
         if ("train", job.key) not in self.announced:
             self.announced.add(("train", job.key))
             test = run.result["metrics"]["test"]

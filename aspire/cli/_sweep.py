@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -17,10 +19,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 from rich.markup import escape
 
-from aspire.cli._app import console
+from aspire.cli._app import console, say
+from aspire.cli._show import describe
+from aspire.cli.launchers.base import Elsewhere
+from aspire.errors import ConfigError
 from aspire.pipeline.jobs import duration
 from aspire.pipeline.sweeps import JobEntry, Ledger
 
@@ -43,6 +48,7 @@ class Sweep:
 
 
 current: list[Sweep] = []  # at most one
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 class SweepBookkeeping(Callback):
@@ -51,7 +57,16 @@ class SweepBookkeeping(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         loader = GlobalHydra.instance().config_loader()
         loader.load_configuration = ComposedOnce(loader.load_configuration)
-        if config.dry_run:
+        if not config.hydra.searchpath:  # which gives each job sources of its own
+            loader.repository.load_config = ReadOnce(loader.repository.load_config)
+        try:
+            refuse_ranks(config)
+        except ConfigError as error:  # of what a callback raises Hydra only warns
+            say(str(error), error.exit_code)
+            raise SystemExit(error.exit_code) from None
+        if config.dry_run:  # the plan is put together here
+            with read_write(config):
+                config.hydra.launcher = {"_target_": BASIC}
             return
         sweep = Sweep(
             ledger=Ledger(Path(config.hydra.sweep.dir), command_of(sys.argv[1:])),
@@ -79,6 +94,26 @@ def jobs_of(config: DictConfig, loader: ConfigLoader) -> list[list[str]]:
 def command_of(words: Sequence[str]) -> str:
     """What runs these words, a sweep or one of its jobs."""
     return shlex.join(["aspire", "train", *words])
+
+
+def refuse_ranks(config: DictConfig) -> None:
+    """Refuse a sweep of jobs of several processes: each rank would begin the whole sweep.
+
+    Raises:
+        ConfigError: with what to type instead.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ConfigError(
+            "A sweep cannot be started by torchrun: every process would run all of it. Start "
+            "the jobs one by one, or without torchrun and with trainer.devices=1."
+        )
+    if config.trainer.devices not in (1, "auto"):
+        raise ConfigError(
+            f"trainer.devices={config.trainer.devices} in a sweep: each process of a job would "
+            "begin the whole sweep anew. Expected 1: use several devices for several jobs at once,"
+            "\n  hydra/launcher=slots trainer.devices=1\n"
+            "or start the jobs one by one with torchrun, as aspire sweep status lists them."
+        )
 
 
 def sweeping() -> bool:
@@ -115,6 +150,41 @@ class ComposedOnce:
         return (ComposedOnce, (self.load,))
 
 
+class ReadOnce:
+    """Hydra reads some forty files for each job, most of them the same ones."""
+
+    def __init__(self, read: Any) -> None:
+        self.read = read
+        self.known: dict[str, Any] = {}
+
+    def __call__(self, config_path: str) -> Any:
+        if config_path not in self.known:
+            self.known[config_path] = self.read(config_path)
+        return copy.deepcopy(self.known[config_path])
+
+    def __deepcopy__(self, memo: Any) -> ReadOnce:  # Hydra copies what it reads with for each job
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ReadOnce, (self.read,))
+
+
+def job_ended(words: Sequence[str], error: Elsewhere | None, done: int, output: Path) -> None:
+    """Say what became of a job that ran in another process, and write it down if it could not."""
+    sweep = current[0]
+    entry = sweep.ledger.entry(words, sweep.stale_after)
+    if error is not None and entry.state == "new":
+        sweep.ledger.note(words, entry.about, entry.command, None, str(error))
+        entry = sweep.ledger.entry(words, sweep.stale_after)
+    what = f"[{STYLES[entry.state]}]{entry.state}[/]"
+    if entry.state == "done":
+        result = json.loads((entry.look.folder / "result.json").read_bytes())
+        what += f"  test {describe(result['metrics']['test'])}"
+    elif entry.look.reason:
+        what += f"  {escape(entry.look.reason)}  [dim]{escape(str(output))}[/dim]"
+    console.print(f"[bold]{done}/{len(sweep.jobs)}[/bold]  {escape(entry.name)}: {what}")
+
+
 def sum_up() -> int | None:
     """Say what became of the sweep's jobs; the exit code, or None where all ended alike."""
     if not current:
@@ -135,8 +205,9 @@ def sum_up() -> int | None:
             f"[bold]next[/bold]   aspire table {escape(str(sweep.ledger.folder))} rows=baseline "
             "cols=dataset"
         )
-    some = any(e.state in ("done", "running") for e in entries)
-    return SOME_FAILED if failed and some else None
+    if not any(e.state in ("done", "running") for e in entries):
+        return next((e.exit_code for e in failed), None)
+    return SOME_FAILED if failed else None
 
 
 def reasons(entries: Sequence[JobEntry]) -> list[str]:

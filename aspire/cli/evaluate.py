@@ -33,6 +33,8 @@ def job(cfg: DictConfig) -> None:
         raise ConfigError(f"split={cfg.split}: expected train, val, test or unseen.")
     run = load_run(Path(cfg.run))
     trained = OmegaConf.load(run.folder / "config.yaml")
+    if cfg.root is not None:
+        trained.dataset.root = cfg.root
     dataset, _ = checked_dataset(cfg.get("dataset") or trained.dataset)
     if list(dataset.class_names) != run.result["class_names"]:
         raise DataError(

@@ -1,20 +1,52 @@
-"""``aspire report``: write the page about a finished run or discovery again."""
+"""``aspire report``: write the page about a finished run, discovery or sweep again."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from aspire.cli._app import console
+from aspire.cli._datasets import read_dataset
+from aspire.errors import AspireError
+from aspire.pipeline.sweeps import JobEntry, find_jobs
 from aspire.reporting.artifacts import read_result
 from aspire.reporting.discovery_report import write_discovery_report
 from aspire.reporting.report import write_report
+from aspire.reporting.sweep_report import write_sweep_report
+from aspire.reporting.sweep_sources import Originals
 
 
 def job(cfg: DictConfig) -> None:
     """Write ``report.html`` from what lies in the folder and in its outputs folder."""
     folder = Path(cfg.dir).resolve()
-    write = write_report if "arms" in read_result(folder) else write_discovery_report
-    report = write(folder, folder.parent.parent)
+    stale_after = float(cfg.stale_after)
+    if not (folder / "result.json").is_file() and (jobs := find_jobs(folder, stale_after)):
+        report = write_sweep_report(folder, _originals(jobs), stale_after)
+    else:
+        write = write_report if "arms" in read_result(folder) else write_discovery_report
+        report = write(folder, folder.parent.parent)
     console.print(f"[bold]report[/bold]  {report}\n[bold]next[/bold]    open it in a browser")
+
+
+def _originals(jobs: list[JobEntry]) -> dict[str, Originals]:
+    """Where the images of the datasets are that ASPIRE was used on; without those that are gone."""
+    found: dict[str, Originals] = {}
+    tried: set[str] = set()
+    for entry in jobs:
+        name, folder = str(entry.about.get("dataset")), entry.look.folder
+        if entry.state != "done" or name in tried:
+            continue
+        if not json.loads((folder / "result.json").read_bytes())["generated_digest"]:
+            continue
+        tried.add(name)
+        try:
+            dataset = read_dataset(OmegaConf.load(folder / "config.yaml").dataset)
+        except AspireError as error:
+            console.print(f"[yellow]note[/yellow]    no pictures of {name} before an edit: {error}")
+            continue
+        table = dataset.table
+        files = dict(zip(table["img_id"].astype(str), table["img_filename"], strict=True))
+        found[name] = Originals(dataset.root, files)
+    return found

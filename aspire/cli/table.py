@@ -12,10 +12,10 @@ from aspire.cli._app import console
 from aspire.errors import ConfigError
 from aspire.pipeline.sweeps import find_jobs
 from aspire.reporting.grid import make_grid
+from aspire.reporting.grid_latex import as_latex
 from aspire.reporting.grid_text import (
     as_csv,
     as_json,
-    as_latex,
     as_markdown,
     as_rich_grid,
     lay_out,
@@ -64,7 +64,7 @@ def _show_grid(grid: Any, cfg: DictConfig) -> None:
         for part in as_rich_grid(layout):
             console.print(part)
         return
-    print(as_markdown(layout) if cfg.format == "md" else as_latex(layout))
+    print(as_markdown(layout, int(cfg.width)) if cfg.format == "md" else as_latex(layout))
 
 
 def _words(given: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections import OrderedDict
 from pathlib import Path
@@ -83,11 +82,7 @@ def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
         ledger.note(words, about, command, folder)
 
     try:
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            raise ConfigError(
-                "A sweep cannot be started by torchrun: every process would run all of it. Start "
-                "the jobs one by one, or without torchrun and with trainer.devices=1."
-            )
+        _sweep.refuse_ranks(cfg)
         with with_manners(started=started):
             run = SharingBench("train", cfg).train()
     except RunningError as error:
@@ -97,7 +92,8 @@ def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
     except Exception as error:
         trace = "" if isinstance(error, AspireError) else traceback.format_exc()
         folder = folders[-1] if folders else None
-        log = ledger.note(words, about, command, folder, reason_of(error), trace)
+        code = error.exit_code if isinstance(error, AspireError) else 1
+        log = ledger.note(words, about, command, folder, reason_of(error), trace, code)
         if isinstance(error, AspireError):
             raise
         raise JobFailedError(f"{reason_of(error)}\nTraceback: {log}") from error

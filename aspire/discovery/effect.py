@@ -34,7 +34,7 @@ class Effect:
     any effect was.
 
     Args:
-        min_support: images with edit and control that a test needs.
+        min_support: images with edit and control that a test needs, two at least.
         max_q: largest corrected p-value of a spurious feature, in (0, 1).
         min_effect: smallest score of a spurious feature, in [0, 1]. With hundreds of images a
             hair's breadth is significant; this says what matters.
@@ -69,7 +69,7 @@ class Effect:
 
     def judge(self, evidence: Evidence) -> list[Verdict | None]:
         drops = [net_drops(c) for c in evidence.candidates]
-        tested = [i for i, d in enumerate(drops) if len(d) >= max(1, self.min_support)]
+        tested = [i for i, d in enumerate(drops) if len(d) >= max(2, self.min_support)]
         p = [self._p_value(drops[i]) for i in tested]
         q = false_discovery_control(p, method="bh") if p else ()
         values = dict(zip(tested, zip(p, q, strict=True), strict=True))

@@ -187,6 +187,8 @@ def reason_of(error: BaseException) -> str:
     """One line that says why: the message of an error of ours, type and message of another."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
+    if isinstance(error, SystemExit):  # how a cluster's signal ends a job
+        return "stopped from outside"
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return text if isinstance(error, AspireError) else f"{type(error).__name__}: {text}"
 

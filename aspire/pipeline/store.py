@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import time
 from collections import Counter
@@ -51,7 +52,8 @@ def digest_of(value: Json) -> str:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it is either absent, old or whole, whenever the process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # of this process on this machine, for folders are shared between machines
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
     temporary.write_bytes(data)
     temporary.replace(path)
 

@@ -28,6 +28,7 @@ class JobEntry:
         command: finishes this job.
         sweep: finishes the whole sweep, or "" for a run that belongs to none.
         log: file with the traceback of its last failure.
+        exit_code: of its last failure.
     """
 
     about: Mapping[str, Any]
@@ -35,6 +36,7 @@ class JobEntry:
     command: str
     sweep: str = ""
     log: Path | None = None
+    exit_code: int = 1
 
     @property
     def state(self) -> State:
@@ -79,6 +81,7 @@ class Ledger:
         run: Path | None = None,
         failed: str = "",
         traceback: str = "",
+        exit_code: int = 1,
     ) -> Path:
         """Write down what became of a job; the file of its traceback, if there is one."""
         path = self.file(words)
@@ -95,6 +98,7 @@ class Ledger:
             or (json.loads(path.read_bytes())["sweep"] if path.exists() else ""),
             "run": Path(os.path.relpath(run, path.parent)).as_posix() if run else None,
             "failed": failed,
+            "exit_code": exit_code if failed else 0,
         }
         write_atomic(path, json.dumps(content, indent=1).encode())
         return log
@@ -165,6 +169,7 @@ def _entry(path: Path, stale_after: float) -> JobEntry:
         content["command"],
         content["sweep"],
         log if log.is_file() else None,
+        content.get("exit_code") or 1,
     )
 
 

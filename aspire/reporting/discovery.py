@@ -123,13 +123,16 @@ class SeedView:
         return sum(c.judged for c in self.classes)
 
 
-def views_of(result: Json, artifacts: Artifacts, pictures: Pictures) -> list[SeedView]:
+def views_of(
+    result: Json, artifacts: Artifacts, pictures: Pictures, examples: int = EXAMPLES
+) -> list[SeedView]:
     """One view a classifier; the first with pictures.
 
     Args:
         result: content of a ``result.json``.
         artifacts: gives the records that it names.
         pictures: gives the images.
+        examples: strips a feature, at most.
     """
     found = result["discovery"]
     edits = artifacts.lines(result["stages"]["edit"]["folder"], Edit)
@@ -144,7 +147,7 @@ def views_of(result: Json, artifacts: Artifacts, pictures: Pictures) -> list[See
         _view(result, seed, features[seed], seeds, edits, artifacts) for seed, d in found.items()
     ]
     if views:
-        _illustrate(views[0], result, edits, artifacts, pictures)
+        _illustrate(views[0], result, edits, artifacts, pictures, examples)
     return views
 
 
@@ -221,9 +224,10 @@ def _illustrate(
     edits: Sequence[Edit],
     artifacts: Artifacts,
     pictures: Pictures,
+    examples: int,
 ) -> None:
     """Strips for the shortcuts of each class, or for its strongest phrase where it has none."""
-    share = max(1, min(EXAMPLES, STRIPS // (ILLUSTRATED * len(view.classes))))
+    share = max(1, min(examples, STRIPS // (ILLUSTRATED * len(view.classes))))
     chosen: list[tuple[FeatureView, str]] = []
     for c in view.classes:
         shown = [f for f in c.features if f.feature.spurious][:ILLUSTRATED] or c.features[:1]

@@ -1,4 +1,4 @@
-"""A grid as text: for a terminal, Markdown, LaTeX (booktabs), CSV and JSON."""
+"""A grid as text: for a terminal, Markdown, CSV and JSON; LaTeX is in ``grid_latex``."""
 
 from __future__ import annotations
 
@@ -180,21 +180,46 @@ def _published_lines(
 # --- styles ----------------------------------------------------------------------------------
 
 
-def as_markdown(layout: Layout) -> str:
-    """One table per metric; aligned, so that it can be read as it is."""
-    parts = []
-    for block in layout.blocks:
-        table = [[block.metric, *layout.columns]]
-        table += [[line.label.replace("  ", "↳ "), *line.texts] for line in block.lines]
-        widths = [max(len(r[i]) for r in table) for i in range(len(table[0]))]
-        rule = [":" + "-" * (widths[0] - 1), *("-" * (w - 1) + ":" for w in widths[1:])]
-        lines = [
-            [r[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(r[1:], widths[1:], strict=True))]
-            for r in (table[0], rule, *table[1:])
-        ]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    below = [f"- {text}" for text in (*layout.header, *layout.notes, *_sources(layout))]
+def as_markdown(layout: Layout, width: int = 80) -> str:
+    """One table per metric, aligned so that it can be read as it is.
+
+    Args:
+        width: a wider table is split by columns, so that it fits a terminal; 0 for never.
+    """
+    parts = [t for block in layout.blocks for t in _markdown_tables(layout, block, width)]
+    below = [f"- {text}" for text in (*layout.header, *layout.notes, *sources_of(layout))]
     return "\n\n".join([*parts, "\n".join(below)])
+
+
+def _markdown_tables(layout: Layout, block: Block, width: int) -> list[str]:
+    labels = [block.metric, *(line.label.replace("  ", "↳ ") for line in block.lines)]
+    columns = [
+        [name, *(line.texts[i] for line in block.lines)] for i, name in enumerate(layout.columns)
+    ]
+    first = max(map(len, labels))
+    tables: list[list[list[str]]] = []
+    room = 0
+    for column in columns:
+        needed = max(map(len, column)) + 3
+        if not tables or (width and needed > room):
+            tables.append([])
+            room = width - first - 4
+        tables[-1].append(column)
+        room -= needed
+    return [_markdown(labels, table) for table in tables]
+
+
+def _markdown(labels: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
+    lines = []
+    for number, cells in enumerate(zip(labels, *columns, strict=True)):
+        widths = [max(map(len, c)) for c in (labels, *columns)]
+        texts = [t.rjust(w) for t, w in zip(cells, widths, strict=True)]
+        texts[0] = cells[0].ljust(widths[0])
+        lines.append(f"| {' | '.join(texts)} |")
+        if number == 0:
+            rule = [":" + "-" * (widths[0] - 1), *("-" * (w - 1) + ":" for w in widths[1:])]
+            lines.append(f"| {' | '.join(rule)} |")
+    return "\n".join(lines)
 
 
 def as_rich_grid(layout: Layout) -> list[Any]:
@@ -210,88 +235,19 @@ def as_rich_grid(layout: Layout) -> list[Any]:
             # Long names break at an underscore.
             head, _, tail = column.rpartition("_") if len(column) > 13 else ("", "", column)
             table.add_column(Text(f"{head}_\n{tail}" if head else tail), justify="right")
+        above = ""
         for line in block.lines:
             style = "" if line.kind == "numbers" else "dim"
             cells = [t.replace(" [", "\n[") for t in line.texts]
-            table.add_row(Text(line.label), *(Text(t, justify="right") for t in cells), style=style)
+            label = line.label
+            if line.kind == "numbers":  # under its baseline an arm needs no more than its own name
+                label = label.replace(f"{above} + ", "  + ") if above else label
+                above = above if label != line.label else label
+            table.add_row(Text(label), *(Text(t, justify="right") for t in cells), style=style)
         shown += [table, Text("")]
     shown += [Text(t, style="dim") for t in layout.header]
-    shown += [Text(t) for t in (*layout.notes, *_sources(layout))]
+    shown += [Text(t) for t in (*layout.notes, *sources_of(layout))]
     return shown
-
-
-def as_latex(layout: Layout) -> str:
-    """One booktabs tabular, a group of columns per column and a column per metric in it."""
-    metrics = [b.metric for b in layout.blocks]
-    many = len(metrics) > 1
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{escape_latex(' '.join(f'{t}.' for t in layout.header))}}}",
-        f"\\begin{{tabular}}{{l{'r' * (len(layout.columns) * len(metrics))}}}",
-        "\\toprule",
-    ]
-    names = [escape_latex(c) for c in layout.columns]
-    if many:
-        spans = [f"\\multicolumn{{{len(metrics)}}}{{c}}{{{n}}}" for n in names]
-        lines.append(" & " + " & ".join(spans) + " \\\\")
-        ends = [2 + i * len(metrics) for i in range(len(names))]
-        lines.append(" ".join(f"\\cmidrule(lr){{{e}-{e + len(metrics) - 1}}}" for e in ends))
-        lines.append(" & " + " & ".join(escape_latex(m) for _ in names for m in metrics) + " \\\\")
-    else:
-        lines.append(f"{escape_latex(metrics[0])} & " + " & ".join(names) + " \\\\")
-    lines.append("\\midrule")
-    for label, kind, cells in _rows_over_metrics(layout):
-        quad = "\\quad " if kind != "numbers" else ""
-        texts = [escape_latex(t) for t in cells]
-        lines.append(f"{quad}{escape_latex(label.strip())} & " + " & ".join(texts) + " \\\\")
-    lines += ["\\bottomrule", "\\end{tabular}"]
-    below = (*layout.notes, *_sources(layout))
-    if below:
-        text = " \\\\\n".join(escape_latex(t) for t in below)
-        lines += ["", "\\medskip", f"{{\\footnotesize\\raggedright {text}\\par}}"]
-    return "\n".join([*lines, "\\end{table}"])
-
-
-def _rows_over_metrics(layout: Layout) -> list[tuple[str, str, list[str]]]:
-    """Lines with the texts of all metrics side by side; a metric without a line gives dashes."""
-    order: dict[tuple[str, str, str], dict[str, Line]] = {}
-    for block in layout.blocks:
-        parent = ""
-        for line in block.lines:
-            parent = line.label if line.kind == "numbers" else parent
-            order.setdefault((parent, line.label, line.kind), {})[block.metric] = line
-    parents = list(dict.fromkeys(parent for parent, _, _ in order))
-    rows = []
-    for (_, label, kind), by_metric in sorted(
-        order.items(), key=lambda item: parents.index(item[0][0])
-    ):
-        texts = [
-            by_metric[b.metric].texts[i] if b.metric in by_metric else "-"
-            for i in range(len(layout.columns))
-            for b in layout.blocks
-        ]
-        rows.append((label, kind, texts))
-    return rows
-
-
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
-    "<": r"$<$", ">": r"$>$", "|": r"$|$", '"': "''",
-}  # fmt: skip
-
-
-def escape_latex(text: str) -> str:
-    r"""Text that LaTeX prints as it is.
-
-    >>> escape_latex("mini_birds: 50 % ± 2")
-    'mini\\_birds: 50 \\% $\\pm$ 2'
-    """
-    escaped = "".join(SPECIAL.get(c, c) for c in text)
-    # A row that began with a bracket would be taken for the length after the \\ before it.
-    return f"{{}}{escaped}" if escaped.startswith("[") else escaped
 
 
 def records(grid: Grid) -> list[dict[str, Any]]:
@@ -364,7 +320,8 @@ def _published_records(grid: Grid, against: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def _sources(layout: Layout) -> list[str]:
+def sources_of(layout: Layout) -> list[str]:
+    """Where published numbers come from, and how they were read."""
     if not layout.sources:
         return []
     return [*layout.sources, *(f"{m} {READ[k]}" for k, m in MARKS.items())]

@@ -1,82 +1,123 @@
-"""Loggers of training runs. ``metrics.csv`` is always written; these come on top."""
+"""Loggers of training runs. ``metrics.csv`` is always written; these come on top.
+
+Each factory is called once per phase of a job with the same words and gives a Lightning logger, or
+None for no logging.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aspire.errors import ConfigError
+from pytorch_lightning.loggers.logger import Logger
 
-_MODES = ("auto", "online", "offline", "disabled")
+from aspire.errors import ConfigError
+from aspire.processes import is_main
+from aspire.reporting import wandb_run
 
 
 def wandb_logger(
     folder: Path,
     name: str,
     group: str,
-    tags: list[str],
+    tags: Sequence[str],
     config: Mapping[str, Any],
     run_id: str,
     project: str = "aspire",
+    entity: str | None = None,
     mode: str = "auto",
+    timeout: float = 20.0,
 ) -> Any:
-    """A W&B run per job, offline unless the user is logged in.
+    """One W&B run per job, offline unless the user is logged in.
 
     Args:
         folder: of the run; W&B's files go below it.
-        name, group, tags, config: as W&B takes them; ``config`` holds plain values.
-        run_id: the job's key, so that a resumed job continues its own run.
-        project: W&B project.
+        name, group, tags, config: as W&B takes them; ``config`` holds plain values. The name of a
+            sweep takes the place of the group.
+        run_id: ``<key of the job>-<phase>``.
+        project, entity: where W&B puts it.
         mode: "auto" is online with a key and offline without; ``WANDB_MODE`` wins over it.
-
-    Returns:
-        A Lightning logger, or None when disabled.
+        timeout: seconds to wait for a server that does not answer, before going on offline.
 
     Raises:
         ConfigError: for another mode.
     """
-    if mode not in _MODES:
-        raise ConfigError(f"logger.wandb.mode={mode}: expected one of {', '.join(_MODES)}.")
-    mode = os.environ.get("WANDB_MODE", mode)
-    if mode == "disabled":
+    mode = wandb_run.chosen_mode(mode)
+    if mode == "disabled" or not is_main():
         return None
-    if mode == "auto":
-        mode = "online" if logged_in() else "offline"
-    os.environ.setdefault("WANDB_SILENT", "true")
-    from pytorch_lightning.loggers import WandbLogger
-
-    return WandbLogger(
-        project=project,
-        save_dir=folder,
-        name=name,
-        group=group,
-        tags=tags,
-        id=run_id,
-        resume="allow",
-        config=dict(config),
-        offline=mode == "offline",
-        job_type="train",
+    key, _, phase = run_id.partition("-")
+    labels = {"dataset": tags[0], **config["labels"], "seed": config["seed"]}
+    settings = {k: v for k, v in config.items() if k not in ("labels", "seed")}
+    job = wandb_run.open_run(
+        wandb_run.About(
+            Path(folder), key, name, group, tuple(tags), labels, settings, wandb_run.session.sweep
+        ),
+        wandb_run.Place(project, entity, mode, timeout),
     )
+    return PhaseLogger(job, phase)
+
+
+class PhaseLogger(Logger):
+    """Lightning's view of a :class:`~.wandb_run.JobRun` during one phase."""
+
+    def __init__(self, job: wandb_run.JobRun, phase: str) -> None:
+        super().__init__()
+        self.job = job
+        self.phase = phase
+
+    @property
+    def name(self) -> str:
+        """Of the job."""
+        return self.job.about.name
+
+    @property
+    def version(self) -> str:
+        """The key of the job."""
+        return self.job.about.key
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """They are in the configuration of the run already."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """See :meth:`.JobRun.log`.
+
+        Args:
+            step: Lightning's, which counts from 0; a row of a finished phase holds its own.
+        """
+        self.job.log(self.phase, metrics, int(metrics.get("step", (step or 0) + 1)))
+
+
+def tensorboard_logger(folder: Path, run_id: str, **about: Any) -> Any:
+    """Event files in ``<folder>/tensorboard/<phase>``: ``tensorboard --logdir outputs/train``.
+
+    Raises:
+        ConfigError: when tensorboard is not installed.
+    """
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    try:
+        return TensorBoardLogger(folder / "tensorboard", name="", version=_phase(run_id))
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "logger=tensorboard needs the package tensorboard: pip install -e '.[tensorboard]'"
+        ) from None
+
+
+def csv_logger(folder: Path, run_id: str, **about: Any) -> Any:
+    """Every logged step in ``<folder>/csv/<phase>/metrics.csv``, an attempt a folder."""
+    from pytorch_lightning.loggers import CSVLogger
+
+    root, phase = folder / "csv", _phase(run_id)
+    attempts = len(list(root.glob(f"{phase}*")))  # Lightning would empty that of the last attempt
+    return CSVLogger(root, name="", version=f"{phase}-{attempts + 1}" if attempts else phase)
+
+
+def _phase(run_id: str) -> str:
+    return run_id.partition("-")[2]
 
 
 def finish_wandb(failed: bool) -> None:
-    """Close the run of this job, so that the next job does not log into it."""
-    import sys
-
-    if (wandb := sys.modules.get("wandb")) is not None and wandb.run is not None:
-        wandb.finish(exit_code=int(failed))
-
-
-def logged_in() -> bool:
-    """Whether W&B has a key, from the environment or its own login."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    import netrc
-
-    try:
-        hosts = netrc.netrc().hosts
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return any("wandb" in host for host in hosts)
+    """After a phase: a failed one ends the job's run at once, see :mod:`.wandb_run`."""
+    if failed:
+        wandb_run.close_run(failed=True)

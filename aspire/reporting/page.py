@@ -28,6 +28,7 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
     )
     environment.globals |= {
         "bar": lambda c, tone: Markup(plots.accuracy_bar(c.values, c.mean, c.std, tone)),
+        "change": lambda before, after: Markup(plots.change(before.values, after.values)),
         "rate_bar": lambda *a: Markup(plots.rate_bar(*a)),
         "reasons": REASONS,
         "kinds": KINDS,

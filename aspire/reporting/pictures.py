@@ -65,20 +65,30 @@ class Pictures:
         return picture
 
 
-def _shrunk(path: Path) -> bytes | None:
-    """PNG for small images and masks, JPEG for the rest; None when it cannot be read."""
+def small(path: Path) -> Image.Image | None:
+    """An image of at most ``LARGEST`` pixels a side, mode L or RGB; None when it is unreadable."""
     try:
         with Image.open(path) as image:
             image.load()
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
         return None
     flat = image if image.mode in ("L", "RGB") else image.convert("RGB")
-    mask = flat.mode == "L" and len(flat.getcolors() or range(9)) <= 2
     if max(flat.size) > LARGEST:
-        method = Image.Resampling.NEAREST if mask else Image.Resampling.LANCZOS
+        method = Image.Resampling.NEAREST if _is_mask(flat) else Image.Resampling.LANCZOS
         flat.thumbnail((LARGEST, LARGEST), method)
+    return flat
+
+
+def _is_mask(image: Image.Image) -> bool:
+    return image.mode == "L" and len(image.getcolors() or range(9)) <= 2
+
+
+def _shrunk(path: Path) -> bytes | None:
+    """PNG for small images and masks, JPEG for the rest; None when it cannot be read."""
+    if (flat := small(path)) is None:
+        return None
     buffer = io.BytesIO()
-    if mask:
+    if _is_mask(flat):
         flat.convert("1", dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     elif max(flat.size) <= LOSSLESS:
         flat.save(buffer, "PNG", optimize=True)

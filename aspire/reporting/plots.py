@@ -30,6 +30,28 @@ def accuracy_bar(values: Sequence[float], mean: float, std: float | None, tone: 
     )
 
 
+def change(before: Sequence[float], after: Sequence[float], tone: int = 1) -> str:
+    """From the mean without to the mean with: a ring, a line, a disc; a fainter dot a seed.
+
+    Args:
+        before, after: one value a seed, fractions in [0, 1]; not empty.
+        tone: of the disc, see ``.tone-N`` in report.css; a fall has the colour of warnings.
+    """
+    start, end = (sum(values) / len(values) for values in (before, after))
+    way = "up" if end >= start else "down"
+    seeds = "".join(
+        f'<circle class="seed" cx="{_at(v)}" cy="50%" r="2"/>'
+        for values in (before, after)
+        for v in values
+        if len(values) > 1
+    )
+    line = f'<line class="link" x1="{_at(start)}" x2="{_at(end)}" y1="50%" y2="50%"/>'
+    ends = f'<circle class="from" cx="{_at(start)}" cy="50%" r="4.5"/>'
+    ends += f'<circle class="to" cx="{_at(end)}" cy="50%" r="5.5"/>'
+    label = f"from {100 * start:.1f} to {100 * end:.1f} percent"
+    return _svg(f"bar change {way} tone-{tone}", label, _grid() + line + seeds + ends)
+
+
 def rate_bar(rate: float, interval: Sequence[float], control: float | None = None) -> str:
     """A flip rate as a bar, its confidence interval as a whisker, and the controls' as a ring."""
     bar = f'<rect class="fill" x="0" y="20%" width="{_at(rate)}" height="60%" rx="3"/>'

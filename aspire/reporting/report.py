@@ -84,10 +84,13 @@ def _gaps(result: Json) -> list[Json]:
 
 
 class Generations:
-    """The generated images of each seed."""
+    """The generated images of each seed, at most ``gallery`` of a class shown."""
 
-    def __init__(self, result: Json, artifacts: Artifacts, pictures: Pictures) -> None:
+    def __init__(
+        self, result: Json, artifacts: Artifacts, pictures: Pictures, gallery: int = GALLERY
+    ) -> None:
         self.result = result
+        self.gallery = gallery
         self.artifacts = artifacts
         self.pictures = pictures
         self.classes: list[str] = result["dataset"]["class_names"]
@@ -128,7 +131,7 @@ class Generations:
         return views
 
     def _gallery(self, folder: str, kept: Sequence[SyntheticImage]) -> list[Json]:
-        chosen = sorted(_spread(kept, GALLERY), key=lambda i: (i.prompt, i.img_id))
+        chosen = sorted(spread(kept, self.gallery), key=lambda i: (i.prompt, i.img_id))
         pictures = [(i, self._picture(folder, i, i.prompt)) for i in chosen]
         return [{"image": i, "picture": p} for i, p in pictures if p is not None]
 
@@ -150,7 +153,7 @@ class Generations:
                 "examples": [
                     {"image": i, "scores": decisions[i.img_id].scores}
                     | {"picture": self._picture(folder, i, f"rejected as {reason}: {i.prompt}")}
-                    for i in _spread(group, REJECTS)
+                    for i in spread(group, REJECTS)
                 ],
             }
             for reason, group in sorted(by_reason.items())
@@ -160,7 +163,7 @@ class Generations:
         return self.pictures.made(self.artifacts.outputs / folder / image.file, alt)
 
 
-def _spread(items: Sequence[T], number: int) -> list[T]:
+def spread(items: Sequence[T], number: int) -> list[T]:
     """At most so many, evenly spread over all."""
     number = min(number, len(items))
     return [items[i * len(items) // number] for i in range(number)]

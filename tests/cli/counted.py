@@ -1,6 +1,7 @@
-"""ERM that writes down each start and finish, and can be told to pause or to fail."""
+"""ERM that writes down each start and finish, and can be told to pause, to fail or to die."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -17,6 +18,8 @@ class CountedERM(ERM):
         note(f"start {ctx.folder.name}")
         if f"-s{os.environ.get('ASPIRE_TEST_FAIL_SEED')}-" in ctx.folder.name:
             raise RuntimeError("the cable was pulled\nand more")
+        if f"-s{os.environ.get('ASPIRE_TEST_DIE_SEED')}-" in ctx.folder.name:
+            os.kill(os.getpid(), signal.SIGKILL)
         net = super().run(ctx)
         time.sleep(float(os.environ.get("ASPIRE_TEST_PAUSE", 0)))
         note(f"end {ctx.folder.name}")

@@ -195,7 +195,7 @@ def test_a_generated_image_is_made_again_from_its_record(tmp_path, capsys):
     # other images, other settings, no image at all
     for words, expected in (
         ([str(first), *few, "dataset.seed=1"], "made for other images"),
-        ([str(first), *few, "generator.max_object=0.6"], "object: [0.01, 0.7] then, [0.01, 0.6] now"),
+        ([str(first), *few, "generator.max_object=0.6"], "[0.01, 0.7] then, [0.01, 0.6] now"),
         (["generated-999-00000", *few], "none of 1 generated sets"),
         ([*few], "which image?"),
     ):

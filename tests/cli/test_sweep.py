@@ -259,7 +259,7 @@ pids = []
 for number in range(20):
     if (pid := os.fork()) == 0:
         time.sleep(max(0, start - time.time()))
-        os._exit(main(sys.argv[1:]))
+        os._exit(main([word.replace("NUMBER", str(number)) for word in sys.argv[1:]]))
     pids.append(pid)
 codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 sys.exit(max(codes))
@@ -279,6 +279,18 @@ def test_of_20_processes_that_start_one_job_one_trains_it(tmp_path, monkeypatch)
     hits = done.stdout.count("train        hit")
     assert done.stdout.count("left alone") + hits == 19
     assert done.stdout.count("train        run") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_20_jobs_that_start_at_one_moment_make_20_folders(tmp_path):
+    few = ["fit.steps=1", "fit.evaluations=1"]
+    words = [sys.executable, "-c", AT_ONCE, "train", *TINY, *few, "seed=NUMBER"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(starts(tmp_path).values()) == {1}
+    seeds = [json.loads(path.read_bytes())["seed"] for path in results(tmp_path)]
+    assert sorted(seeds) == list(range(20))
 
 
 @pytest.mark.slow

@@ -161,6 +161,8 @@ def test_significant_is_not_enough(make: Make, evidence: Gather) -> None:
     (verdict,) = Effect().judge(evidence(hair))
     assert verdict.q_value < 0.001
     assert not verdict.spurious
+    (single,) = Effect(min_support=1).judge(evidence(make("pairs")("d", [0.9])))
+    assert (single.p_value, single.spurious) == (None, False)
     few = make("pairs")("b", [0.9] * 4)
     assert Effect().judge(evidence(make("pairs")("c", [0.9])))[0].score == -1.0  # no interval
     (untested,) = Effect().judge(evidence(few))

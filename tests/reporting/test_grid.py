@@ -19,10 +19,10 @@ from aspire.errors import ConfigError
 from aspire.pipeline.jobs import Look
 from aspire.pipeline.sweeps import JobEntry
 from aspire.reporting.grid import Grid, make_grid, paired_gain
+from aspire.reporting.grid_latex import as_latex
 from aspire.reporting.grid_text import (
     as_csv,
     as_json,
-    as_latex,
     as_markdown,
     as_rich_grid,
     lay_out,
@@ -201,6 +201,17 @@ def test_nine_baselines_and_four_datasets_fit_a_terminal(width: int) -> None:
     assert "…" not in text
     assert text.count("21.7 ± 12.6 (3)") == 4  # whole, in one line
     assert max(map(len, text.splitlines())) <= width
+    assert "\n  + aspire " in text  # below its baseline
+    assert "masktune + aspire" not in text
+
+    layout = lay_out(grid)
+    tables = [b for b in as_markdown(layout).split("\n\n") if b.startswith("|")]
+    assert len(tables) == 2
+    assert max(len(line) for table in tables for line in table.splitlines()) <= width
+    assert [t.splitlines()[0].count("mini_") for t in tables] == [2, 2]
+    assert all("masktune + aspire" in t for t in tables)
+    (whole,) = [b for b in as_markdown(layout, 0).split("\n\n") if b.startswith("|")]
+    assert whole.splitlines()[0].count("mini_") == 4
 
 
 def test_csv_and_json_hold_everything() -> None:
@@ -285,7 +296,7 @@ def test_latex_is_a_booktabs_table_of_equal_rows() -> None:
     assert "\\multicolumn{2}{c}{waterbirds}" in text
     assert "\\cmidrule(lr){2-3} \\cmidrule(lr){4-5}" in text
     # whatever is special stands escaped, also in notes
-    plain = re.sub(r"\\[%&_#${}]|\\text\w+\{\}|\$\\pm\$|\$[<>|]\$", "", text)
+    plain = re.sub(r"\\[%&_#${}]|\\text\w+\{\}|\$\\pm\$|\$[<>|-]\$", "", text)
     plain = re.sub(r"\\\w+|^% needs.*$", "", plain, flags=re.M)
     assert not set("%#_~^$") & set(plain)
     depth = 0
@@ -301,7 +312,7 @@ def test_latex_is_a_booktabs_table_of_equal_rows() -> None:
 )
 def test_latex_compiles(tmp_path: Path) -> None:
     source = tmp_path / "table.tex"
-    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}"
+    head = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}"
     source.write_text(f"{head}\n{wide()}\n\\end{{document}}\n")
     tool = ["tectonic"] if shutil.which("tectonic") else ["pdflatex", "-interaction=batchmode"]
     done = subprocess.run(

@@ -1,0 +1,106 @@
+"""From a stored configuration back to the words that compose it today."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aspire.cli._app import compose_config, plain
+from aspire.confdir import conf_dir
+from aspire.errors import ConfigError
+from aspire.reporting.compare import EXECUTION, leaves
+
+LIST_GROUPS = ("filter",)  # groups of which several choices hold at once
+PLAIN = re.compile(r"[A-Za-z/_][\w/.-]*")  # needs no quotes
+WORDS = ("true", "false", "null", "inf", "nan")  # would be something else without
+Json = Mapping[str, Any]
+
+
+def compose_words(stored: Json, result: Json) -> list[str]:
+    """Overrides of ``aspire train`` that give the stored settings again.
+
+    Choices are those files of ``conf/`` that are nearest to the stored values; what still differs,
+    since a file has changed or the user had typed it, follows key by key.
+
+    Args:
+        stored: content of a run's ``config.yaml``.
+        result: of its ``result.json``.
+
+    Raises:
+        ConfigError: when no words lead to the stored settings.
+    """
+    words = [f"seed={result['seed']}", "hparams=unified"]
+    for group, node in stored.items():
+        folder = conf_dir() / group
+        if group in EXECUTION or not folder.is_dir() or not isinstance(node, Mapping):
+            continue
+        if group in LIST_GROUPS:
+            words.append(f"{group}=[{','.join(node)}]")
+        elif choice := _nearest(folder, node, str(result.get(group, ""))):
+            words.append(f"{group}={choice}")
+    words += _corrections(_settings(stored), _composed(words))
+    left = dict(_difference(_settings(stored), _composed(words)))
+    if left:
+        raise ConfigError(
+            "The stored settings cannot be composed any more: " + ", ".join(sorted(left)[:8]) + "."
+        )
+    return words
+
+
+def _nearest(folder: Path, node: Json, label: str) -> str | None:
+    """The file with the same class and the most equal values; one of the right name wins a tie."""
+    wanted, best = dict(leaves(node)), (0, False, "")
+    for path in sorted(folder.glob("*.yaml")):
+        content = yaml.safe_load(path.read_bytes()) or {}
+        found = dict(leaves(content))
+        if content.get("_target_") != node.get("_target_"):
+            continue
+        equal = 1 + sum(wanted.get(k) == v for k, v in found.items())
+        best = max(best, (equal, path.stem == label, path.stem))
+    return best[2] or None
+
+
+def _settings(config: Json) -> dict[str, Any]:
+    return {k: v for k, v in leaves(config) if k.split(".")[0] not in EXECUTION}
+
+
+def _composed(words: list[str]) -> dict[str, Any]:
+    return _settings(plain(compose_config("train", words)[0]))
+
+
+def _difference(wanted: Json, given: Json) -> list[tuple[str, Any]]:
+    return [(k, v) for k, v in wanted.items() if k not in given or given[k] != v]
+
+
+def _corrections(wanted: Json, given: Json) -> list[str]:
+    gone = [f"~{k}" for k in given if k not in wanted and not _below(k, wanted)]
+    return gone + [f"++{k}={_quoted(v)}" for k, v in _difference(wanted, given)]
+
+
+def _below(key: str, wanted: Json) -> bool:
+    """Whether a value stands where there are further keys now, or the other way round."""
+    return any(k.startswith(f"{key}.") or key.startswith(f"{k}.") for k in wanted)
+
+
+def _quoted(value: Any) -> str:
+    r"""A value in the grammar of Hydra's overrides.
+
+    >>> print(_quoted("it's"), _quoted([1, None]), _quoted(True), _quoted({"a": "null"}))
+    'it\'s' [1,null] true {a:'null'}
+    """
+    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in WORDS:
+        return value
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\") if value.endswith("\\") else value
+        escaped = escaped.replace("'", "\\'")
+        return f"'{escaped}'"
+    if isinstance(value, list):
+        return f"[{','.join(_quoted(v) for v in value)}]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{k}:{_quoted(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)

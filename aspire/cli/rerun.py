@@ -1,0 +1,147 @@
+"""``aspire rerun``: a finished training run again, from the configuration in its folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from omegaconf import DictConfig
+from rich.markup import escape
+
+from aspire import __version__
+from aspire.classification.training import TrainedRun, TrainingJob, load_run
+from aspire.cli._app import compose_config, console
+from aspire.cli._datasets import checked_dataset
+from aspire.cli._stored import compose_words
+from aspire.cli.diff import show_differences
+from aspire.errors import AspireError, ConfigError
+from aspire.pipeline.sweeps import find_jobs
+from aspire.reporting.compare import describe, differences
+from aspire.reporting.provenance import Provenance, outputs_of
+
+# A result is another one when any of these is.
+NUMBERS = ("weights_sha256", "metrics", "selected_step")
+
+
+class ChangedError(AspireError):
+    """The numbers of the rerun are others, or would not be comparable."""
+
+
+def job(cfg: DictConfig) -> None:
+    """Check what has changed since, run, compare."""
+    run = load_run(Path(cfg.run))
+    if "weights_sha256" not in run.result:
+        raise ConfigError(
+            f"{cfg.run}: not a training run. aspire run and aspire discover are repeated by the "
+            "command in their report; finished work is found."
+        )
+    stored = yaml.safe_load((run.folder / "config.yaml").read_bytes())
+    words = [*compose_words(stored, run.result), *map(str, cfg.set)]
+    target = Path(cfg.paths.outputs) / "rerun" / run.folder.name
+    composed, _ = compose_config("train", words)
+    data = [f"paths.outputs={target}", f"paths.data={composed.paths.data}", "logger=none"]
+    command = ["train", *words, *data]
+    changes = _changes(run, composed)
+    for change in changes:
+        console.print(f"[yellow]changed[/yellow]  {escape(change)}")
+    console.print(f"[bold]command[/bold]  {escape(shlex.join(['aspire', *command]))}")
+    if cfg.dry_run:
+        return
+    if changes and not cfg.anyway:
+        raise ChangedError(
+            "What the run was made with has changed, so other numbers would say little. Type "
+            "anyway=true to run it all the same, or take the code and data of then."
+        )
+    if cfg.reuse:
+        _share(outputs_of(run.folder), target)
+    again = _train(command, target, run)
+    _compare(run, again)
+
+
+def _changes(run: TrainedRun, composed: DictConfig) -> list[str]:
+    """What of code and data is not as it was, a sentence each."""
+    result, changes = run.result, []
+    dataset, _ = checked_dataset(composed.dataset)
+    digest = dataset.digest(Path(composed.paths.outputs) / "cache")
+    if digest != result["dataset_digest"]:
+        changes.append(
+            f"data: {dataset.root} has digest {digest[:12]}, the run was made on "
+            f"{result['dataset_digest'][:12]}"
+        )
+    key = TrainingJob(
+        dataset=dataset,
+        dataset_digest=result["dataset_digest"],
+        identity=result["identity"],
+        extra_digest=result["generated_digest"],
+        seed=result["seed"],
+        checks={},
+        labels={},
+        parts=lambda: None,
+    ).key
+    if key != result["key"]:
+        changes.append(
+            f"code: training gives other numbers by now (VERSION of classification/training.py): "
+            f"the same settings had key {result['key']} and have {key}"
+        )
+    environment = run.folder / "environment.json"
+    noted = json.loads(environment.read_bytes()) if environment.is_file() else {}
+    if noted.get("aspire", __version__) != __version__:
+        changes.append(f"code: aspire {noted['aspire']} then, {__version__} now")
+    stages = Provenance(outputs_of(run.folder)).of(result)
+    if result["generated_digest"] and not stages:
+        console.print(
+            "[dim]The stages behind its generated images are not at hand: whether they are made "
+            "the same way shows when they are.[/dim]"
+        )
+    return changes
+
+
+def _share(outputs: Path, target: Path) -> None:
+    """Let the rerun find the artifacts of the run."""
+    there, here = outputs / "artifacts", target / "artifacts"
+    if there.is_dir() and not here.exists():
+        target.mkdir(parents=True, exist_ok=True)
+        here.symlink_to(there.resolve(), target_is_directory=True)
+
+
+def _train(command: Sequence[str], target: Path, run: TrainedRun) -> TrainedRun:
+    """The rerun, in a process of its own; what was cut off is continued, what is done removed."""
+    for done in _finished(target, run):
+        shutil.rmtree(done)
+    code = subprocess.run([sys.executable, "-m", "aspire", *command], check=False).returncode
+    finished = _finished(target, run)
+    if code or not finished:
+        raise ChangedError("The rerun did not end well; its own words stand above.")
+    return TrainedRun(finished[-1], "run")
+
+
+def _finished(target: Path, run: TrainedRun) -> list[Path]:
+    """Finished runs of the same arm and seed below a folder."""
+    same = ("baseline", "augmentation", "seed")
+    jobs = [j for j in find_jobs(target / "train") if j.state == "done"]
+    mine = [j for j in jobs if all(j.about[k] == run.result[k] for k in same)]
+    return sorted((j.look.folder for j in mine), key=lambda f: f.stat().st_mtime)
+
+
+def _compare(run: TrainedRun, again: TrainedRun) -> None:
+    same = [k for k in NUMBERS if run.result[k] == again.result[k]]
+    console.print(f"\n[bold]rerun[/bold]    {escape(str(again.folder))}")
+    if len(same) == len(NUMBERS):
+        console.print("[green]the same[/green]  weights and every number are those of the run")
+        return
+    left, right = describe(run.folder), describe(again.folder)
+    found = [d for d in differences(left, right) if d.section != "execution"]
+    show_differences(found, left, right)
+    if run.result["metrics"] == again.result["metrics"]:
+        console.print("\nEvery number is the same; only the weights differ in their last digits.")
+        return
+    raise ChangedError(
+        "The rerun gave other numbers; what else differs stands above. Another machine, number of "
+        "threads or version of torch is enough for the last digits."
+    )

@@ -1,0 +1,136 @@
+"""Two runs side by side: what was set, with which code, on which data, where, and what came out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aspire.errors import ConfigError
+from aspire.reporting.provenance import Provenance, outputs_of
+
+Json = dict[str, Any]
+
+# Keys of a configuration that say where and how fast, not what.
+EXECUTION = ("paths", "trainer", "logger", "engine", "dry_run", "sweep")
+SECTIONS = {
+    "settings": "what changes the result",
+    "execution": "where and how fast",
+    "code": "with which code",
+    "data": "on which data",
+    "environment": "on which machine",
+    "results": "what came out",
+}
+_CODE = ("aspire", "commit", "changed")  # of environment.json
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One entry that two runs do not share; None where one has no such entry."""
+
+    section: str
+    name: str
+    left: Any
+    right: Any
+
+
+def describe(folder: Path) -> dict[str, Json]:
+    """Section -> name -> value of a run.
+
+    Args:
+        folder: of a training run, or of an ``aspire run`` or ``aspire discover``.
+
+    Raises:
+        ConfigError: when it holds no finished run.
+    """
+    folder = Path(folder)
+    result = _read(folder / "result.json")
+    config = yaml.safe_load((folder / "config.yaml").read_bytes())
+    environment = _read(folder / "environment.json", needed=False)
+    stored = dict(leaves(config))
+    execution = {k: v for k, v in stored.items() if k.split(".")[0] in EXECUTION}
+    return {
+        "settings": {k: v for k, v in stored.items() if k not in execution},
+        "execution": execution,
+        "code": _code(folder, result, environment),
+        "data": _data(folder, result),
+        "environment": {k: v for k, v in environment.items() if k not in _CODE},
+        "results": dict(_results(result)),
+    }
+
+
+def differences(left: Mapping[str, Json], right: Mapping[str, Json]) -> list[Difference]:
+    """What differs, section by section, in the order of the names.
+
+    Args:
+        left, right: of :func:`describe`.
+    """
+    return [
+        Difference(section, name, left[section].get(name), right[section].get(name))
+        for section in SECTIONS
+        for name in sorted({*left[section], *right[section]})
+        if left[section].get(name) != right[section].get(name)
+    ]
+
+
+def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names and values; lists and empty mappings are values.
+
+    >>> list(leaves({"a": {"b": 1, "c": {}}, "d": [2]}))
+    [('a.b', 1), ('a.c', {}), ('d', [2])]
+    """
+    if isinstance(node, Mapping) and (node or not prefix):
+        for key, value in node.items():
+            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, node
+
+
+def _read(path: Path, needed: bool = True) -> Json:
+    if path.is_file():
+        content: Json = json.loads(path.read_bytes())
+        return content
+    if needed:
+        raise ConfigError(
+            f"{path.parent}: no {path.name} in it. Expected the folder of a finished run, such as "
+            "outputs/train/DATASET/BASELINE/AUGMENTATION/RUN."
+        )
+    return {}
+
+
+def _code(folder: Path, result: Json, environment: Json) -> Json:
+    """Versions of the package and of every stage, and the commit where it was noted."""
+    code = {k: environment[k] for k in _CODE if k in environment}
+    code.setdefault("aspire", result.get("aspire"))
+    for name, source in Provenance(outputs_of(folder)).of(result).items():
+        code[f"stage.{name}.version"] = source.manifest["version"]
+    return {k: v for k, v in code.items() if v is not None}
+
+
+def _data(folder: Path, result: Json) -> Json:
+    if "dataset_digest" not in result:  # of a whole run
+        about = {"dataset": result["dataset"]["name"], "digest": result["dataset"]["digest"]}
+        return about | {f"stage.{k}": v["digest"] for k, v in result["stages"].items()}
+    data = {"dataset": result["dataset"], "digest": result["dataset_digest"]}
+    data |= {"train_images": result["train_images"], "generated": result["generated_digest"]}
+    sources = Provenance(outputs_of(folder)).of(result)
+    return data | {f"stage.{name}": source.digest for name, source in sources.items()}
+
+
+def _results(result: Json) -> Iterator[tuple[str, Any]]:
+    if "metrics" in result:
+        yield from ((k, result[k]) for k in ("weights_sha256", "selection", "selected_step"))
+        yield from leaves(result["metrics"])
+        return
+    for arm in result.get("arms", []):
+        for run in arm["runs"]:
+            yield from leaves(run["metrics"], f"{arm['arm']}.s{run['seed']}")
+    for seed, discovery in result.get("discovery", {}).items():
+        names = result["dataset"]["class_names"]
+        for y, name in enumerate(names):
+            found = [f["phrase"] for f in discovery["features"] if f["spurious"] and f["y"] == y]
+            yield f"shortcuts.s{seed}.{name}", found

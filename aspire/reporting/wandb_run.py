@@ -1,0 +1,312 @@
+"""The one W&B run of a training job: opened by its first phase, closed when the job is over.
+
+W&B is a view of what lies in the run folder and never its source, so nothing that it does wrong
+stops a job: a server that refuses or does not answer costs one timeout in a process, then
+everything is written offline for ``aspire wandb sync``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aspire.errors import ConfigError
+from aspire.reporting.table import arm_name
+
+MODES = ("auto", "online", "offline", "disabled")
+FINISH = 60.0  # seconds for the last uploads of a job
+SECRET = re.compile(r"(?i)(api_?key|token|secret|passw|credential|authorization)")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a run is, as W&B shows it.
+
+    Args:
+        folder: of the training run.
+        key: of the job; a job that goes on continues its own W&B run.
+        group: its seeds; a sweep takes its place.
+        labels: dataset, baseline, augmentation, model and seed.
+        settings: everything else that makes the job what it is.
+        sweep: name of the sweep it belongs to, or "".
+    """
+
+    folder: Path
+    key: str
+    name: str
+    group: str = ""
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sweep: str = ""
+    job_type: str = "train"
+
+    def config(self) -> dict[str, Any]:
+        """What W&B filters and groups by."""
+        arm = {}
+        if "baseline" in self.labels:
+            arm["arm"] = arm_name(str(self.labels["baseline"]), str(self.labels["augmentation"]))
+        content = {**self.labels, **arm, "sweep": self.sweep, "settings": dict(self.settings)}
+        return dict(without_secrets(content))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs go.
+
+    Args:
+        mode: "online" or "offline".
+        timeout: seconds to wait for the server when a run is opened.
+    """
+
+    project: str = "aspire"
+    entity: str | None = None
+    mode: str = "offline"
+    timeout: float = 20.0
+
+
+@dataclass
+class Session:
+    """What this process remembers between jobs.
+
+    Args:
+        sweep: name of the sweep that runs, or "".
+        wanted: labels of the job that was typed; other jobs are on its way.
+        open: the run that is being logged to.
+        unreachable: the server did not answer, so the rest of this process is offline.
+    """
+
+    sweep: str = ""
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+    open: JobRun | None = None
+    unreachable: bool = False
+
+
+session = Session()
+
+
+def chosen_mode(mode: str) -> str:
+    """One of the modes but "auto"; ``WANDB_MODE`` wins.
+
+    Raises:
+        ConfigError: for another mode.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"logger.wandb.mode={mode}: expected one of {', '.join(MODES)}.")
+    mode = os.environ.get("WANDB_MODE") or mode
+    if mode == "auto":
+        return "online" if logged_in() else "offline"
+    return mode
+
+
+def logged_in() -> bool:
+    """Whether W&B has a key, from the environment or its own login."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    import netrc
+
+    try:
+        hosts = netrc.netrc().hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return any("wandb" in host for host in hosts)
+
+
+def open_run(about: About, place: Place) -> JobRun:
+    """The run of this job: the open one, or a new one once that of another job is closed."""
+    if session.open is not None and session.open.about.folder != about.folder:
+        close_run()
+    if session.open is None:
+        session.open = JobRun(about, start(about, place))
+    return session.open
+
+
+def close_run(failed: bool = False) -> None:
+    """Close the open run, if there is one: finished where the job has left its result."""
+    job, session.open = session.open, None
+    if job is not None:
+        job.close(failed or not (job.about.folder / "result.json").is_file())
+
+
+def without_secrets(node: Any) -> Any:
+    """The same values without those whose name says that nobody else should see them.
+
+    >>> without_secrets({"a": {"api_key": "sk-1", "b": 2}})
+    {'a': {'b': 2}}
+    """
+    if isinstance(node, Mapping):
+        return {k: without_secrets(v) for k, v in node.items() if not SECRET.search(str(k))}
+    return [without_secrets(v) for v in node] if isinstance(node, list | tuple) else node
+
+
+@contextmanager
+def harmless(what: str) -> Iterator[None]:
+    """Nothing that W&B does wrong may cost a training run."""
+    try:
+        yield
+    except Exception as error:  # whatever it is, the job goes on
+        _say(f"W&B: {what} failed ({type(error).__name__}: {error}). The job is not affected.")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def start(about: About, place: Place) -> Any:
+    """The W&B run, offline where no server answers; None when even that fails."""
+    if "WANDB_SWEEP_ID" in os.environ and not _is_wanted(about.labels):
+        return None  # the agent of a W&B sweep waits for the run of the job that it started
+    os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    # Of an artifact W&B keeps a copy until it is uploaded: beside the run, not in the home folder.
+    os.environ["WANDB_DATA_DIR"] = str(about.folder.resolve() / "wandb")
+    about.folder.mkdir(parents=True, exist_ok=True)
+    mode = "offline" if session.unreachable else place.mode
+    if mode == "online":
+        before = set((about.folder / "wandb").glob("run-*"))
+        try:
+            return _init(about, place, mode)
+        except Exception as error:  # of many types: refused, timed out, no such host, wrong key
+            session.unreachable = True
+            import wandb
+
+            wandb.teardown()  # else its service says that the id is in use
+            for left in set((about.folder / "wandb").glob("run-*")) - before:
+                shutil.rmtree(left, ignore_errors=True)
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            _say(
+                f"W&B: the server cannot be used ({reason}). Logging offline from here on; "
+                "upload later with: aspire wandb sync"
+            )
+    with harmless("starting a run"):
+        return _init(about, place, "offline")
+    return None
+
+
+def _is_wanted(labels: Mapping[str, Any]) -> bool:
+    """Whether this is what was typed; groups=discovered adds to the name of the baseline."""
+    return all(str(labels[k]).startswith(str(v)) for k, v in session.wanted.items())
+
+
+def _init(about: About, place: Place, mode: str) -> Any:
+    import wandb
+
+    settings = wandb.Settings(
+        init_timeout=place.timeout,
+        login_timeout=place.timeout,
+        finish_timeout=FINISH,
+        x_graphql_timeout_seconds=place.timeout,
+        # Neither what was typed nor where the code comes from: both may hold a secret. The
+        # console belongs to all jobs of a sweep.
+        x_disable_meta=True,
+        x_save_requirements=False,
+        disable_git=True,
+        disable_code=True,
+        console="off",
+    )
+    run = wandb.init(
+        project=place.project,
+        entity=place.entity,
+        dir=about.folder,
+        id=about.key,
+        resume="allow" if mode == "online" else None,
+        mode=mode,  # type: ignore[arg-type]
+        name=about.name,
+        group=about.sweep or about.group,
+        job_type=about.job_type,
+        tags=sorted({t for t in (*about.tags, about.sweep) if t}),
+        config=about.config(),
+        settings=settings,
+    )
+    run.define_metric("step", hidden=True)
+    return run
+
+
+@dataclass
+class JobRun:
+    """The run of one job, and what has been logged to it.
+
+    Args:
+        run: of W&B; None when it could not even be opened offline.
+        logged: (phase, step) of every evaluation.
+    """
+
+    about: About
+    run: Any
+    logged: set[tuple[str, int]] = field(default_factory=set)
+    defined: set[str] = field(default_factory=set)
+
+    def log(self, phase: str, metrics: Mapping[str, float], step: int) -> None:
+        """Values under their fixed names, those of an ERM that a method starts from under its own.
+
+        Args:
+            metrics: full names, ``val/worst_group_acc``; fractions in [0, 1].
+            step: of the phase, the axis of all curves.
+        """
+        if self.run is None:
+            return
+        with harmless("logging"):
+            self._log(f"{phase}/" if self._preliminary(phase) else "", metrics, step)
+            if any(k.startswith("val/") for k in metrics):
+                self.logged.add((phase, step))
+
+    def _preliminary(self, phase: str) -> bool:
+        return phase.startswith("erm") and not str(self.about.labels["baseline"]).startswith("erm")
+
+    def _log(self, prefix: str, metrics: Mapping[str, float], step: int) -> None:
+        named = {f"{prefix}{k}": v for k, v in metrics.items() if k not in ("epoch", "step")}
+        for name in named.keys() - self.defined:
+            best = "max" if re.search(r"(^|/)val/(.*_acc|.*/acc|acc.*)$", name) else None
+            self.run.define_metric(name, step_metric=f"{prefix}step", summary=best)
+            self.defined.add(name)
+        self.run.log({**named, f"{prefix}step": step})
+
+    def close(self, failed: bool) -> None:
+        """The results of a finished job, then the end of the run."""
+        if self.run is None:
+            return
+        if not failed:
+            with harmless("logging the results"):
+                self._log_results(json.loads((self.about.folder / "result.json").read_bytes()))
+        with harmless("finishing a run"):
+            self.run.finish(exit_code=int(failed))
+
+    def _log_results(self, result: Mapping[str, Any]) -> None:
+        from aspire.reporting.wandb_results import log_sources
+
+        history = result["history"]
+        last = list(history)[-1] if history else ""
+        for phase, rows in history.items():
+            for row in rows:
+                done = (phase, int(row["step"])) in self.logged
+                # Of an earlier attempt, or of the ERM whose last layer a method replaces.
+                if not done:
+                    self.log(phase, row, int(row["step"]))
+                if phase == last and self._preliminary(phase):
+                    self._log("", row, int(row["step"]))
+        self.run.summary.update(dict(_summary(result)))
+        log_sources(self.run, self.about.folder, result)
+
+
+def _summary(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What stands beside the run in W&B's table: all of test, and which group was the worst."""
+    yield "selected_step", result["selected_step"]
+    for split, metrics in result["metrics"].items():
+        yield f"{split}/worst_group", metrics["worst_group"]
+        if split == "val":  # its best values are W&B's own summary of the curves
+            continue
+        for name, value in metrics.items():
+            if name not in ("groups", "worst_group") and value is not None:
+                yield f"{split}/{name}", value
+        for name, group in metrics["groups"].items():
+            if group["acc"] is not None:
+                yield f"{split}/group/{name}/acc", group["acc"]
+            yield f"{split}/group/{name}/n", group["n"]

@@ -1,0 +1,207 @@
+"""Sweeps in other processes: the numbers of one after the other, no failure unexplained."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from aspire.cli import main
+from aspire.cli.launchers.slots import SlotsLauncher, visible_gpus
+from aspire.errors import ConfigError
+from aspire.pipeline.sweeps import find_jobs
+
+HERE = Path(__file__).parent
+TINY = [
+    *("dataset.scale=0.02", "fit.steps=4", "fit.evaluations=2", "logger=none", "trainer.threads=1"),
+    "baseline._target_=counted.CountedERM",
+]  # fmt: skip
+LAUNCHERS = {
+    "slots": ["hydra.launcher.slots=2"],
+    "joblib": ["hydra.launcher.n_jobs=2"],
+    "submitit": ["hydra.launcher.cluster=local", "hydra.launcher.parallel=2"],
+    "ray": [],
+}
+
+
+@pytest.fixture(autouse=True)
+def _environment(tmp_path, monkeypatch, tiny_data):
+    monkeypatch.setenv("ASPIRE_DATA", str(tiny_data))
+    monkeypatch.setenv("ASPIRE_TEST_CALLS", str(tmp_path / "calls.txt"))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(str(HERE))
+    (tmp_path / "calls.txt").touch()
+    use(monkeypatch, tmp_path)
+
+
+def use(monkeypatch, folder):
+    monkeypatch.setenv("ASPIRE_OUTPUTS", str(folder / "outputs"))
+
+
+def results(folder):
+    """Run folder -> what does not depend on when and where it was made."""
+    found = {}
+    for path in (folder / "outputs" / "train").rglob("result.json"):
+        found[path.parent.name] = json.loads(path.read_bytes())
+    return found
+
+
+@pytest.fixture(scope="module")
+def basic(tmp_path_factory, tiny_data):
+    """Seeds 0 and 1, one after the other."""
+    folder = tmp_path_factory.mktemp("basic")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASPIRE_DATA", str(tiny_data))
+        patch.setenv("ASPIRE_TEST_CALLS", str(folder / "calls.txt"))
+        patch.syspath_prepend(str(HERE))
+        use(patch, folder)
+        assert main(["train", "-m", "seed=0,1", *TINY]) == 0
+    return results(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_each_launcher_gives_the_numbers_of_one_after_the_other(name, basic, tmp_path, capsys):
+    words = ["train", "-m", "seed=0,1", f"hydra/launcher={name}", *LAUNCHERS[name], *TINY]
+    assert main(words) == 0
+    assert results(tmp_path) == basic
+    out = capsys.readouterr().out
+    assert "2/2  mini_waterbirds, erm, seed" in out
+    assert ": 2 done" in out
+    assert main(words) == 0  # and again: found, nothing trained
+    lines = (tmp_path / "calls.txt").read_text().splitlines()
+    assert set(Counter(lines).values()) == {1}
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_and_a_process_that_dies_stop_no_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ASPIRE_TEST_FAIL_SEED", "0")
+    monkeypatch.setenv("ASPIRE_TEST_DIE_SEED", "1")
+    sweep = tmp_path / "outputs" / "sweeps" / "mine"
+    words = ["hydra/launcher=slots", "hydra.launcher.slots=2", f"hydra.sweep.dir={sweep}"]
+    assert main(["train", "-m", "seed=0,1,2,3", *words, *TINY]) == 4
+    out = capsys.readouterr().out
+    assert "2 done, 1 failed, 1 stale" in out
+    assert "seed 0: failed  RuntimeError: the cable was pulled" in out
+    assert "seed 1: stale  its process is gone" in out
+    (log,) = sweep.glob("jobs/*.log")
+    assert "the cable was pulled" in log.read_text()
+    assert any("Traceback" in p.read_text() for p in sweep.glob("jobs/*.txt"))
+    assert {e.about["seed"]: e.state for e in find_jobs(sweep)} == {
+        0: "failed", 1: "stale", 2: "done", 3: "done",
+    }  # fmt: skip
+
+
+def running(folder, deadline=100):
+    """The attempt of the one run somebody works on, as soon as its training is over."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        attempts = sorted(folder.rglob("attempts/[0-9]*.json"))
+        if attempts and any(folder.rglob("finished.json")):
+            content = json.loads(attempts[-1].read_text() or "{}")
+            assert content["state"] == "running", content
+            return content
+        time.sleep(0.05)
+    raise AssertionError("no job was started")
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_sweep_that_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASPIRE_TEST_PAUSE", "100")
+    command = [sys.executable, "-m", "aspire", "train", "-m", "seed=0", "hydra/launcher=slots"]
+    with subprocess.Popen([*command, *TINY], stdout=subprocess.DEVNULL) as sweep:
+        worker = running(tmp_path)["pid"]
+        assert worker != sweep.pid
+        sweep.send_signal(signal.SIGKILL)
+    (entry,) = find_jobs(tmp_path / "outputs" / "sweeps")
+    end = time.monotonic() + 20
+    while entry.state != "stale":
+        assert time.monotonic() < end, entry
+        time.sleep(0.2)
+        (entry,) = find_jobs(tmp_path / "outputs" / "sweeps")
+    assert entry.look.reason == "its process is gone"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_preempted_job_is_queued_again_and_continues(tmp_path, monkeypatch, number):
+    monkeypatch.setenv("ASPIRE_TEST_PAUSE", "6")
+    command = [sys.executable, "-m", "aspire", "train", "-m", "seed=0", "hydra/launcher=submitit"]
+    words = [*LAUNCHERS["submitit"], *TINY]
+    with subprocess.Popen([*command, *words], stdout=subprocess.DEVNULL) as sweep:
+        job = running(tmp_path)
+        (phase,) = tmp_path.rglob("finished.json")
+        trained = phase.stat().st_mtime_ns
+        os.kill(job["pid"], number)
+        assert sweep.wait(timeout=150) == 0
+    assert len(results(tmp_path)) == 1
+    assert phase.stat().st_mtime_ns == trained  # went on where it was
+    first, second = sorted(tmp_path.rglob("attempts/[0-9]*.json"))
+    content = json.loads(first.read_text())
+    assert (content["state"], content["reason"]) == ("failed", "stopped from outside")
+    assert json.loads(second.read_text())["state"] == "done"
+
+
+# --- without any process ---------------------------------------------------------------------
+
+
+def test_slots_share_cores_and_devices(monkeypatch):
+    monkeypatch.setattr("aspire.cli.launchers.slots.cores", lambda: 12)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    launcher = SlotsLauncher(slots=2, devices=[0, 3])
+    seen = [launcher.environment(slot) for slot in range(launcher.slots)]
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in seen] == ["0", "3", "0", "3"]
+    assert {e["OMP_NUM_THREADS"] for e in seen} == {"3"}
+    alone = SlotsLauncher(slots=3, devices=[])
+    assert alone.slots == 3
+    assert "CUDA_VISIBLE_DEVICES" not in alone.environment(0)
+    assert alone.environment(0)["OMP_NUM_THREADS"] == "4"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert alone.environment(0)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
+    assert visible_gpus() == ["2", "5"]
+    with pytest.raises(ConfigError, match=r"hydra\.launcher\.slots=0: expected at least 1"):
+        SlotsLauncher(slots=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "advice"),
+    [
+        ("submitit", "submitit", "pip install 'aspire-shortcuts[submitit]'"),
+        ("ray", "ray", "pip install 'aspire-shortcuts[ray]'"),
+    ],
+)
+def test_a_missing_extra_is_answered_with_what_to_type(name, module, advice, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main(["train", "-m", "seed=0", f"hydra/launcher={name}", *TINY]) == 2
+    assert advice in capsys.readouterr().err
+
+
+def test_a_misspelt_launcher_is_answered_with_the_choices(capsys):
+    assert main(["train", "-m", "seed=0", "hydra/launcher=slot"]) == 2
+    err = capsys.readouterr().err
+    assert "hydra/launcher=slot: no such choice. Did you mean slots?" in err
+
+
+def test_a_sweep_of_jobs_of_several_processes_is_refused_once(monkeypatch, capsys, tmp_path):
+    assert main(["train", "-m", "seed=0,1", "trainer.devices=2", *TINY]) == 2
+    err = capsys.readouterr().err
+    assert err.count("trainer.devices=2 in a sweep: each process of a job would begin") == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train", "-m", "seed=0,1", *TINY]) == 2
+    assert "A sweep cannot be started by torchrun" in capsys.readouterr().err
+    assert not results(tmp_path)
+
+
+def test_a_plan_is_put_together_here_whatever_the_launcher(capsys, tmp_path):
+    words = ["train", "-m", "seed=0,1", "hydra/launcher=slots", "dry_run=true", *TINY]
+    assert main(words) == 0
+    assert "plan of 2 jobs: nothing is run" in capsys.readouterr().out
+    assert not results(tmp_path)
