@@ -149,7 +149,7 @@ def _network() -> list[Check]:
 
 
 def _wandb() -> Check:
-    from aspire.reporting.loggers import logged_in
+    from aspire.reporting.wandb_run import logged_in
 
     if logged_in():
         return Check("W&B", "ok", "logged in: runs go online (logger=none turns W&B off)")

@@ -62,9 +62,10 @@ def provenance(image: str | Path, artifacts: Path) -> Provenance:
             "it. Expected the file of a generated image there, or its img_id, such as "
             "generated-000-00017."
         )
-    if len(found) > 1:
-        listed = "\n  ".join(str(folder / record.file) for folder, record in found[:8])
-        raise ConfigError(f"{image} is in {len(found)} generated sets; give one of\n  {listed}")
+    files = sorted({str(folder / record.file) for folder, record in found})
+    if len(files) > 1:  # equal images of one set share a file, and either record makes it
+        listed = "\n  ".join(files[:8])
+        raise ConfigError(f"{image} is in {len(files)} generated sets; give one of\n  {listed}")
     folder, record = found[0]
     manifest = json.loads((folder / "manifest.json").read_bytes())
     wanted = manifest["upstream"]["personalise"]
