@@ -297,7 +297,10 @@ def test_a_killed_generation_continues_and_every_image_can_be_made_again(
         concepts = store.run(PersonaliseStage(personaliser), [landbirds], {}, engine)
         stage = GenerateStage(sampler(dies_at), 0, {0: 7})
         return store.run(
-            stage, asked(concepts.records[0], 7), {"personalise": concepts.digest}, engine
+            stage,
+            asked(concepts.records[0], 7),
+            {"personalise": concepts.digest, "dataset": "of the test"},
+            engine,
         )
 
     undisturbed = run(tmp_path / "a")
