@@ -46,6 +46,9 @@ def job(cfg: DictConfig) -> None:
     target = Path(cfg.paths.outputs) / "rerun" / run.folder.name
     composed, _ = compose_config("train", words)
     data = [f"paths.outputs={target}", f"paths.data={composed.paths.data}", "logger=none"]
+    # Where and how fast is of today, but another number of threads rounds otherwise.
+    if threads := stored.get("trainer", {}).get("threads"):
+        data.append(f"trainer.threads={threads}")
     command = ["train", *words, *data]
     changes = _changes(run, composed)
     for change in changes:
