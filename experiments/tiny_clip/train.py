@@ -1,7 +1,7 @@
 """Train tiny-clip: which words fit which picture, in the worlds of the miniatures.
 
-    python experiments/tiny_clip/train.py scenes=outputs/tiny_sd/scenes folder=outputs/tiny_clip
-    python experiments/tiny_clip/train.py ... out=DIR   # and keep what was learnt, as a CLIPModel
+    python -m experiments.tiny_clip.train scenes=outputs/tiny_sd/scenes folder=outputs/tiny_clip
+    python -m experiments.tiny_clip.train ... out=DIR   # and keep what was learnt, as a CLIPModel
 
 The scenes are tiny-sd's (``experiments/tiny_sd/scenes.py``): every subject in every place, so that
 the model has no shortcut of the miniatures to learn. Symmetric cross-entropy over a batch (Radford
@@ -20,12 +20,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tiny_sd"))
-import models
-from loop import Loop, generator, rows
-from train import Scenes, tokens
-
 from aspire.rng import seed_for
+from experiments.tiny_sd import models
+from experiments.tiny_sd.common import Scenes
+from experiments.tiny_sd.loop import Loop, generator, rows
+from experiments.tiny_sd.unet import tokens
 
 SIZE, PATCH = 64, 8
 MEAN, STD = 0.5, 0.5  # of pixels in [0, 1], as the scenes are handed out

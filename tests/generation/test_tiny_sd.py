@@ -1,0 +1,190 @@
+"""The trainer of tiny-sd: what it draws, that it resumes exactly, that its model is a usual one."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from aspire.generation.diffusion_model import conditions, load_pipeline
+from aspire.generation.pictures import TEMPLATES
+from aspire.pretrained import Checkpoint
+
+ROOT = Path(__file__).parents[2]
+PIPELINES = [
+    "AutoPipelineForText2Image",
+    "AutoPipelineForImage2Image",
+    "AutoPipelineForInpainting",
+]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Any:
+    """The modules of the study."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        from experiments.tiny_sd import common, evaluate, judge, loop, models, scenes, unet, vae
+
+        yield SimpleNamespace(
+            common=common,
+            evaluate=evaluate,
+            judge=judge,
+            loop=loop,
+            models=models,
+            scenes=scenes,
+            unet=unet,
+            vae=vae,
+        )
+    finally:
+        sys.path.remove(str(ROOT))
+
+
+@pytest.fixture(scope="module")
+def drawn(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A folder with 32 scenes, and the same held out."""
+    folder = tmp_path_factory.mktemp("tiny_sd")
+    for name, held in (("scenes", False), ("held", True)):
+        tiny.scenes.render(folder / name / "0", 32, 0, held, 0.03, "test")
+    return folder
+
+
+def settings(tiny: Any, folder: Path) -> Any:
+    return tiny.common.Settings(
+        folder=folder, steps=4, batch=4, sheet_every=0, sizes=tiny.models.SMALLEST
+    )
+
+
+@pytest.fixture(scope="module")
+def with_latents(tiny: Any, drawn: Path) -> Path:
+    """The folder after the VAE's short training."""
+    scenes = tiny.common.Scenes(drawn / "scenes")
+    tiny.vae.train_vae(settings(tiny, drawn), scenes)
+    tiny.vae.keep_latents(settings(tiny, drawn), scenes)
+    return drawn
+
+
+def test_no_word_of_a_caption_is_unknown_or_spelt_in_pieces(tiny: Any, drawn: Path) -> None:
+    captions = [f["caption"] for f in tiny.common.Scenes(drawn / "scenes").facts]
+    tokenizer = tiny.models.make_tokenizer(captions)
+    words = {w.strip(",") for c in captions for w in c.split()}
+    assert all(len(tokenizer.tokenize(word)) == 1 for word in words if word.isalpha())
+    assert all(len(tokenizer(t.format("owl")).input_ids) <= 12 for t in TEMPLATES)
+    spelt = tokenizer.tokenize("Zyx <owl> 7!")
+    assert tokenizer.unk_token not in spelt
+    assert "".join(spelt).replace("</w>", " ") == "zyx < owl > 7 ! "
+
+
+def test_training_never_sees_what_is_held_out(tiny: Any, drawn: Path) -> None:
+    for name, held in (("scenes", False), ("held", True)):
+        for fact in tiny.common.Scenes(drawn / name).facts:
+            key = fact["world"], fact["subject"], fact["background"]
+            assert tiny.scenes.held_out(*key) == held
+
+
+def test_a_caption_names_what_the_facts_say(tiny: Any, drawn: Path) -> None:
+    for fact in tiny.common.Scenes(drawn / "scenes").facts:
+        assert fact["background"] in fact["caption"]
+        assert all(thing in fact["caption"] for thing in fact["objects"])
+
+
+def test_channels_of_mean_0_and_deviation_1_decode_as_before(tiny: Any) -> None:
+    torch.manual_seed(0)
+    vae = tiny.models.make_vae(tiny.models.SMALLEST).eval()
+    images = torch.rand(6, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        latent = vae.encode(images).latent_dist
+        before = vae.decode(latent.mean).sample
+        tiny.models.standardise(vae, latent.mean.mean((0, 2, 3)), latent.mean.std((0, 2, 3)))
+        same = vae.encode(images).latent_dist
+        torch.testing.assert_close(vae.decode(same.mean).sample, before, atol=1e-4, rtol=1e-4)
+    ones = torch.ones(tiny.models.SMALLEST.latents)
+    torch.testing.assert_close(same.mean.std((0, 2, 3)), ones, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(same.mean.mean((0, 2, 3)), 0 * ones, atol=1e-3, rtol=1e-3)
+    ratio = latent.std / same.std  # the noise shrinks with the channel
+    expected = latent.mean.std((0, 2, 3))[None, :, None, None].expand_as(ratio)
+    torch.testing.assert_close(ratio, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_2_steps_and_2_resumed_are_4_bit_for_bit(tiny: Any, with_latents: Path) -> None:
+    scenes, file = tiny.common.Scenes(with_latents / "scenes"), with_latents / "unet" / "state.pt"
+    tiny.unet.train_unet(settings(tiny, with_latents), scenes)
+    through = torch.load(file)
+    shutil.rmtree(file.parent)
+    tiny.unet.train_unet(settings(tiny, with_latents), scenes, stop_at=2)
+    assert torch.load(file)["step"] == 2
+    tiny.unet.train_unet(settings(tiny, with_latents), scenes)
+    resumed = torch.load(file)
+    assert through["step"] == resumed["step"] == 4
+    for key in ("weights", "averages"):
+        assert all(torch.equal(a, b) for a, b in zip(through[key], resumed[key], strict=True))
+
+
+def test_a_training_told_to_stop_keeps_its_last_step(tiny: Any, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    part = torch.nn.Linear(2, 1)
+    loop = tiny.loop.Loop(tmp_path, {"part": part}, steps=9, rate=0.1)
+
+    def loss_of(step: int) -> torch.Tensor:
+        if step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return part(torch.ones(1, 2)).square().sum()
+
+    loop.run(loss_of, lambda _: None, sheet_every=0)
+    assert signal.getsignal(signal.SIGTERM) is before
+    kept = torch.load(tmp_path / "state.pt")
+    assert kept["step"] == 3
+    assert all(torch.equal(a, b) for a, b in zip(kept["weights"], loop.weights, strict=True))
+
+
+@pytest.fixture(scope="module")
+def exported(tiny: Any, with_latents: Path) -> Path:
+    scenes = tiny.common.Scenes(with_latents / "scenes")
+    tiny.unet.train_unet(settings(tiny, with_latents), scenes)
+    tiny.unet.export(settings(tiny, with_latents), scenes)
+    return with_latents / "tiny-sd"
+
+
+@pytest.mark.parametrize("kind", PIPELINES)
+def test_the_folder_loads_as_any_stable_diffusion(kind: str, exported: Path) -> None:
+    from PIL import Image
+
+    pipe = load_pipeline(kind, Checkpoint(str(exported)), "cpu", "auto")
+    assert pipe.unet.dtype == torch.float32
+    further: dict[str, Any] = {}
+    if "Text" not in kind:
+        further = {"image": Image.new("RGB", (64, 64), "red"), "strength": 0.5}
+    if "Inpainting" in kind:
+        further["mask_image"] = Image.new("L", (64, 64), 255)
+    made = pipe("an owl", num_inference_steps=2, output_type="np", **further).images
+    assert made.shape == (1, 64, 64, 3)
+    assert np.isfinite(made).all()
+    told = conditions(pipe, ["an owl", "a duck on a lake"], 64)["encoder_hidden_states"]
+    assert told.shape[:2] == (2, 32)
+
+
+def test_the_judge_reads_rendered_scenes_it_was_trained_on(tiny: Any, drawn: Path) -> None:
+    scenes = tiny.common.Scenes(drawn / "scenes")
+    judge = tiny.judge.train(scenes, steps=80, batch=16)
+    result = tiny.evaluate.agreement(judge, scenes.images(range(32)), scenes.facts)
+    assert result["class"] > 0.8
+    assert result["place"] > 0.8
+    wrong = tiny.evaluate.agreement(judge, scenes.images(range(32)).flip(0), scenes.facts)
+    assert wrong["place"] < 0.4
+
+
+def test_sizes_fit_the_package(tiny: Any) -> None:
+    captions = ["an owl in a forest"]
+    sizes, tokenizer = tiny.models.Sizes(), tiny.models.make_tokenizer(captions)
+    parts = (
+        tiny.models.make_vae(sizes),
+        tiny.models.make_unet(sizes),
+        tiny.models.make_text_encoder(sizes, tokenizer),
+    )
+    assert 2 * sum(p.numel() for part in parts for p in part.parameters()) < 31e6  # bytes
