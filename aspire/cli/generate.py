@@ -10,7 +10,7 @@ from aspire.cli._app import build, console
 from aspire.cli._bench import Bench
 from aspire.cli._show import show_groups
 from aspire.errors import ConfigError, did_you_mean
-from aspire.generation.again import provenance, regenerate
+from aspire.generation.again import origin_of, regenerate
 from aspire.pipeline.generating import count_reasons
 from aspire.pipeline.store import write_atomic
 
@@ -47,7 +47,7 @@ def again(bench: Bench) -> None:
             "aspire generate again: which image? Give its file or img_id, for example aspire "
             "generate again generated-000-00017."
         )
-    made = provenance(str(bench.cfg.image), bench.outputs / "artifacts")
+    made = origin_of(str(bench.cfg.image), bench.outputs / "artifacts")
     record, dataset = made.record, bench.dataset
     if made.dataset != bench.pipeline.dataset_digest:
         raise ConfigError(

@@ -19,7 +19,7 @@ from aspire.pipeline.store import digest_of
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Origin:
     """Where a generated image comes from.
 
     Args:
@@ -37,7 +37,7 @@ class Provenance:
     dataset: str
 
 
-def provenance(image: str | Path, artifacts: Path) -> Provenance:
+def origin_of(image: str | Path, artifacts: Path) -> Origin:
     """Find the record of an image.
 
     Args:
@@ -73,7 +73,7 @@ def provenance(image: str | Path, artifacts: Path) -> Provenance:
         if json.loads(other.read_bytes())["digest"] == wanted:
             for concept in _records(other.parent / "records.jsonl", Concept):
                 if concept.y == record.y:
-                    return Provenance(
+                    return Origin(
                         folder / record.file,
                         record,
                         concept,
@@ -86,11 +86,11 @@ def provenance(image: str | Path, artifacts: Path) -> Provenance:
     )
 
 
-def regenerate(made: Provenance, class_name: str, sampler: Sampler) -> tuple[Pixels, int]:
+def regenerate(made: Origin, class_name: str, sampler: Sampler) -> tuple[Pixels, int]:
     """Make the image again.
 
     Args:
-        made: what :func:`provenance` found.
+        made: what :func:`origin_of` found.
         class_name: of its class.
         sampler: built from the settings that it was made with.
 

@@ -99,7 +99,7 @@ def by_autograd(
         loss = (given["weights"][which] * losses).sum() + strength * away
         optimiser.zero_grad()
         loss.backward()
-        norm = float(torch.cat([w.grad.flatten(), b.grad]).norm())  # type: ignore[union-attr]
+        norm = float(torch.cat([w.grad.flatten(), b.grad]).norm())
         if norm > 1:
             for p in (w, b):
                 p.grad /= norm

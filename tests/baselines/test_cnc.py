@@ -45,7 +45,7 @@ def batch(features: Any, y: list[int] | None = None) -> Batch:
 
 
 def contrastive(made: CnCLoss, features: Any) -> float:
-    out = made(Given(np.zeros((len(features), 2))), batch(features))  # type: ignore[arg-type]
+    out = made(Given(np.zeros((len(features), 2))), batch(features))
     return float(out.scalars["contrastive"])
 
 
@@ -56,7 +56,7 @@ def test_one_tuple_by_hand() -> None:
     features = [[3.0, 0.0], [0.0, 1.0], [0.5, 0.0], [-1.0, 0.0]]
     # zero logits of 5 classes cost ln 5 each
     made = CnCLoss(1 / LN2, 0.75, positives=1, negatives=1)
-    out = made(Given(np.zeros((4, 5))), batch(features))  # type: ignore[arg-type]
+    out = made(Given(np.zeros((4, 5))), batch(features))
     assert float(out.scalars["contrastive"]) == pytest.approx(np.log(6))
     assert float(out.scalars["cross_entropy"]) == pytest.approx(np.log(5))
     assert float(out.loss) == pytest.approx(0.75 * np.log(6) + 0.25 * np.log(5))
@@ -92,7 +92,7 @@ def test_random_batches_against_numpy(positives: int, negatives: int, tuples: in
         terms.append(term(a[0], p, n, 0.2) + term(p[0], a, e, 0.2))
     entropy = (np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y]).mean()
     made = CnCLoss(0.2, 0.6, positives, negatives)
-    loss = made(Given(logits), batch(features, y.tolist())).loss  # type: ignore[arg-type]
+    loss = made(Given(logits), batch(features, y.tolist())).loss
     assert float(loss) == pytest.approx(0.6 * np.mean(terms) + 0.4 * entropy, rel=1e-4)
 
 
@@ -113,7 +113,7 @@ def test_weight_zero_is_cross_entropy() -> None:
     rng = np.random.default_rng(1)
     logits, y = rng.normal(size=(8, 3)), [0, 1, 2, 0, 1, 2, 0, 1]
     given = batch(rng.normal(size=(8, 5)), y)
-    loss = CnCLoss(0.1, 0.0, 2, 2)(Given(logits), given).loss  # type: ignore[arg-type]
+    loss = CnCLoss(0.1, 0.0, 2, 2)(Given(logits), given).loss
     expected = F.cross_entropy(torch.as_tensor(logits, dtype=torch.float32), torch.tensor(y))
     assert float(loss) == pytest.approx(float(expected))
 
@@ -121,7 +121,7 @@ def test_weight_zero_is_cross_entropy() -> None:
 def test_the_gradient_stays_finite_where_features_vanish() -> None:
     image = torch.tensor([[1.0, 0], [1, 0], [-1, 0], [0, 0]], requires_grad=True)
     given = Batch(image, *[torch.zeros(4, dtype=torch.int64)] * 3)
-    out = CnCLoss(0.001, 1.0, 1, 1)(Given(np.zeros((4, 2))), given)  # type: ignore[arg-type]
+    out = CnCLoss(0.001, 1.0, 1, 1)(Given(np.zeros((4, 2))), given)
     out.loss.backward()
     assert image.grad is not None
     assert torch.isfinite(image.grad).all()
@@ -300,7 +300,7 @@ def run(
         record=lambda **values: asked.records.update(values),
         warn=asked.warnings.append,
     )
-    assert baseline.run(context) == "net"  # type: ignore[arg-type]
+    assert baseline.run(context) == "net"
     return asked
 
 

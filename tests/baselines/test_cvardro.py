@@ -36,7 +36,7 @@ def with_losses(losses: Any) -> Batch:
 
 
 def value(alpha: float, losses: Any) -> float:
-    return float(CVaRLoss(alpha)(Given(), with_losses(losses)).loss)  # type: ignore[arg-type]
+    return float(CVaRLoss(alpha)(Given(), with_losses(losses)).loss)
 
 
 def test_a_whole_number_of_losses_by_hand() -> None:
@@ -71,7 +71,7 @@ def test_alpha_one_is_erm(number: int) -> None:
     got = []
     for objective in (CVaRLoss(1.0), CrossEntropy()):
         given = torch.tensor(logits, requires_grad=True)
-        loss = objective(Given(), batch(logits, y)._replace(image=given)).loss  # type: ignore[arg-type]
+        loss = objective(Given(), batch(logits, y)._replace(image=given)).loss
         loss.backward()
         got.append((loss.item(), given.grad))
     assert got[0][0] == pytest.approx(got[1][0], rel=1e-12)
@@ -82,7 +82,7 @@ def test_weights_carry_no_gradient() -> None:
     # losses ln 2, ln 4, ln 8 of which 0.5 * 3 = 1.5 count: weights 0, 1/3, 2/3
     given = with_losses(np.log([2, 4, 8]))
     image = given.image.clone().requires_grad_()
-    CVaRLoss(0.5)(Given(), given._replace(image=image)).loss.backward()  # type: ignore[arg-type]
+    CVaRLoss(0.5)(Given(), given._replace(image=image)).loss.backward()
     p = np.array([[1 / 2, 1 / 2], [1 / 4, 3 / 4], [1 / 8, 7 / 8]])
     expected = np.array([0, 1 / 3, 2 / 3])[:, None] * (p - [1, 0])
     assert image.grad is not None
@@ -115,7 +115,7 @@ def run(alpha: float, batch_size: int) -> tuple[dict[str, Any], list[str]]:
         return "net"
 
     ctx = SimpleNamespace(batch_size=batch_size, fit=fit, warn=warnings.append)
-    assert CVaRDRO(alpha).run(ctx) == "net"  # type: ignore[arg-type]
+    assert CVaRDRO(alpha).run(ctx) == "net"
     return asked, warnings
 
 

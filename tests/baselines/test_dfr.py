@@ -216,7 +216,7 @@ def test_a_separable_toy_is_classified_exactly(source: Any) -> None:
     context = Context({Split.TRAIN: toy(60, seed=1), Split.VAL: (x, y, group)})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        net = DFR(source).run(context)  # type: ignore[arg-type]
+        net = DFR(source).run(context)
     assert net is context.net
     fresh, truth, _ = toy(200, seed=2)
     assert (net(torch.from_numpy(fresh).float()).argmax(1).numpy() == truth).all()
@@ -232,7 +232,7 @@ def test_strengths_are_judged_on_the_other_half_of_val_and_the_first_best_is_kep
     x, y, group = toy()
     values = iter([(0.2, 1.0), (0.5, 0.1), (0.5, 0.3), (0.5, 0.3)])
     context = Context({Split.VAL: (x, y, group)}, lambda predicted, rows: next(values))
-    DFR(strengths=(1.0, 0.5, 0.2, 0.1), refits=1).run(context)  # type: ignore[arg-type]
+    DFR(strengths=(1.0, 0.5, 0.2, 0.1), refits=1).run(context)
     assert context.recorded["strength"] == 0.2
     assert context.asked == [Split.VAL]
     _, expected = halves(group, context.rng("dfr_tune"))
@@ -246,7 +246,7 @@ def test_strengths_are_judged_on_the_other_half_of_val_and_the_first_best_is_kep
 def test_from_train_the_strengths_are_judged_on_all_of_val() -> None:
     x, y, group = toy()
     context = Context({Split.TRAIN: toy(60, seed=1), Split.VAL: (x, y, group)})
-    DFR("train", refits=1, strengths=(1.0,)).run(context)  # type: ignore[arg-type]
+    DFR("train", refits=1, strengths=(1.0,)).run(context)
     assert context.asked == [Split.TRAIN, Split.VAL]
     ((predicted, rows),) = context.scored
     assert rows is None
@@ -271,7 +271,7 @@ def test_heads_of_the_refits_are_averaged(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(dfr, "logistic_head", fixed)
     context = Context({Split.VAL: (x, y, 2 * y)})
     monkeypatch.setattr(dfr, "halves", lambda group, rng: (np.arange(16), np.arange(16)))
-    net = DFR(strengths=(1.0,), refits=3).run(context)  # type: ignore[arg-type]
+    net = DFR(strengths=(1.0,), refits=3).run(context)
     assert net.head.weight.tolist() == [[5.0], [0.0]]
     assert net.head.bias.tolist() == [2.0 - 2 * 5.0, 0.0]
     assert sizes == [[4, 4], [8, 8], [8, 8], [8, 8]]
@@ -279,14 +279,14 @@ def test_heads_of_the_refits_are_averaged(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_an_interrupted_run_does_not_fit_again(monkeypatch: pytest.MonkeyPatch) -> None:
     context = Context({Split.VAL: toy()})
-    first = DFR(refits=2).run(context).head.weight.tolist()  # type: ignore[arg-type]
+    first = DFR(refits=2).run(context).head.weight.tolist()
     monkeypatch.setattr(dfr, "_regression", None)
-    second = DFR(refits=2).run(context).head.weight.tolist()  # type: ignore[arg-type]
+    second = DFR(refits=2).run(context).head.weight.tolist()
     assert first == second
 
 
 def test_equal_seeds_give_equal_heads() -> None:
-    heads = [DFR(refits=2).run(Context({Split.VAL: toy()})).head for _ in range(2)]  # type: ignore[arg-type]
+    heads = [DFR(refits=2).run(Context({Split.VAL: toy()})).head for _ in range(2)]
     assert torch.equal(heads[0].weight, heads[1].weight)
 
 
@@ -298,7 +298,7 @@ def test_groups_and_classes_that_lack_images_are_named() -> None:
     group = np.append(group[keep], 5)
     context = Context({Split.VAL: (x, group // 2, group)})
     context.info.num_classes, context.info.class_names = 4, ["ant", "bee", "cat", "dog"]
-    net = DFR(refits=2).run(context)  # type: ignore[arg-type]
+    net = DFR(refits=2).run(context)
     text = "\n".join(context.warned)
     assert "no image of the class dog" in text
     assert "no image of the group group3, group4" in text
@@ -314,7 +314,7 @@ def test_a_split_that_cannot_be_used_is_a_config_error(group: list[int], said: s
     given = np.array(group)
     context = Context({Split.VAL: (np.zeros((len(group), 2)), given // 2, given)})
     with pytest.raises(ConfigError, match=rf"baseline.source=val: .*{said}.*source=train"):
-        DFR().run(context)  # type: ignore[arg-type]
+        DFR().run(context)
 
 
 @pytest.mark.parametrize(

@@ -133,11 +133,11 @@ def test_loss_by_hand() -> None:
     # two source images with zero logits: cross-entropy ln 2 for both heads, mean prediction 1/2
     # two target images, both heads sure and equal: one image 0, one 1: MI = ln 2, means 1/2, KL 0
     sure = [[[200.0, 0], [200, 0]], [[0, 200], [0, 200]]]
-    out = DivDisLoss(10.0, 10.0)(Given(), batch([np.zeros((2, 2))] * 2 + sure, [0, 1, -1, -1]))  # type: ignore[arg-type]
+    out = DivDisLoss(10.0, 10.0)(Given(), batch([np.zeros((2, 2))] * 2 + sure, [0, 1, -1, -1]))
     assert float(out.loss) == pytest.approx(11 * LN2)
     # both images 0 for both heads: MI = 0, KL((1, 0) || (1/2, 1/2)) = ln 2 for each head
     sure = [[[200.0, 0], [200, 0]]] * 2
-    out = DivDisLoss(10.0, 3.0)(Given(), batch([np.zeros((2, 2))] * 2 + sure, [0, 1, -1, -1]))  # type: ignore[arg-type]
+    out = DivDisLoss(10.0, 3.0)(Given(), batch([np.zeros((2, 2))] * 2 + sure, [0, 1, -1, -1]))
     assert float(out.loss) == pytest.approx(4 * LN2)
 
 
@@ -160,7 +160,7 @@ def test_random_batches_against_numpy(heads: int, k: int) -> None:
         s = p[source].mean((0, 1))
         means = p[~source].mean(0)
         kept = np.mean([(means[h] * np.log(means[h] / s)).sum() for h in range(heads)])
-        out = DivDisLoss(2.0, 0.5)(Given(), batch(logits, y.tolist()))  # type: ignore[arg-type]
+        out = DivDisLoss(2.0, 0.5)(Given(), batch(logits, y.tolist()))
         assert float(out.loss) == pytest.approx(entropy + 2 * shared + 0.5 * kept, rel=1e-4)
         assert out.logits.numpy() == pytest.approx(logits[:, 0], rel=1e-6)
         found = [float(out.scalars[n]) for n in ("cross_entropy", "mutual_information")]
@@ -174,7 +174,7 @@ def test_source_images_learn_from_their_labels_only() -> None:
     logits, y = rng.normal(size=(6, 3, 4)), [0, 3, 1, -1, -1, -1]
     given = batch(logits, y)
     given = given._replace(image=given.image.requires_grad_())
-    DivDisLoss(10.0, 10.0)(Given(), given).loss.backward()  # type: ignore[arg-type]
+    DivDisLoss(10.0, 10.0)(Given(), given).loss.backward()
     expected = (softmax(logits[:3]) - np.eye(4)[y[:3]][:, None]) / 9
     assert given.image.grad is not None
     assert given.image.grad[:3].numpy() == pytest.approx(expected, abs=1e-6)
@@ -184,7 +184,7 @@ def test_source_images_learn_from_their_labels_only() -> None:
 def test_target_images_teach_nothing_without_their_terms() -> None:
     given = batch(np.random.default_rng(0).normal(size=(4, 2, 3)), [0, 2, -1, -1])
     given = given._replace(image=given.image.requires_grad_())
-    DivDisLoss(0.0, 0.0)(Given(), given).loss.backward()  # type: ignore[arg-type]
+    DivDisLoss(0.0, 0.0)(Given(), given).loss.backward()
     assert given.image.grad is not None
     assert float(given.image.grad[2:].abs().sum()) == 0.0
 
@@ -198,7 +198,7 @@ def test_saturated_predictions_have_finite_gradients(scale: float) -> None:
             logits[:] = logits[0]
         given = batch(logits, [0, 1, 2, 3, -1, -1, -1, -1])
         given = given._replace(image=given.image.requires_grad_())
-        out = DivDisLoss(10.0, 10.0)(Given(), given)  # type: ignore[arg-type]
+        out = DivDisLoss(10.0, 10.0)(Given(), given)
         out.loss.backward()
         assert torch.isfinite(out.loss)
         assert given.image.grad is not None
@@ -218,8 +218,8 @@ def test_descent_makes_heads_differ_on_the_target() -> None:
         optimizer.zero_grad()
         DivDisLoss(10.0, 10.0)(net, given).loss.backward()
         optimizer.step()
-    heads = net.head.every(target).argmax(-1)  # type: ignore[operator]
-    assert (net.head.every(source).argmax(-1) == y[:8, None]).all()  # type: ignore[operator]
+    heads = net.head.every(target).argmax(-1)
+    assert (net.head.every(source).argmax(-1) == y[:8, None]).all()
     truth = {tuple((target[:, i] > 0).long().tolist()) for i in range(2)}
     assert {tuple(heads[:, h].tolist()) for h in range(2)} == truth
 
@@ -232,11 +232,11 @@ def test_several_heads_stand_in_for_one() -> None:
     own = net.head
     made = with_heads(net, 4, np.random.default_rng(0))
     x = torch.randn(5, 16)
-    every = made.head.every(x)  # type: ignore[operator]
+    every = made.head.every(x)
     assert every.shape == (5, 4, 3)
     assert torch.equal(made(x), own(x))
     assert torch.equal(every[:, 0], own(x))
-    weights = [head.weight for head in made.head.heads]  # type: ignore[union-attr]
+    weights = [head.weight for head in made.head.heads]
     assert all(float(w.detach().abs().max()) <= 0.25 for w in weights)  # 1 / sqrt(16)
     assert all(float(w.detach().abs().max()) > 0.2 for w in weights)
     assert len({float(w.detach().sum()) for w in weights}) == 4
@@ -245,7 +245,7 @@ def test_several_heads_stand_in_for_one() -> None:
 def test_heads_follow_from_the_generator_alone() -> None:
     def last() -> torch.Tensor:
         net = with_heads(Classifier(nn.Identity(), 4, 2), 3, np.random.default_rng(5))
-        return net.head.heads[2].weight  # type: ignore[union-attr]
+        return net.head.heads[2].weight
 
     torch.manual_seed(0)
     one = last()
@@ -318,9 +318,9 @@ def run(
         asked.heads = net.head
         assert isinstance(net.head, Heads)
         for h, head in enumerate(net.head.heads):  # head h reads feature h
-            nn.init.zeros_(head.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
-            head.weight.data[1, h] = 1.0  # type: ignore[index, operator, union-attr]
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+            head.weight.data[1, h] = 1.0
         return net
 
     context = SimpleNamespace(
@@ -335,7 +335,7 @@ def run(
         warn=asked.warnings.append,
     )
 
-    asked.net = baseline.run(context)  # type: ignore[arg-type]
+    asked.net = baseline.run(context)
     return asked
 
 

@@ -133,7 +133,7 @@ class Context:
 
 
 def run(ctx: Context, **settings: Any) -> Any:
-    return EIIL(**{"env_steps": 600, "env_lr": 0.1, **settings}).run(ctx)  # type: ignore[arg-type]
+    return EIIL(**{"env_steps": 600, "env_lr": 0.1, **settings}).run(ctx)
 
 
 def test_environments_are_where_the_reference_is_wrong_and_make_groups_with_the_class() -> None:
@@ -222,7 +222,7 @@ def test_a_class_without_images_is_not_called_one_environment() -> None:
 )
 def test_settings_out_of_range_are_config_errors(name: str, value: float, expected: str) -> None:
     with pytest.raises(ConfigError, match=f"baseline.{name}={value}: expected {expected}"):
-        EIIL(**{name: value})  # type: ignore[arg-type]
+        EIIL(**{name: value})
 
 
 def test_it_is_told_no_groups() -> None:

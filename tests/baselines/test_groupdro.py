@@ -32,7 +32,7 @@ def objective(
     eta: float, adjustment: float = 0.0, counts: tuple[int, ...] = COUNTS
 ) -> GroupDROLoss:
     made = GroupDROLoss(eta, adjustment)
-    made.setup(DatasetInfo(2, len(counts), sum(counts), counts, ["a", "b"], list("wxyz")), None)  # type: ignore[arg-type]
+    made.setup(DatasetInfo(2, len(counts), sum(counts), counts, ["a", "b"], list("wxyz")), None)
     return made
 
 
@@ -53,7 +53,7 @@ def batch(losses: list[float], groups: list[int]) -> Batch:
 
 
 def step(made: GroupDROLoss, losses: list[float], groups: list[int]) -> float:
-    return float(made(Given(), batch(losses, groups)).loss)  # type: ignore[arg-type]
+    return float(made(Given(), batch(losses, groups)).loss)
 
 
 def test_one_batch_by_hand() -> None:
@@ -136,7 +136,7 @@ def test_weights_of_the_groups_carry_no_gradient() -> None:
     made = objective(eta=1.0)
     given = batch([LN2, LN4], [0, 1])
     given = given._replace(image=given.image.requires_grad_())
-    made(Given(), given).loss.backward()  # type: ignore[arg-type]
+    made(Given(), given).loss.backward()
     q = np.array([2, 4, 1, 1]) / 8
     p = np.array([[0.5, 0.5], [0.25, 0.75]])
     expected = q[:2, None] * (p - [[1, 0], [1, 0]])
@@ -146,7 +146,7 @@ def test_weights_of_the_groups_carry_no_gradient() -> None:
 
 def test_weights_are_logged_and_keep_their_value() -> None:
     made = objective(eta=1.0)
-    out = made(Given(), batch([LN2], [0]))  # type: ignore[arg-type]
+    out = made(Given(), batch([LN2], [0]))
     assert set(out.scalars) == {"q/0", "q/1", "q/2", "q/3"}
     before = float(out.scalars["q/0"])
     step(made, [3.0], [1])

@@ -63,7 +63,7 @@ class Context:
 
 
 def run(ctx: Context, **settings: Any) -> Any:
-    return JTT(**settings).run(ctx)  # type: ignore[arg-type]
+    return JTT(**settings).run(ctx)
 
 
 def test_errors_of_a_short_erm_count_more_in_a_fresh_fit() -> None:
@@ -103,7 +103,7 @@ def test_weights_of_the_rows_are_multiplied() -> None:
 
 def test_without_upweighting_it_is_erm() -> None:
     ctx, plain = Context(PREDICTED), Context(PREDICTED)
-    assert run(ctx, upweight=1) == ERM().run(plain)  # type: ignore[arg-type]
+    assert run(ctx, upweight=1) == ERM().run(plain)
     assert ctx.asked == plain.asked
 
 
@@ -116,7 +116,7 @@ def test_without_upweighting_it_is_erm() -> None:
 )
 def test_no_or_only_errors_are_warned_about_and_erm(predicted: list[int], text: str) -> None:
     ctx, plain = Context(predicted), Context(predicted)
-    assert run(ctx) == ERM().run(plain)  # type: ignore[arg-type]
+    assert run(ctx) == ERM().run(plain)
     assert ctx.asked[-1] == plain.asked[-1]
     (warning,) = ctx.warnings
     assert re.search(text, warning)

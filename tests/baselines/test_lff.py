@@ -31,9 +31,9 @@ class Part(nn.Module):
 
 
 def objective(q: float = 0.7, ema: float = 0.7, rows: int = 12, classes: int = 2) -> LfFLoss:
-    made = LfFLoss(Part(1), q, ema)  # type: ignore[arg-type]
+    made = LfFLoss(Part(1), q, ema)
     names = [str(c) for c in range(classes)]
-    made.setup(DatasetInfo(classes, classes, rows, (0,) * classes, names, names), None)  # type: ignore[arg-type]
+    made.setup(DatasetInfo(classes, classes, rows, (0,) * classes, names, names), None)
     return made
 
 
@@ -130,7 +130,7 @@ def test_order_within_a_batch_does_not_matter_even_for_a_repeated_row() -> None:
     step(a, batch(losses, losses, y, rows))
     order = [1, 2, 0]
     take = [[v[i] for i in order] for v in (losses, y, rows)]
-    step(b, batch(take[0], take[0], take[1], take[2]))  # type: ignore[arg-type]
+    step(b, batch(take[0], take[0], take[1], take[2]))
     assert torch.equal(a.loss_biased, b.loss_biased)
     assert float(a.loss_biased[4]) == pytest.approx(2.0)
 
@@ -181,9 +181,9 @@ def test_losses_of_zero_stay_finite() -> None:
 
 
 def test_state_goes_on_where_it_was() -> None:
-    made = LfFLoss(nn.Linear(2, 2), 0.7, 0.7)  # type: ignore[arg-type]
+    made = LfFLoss(nn.Linear(2, 2), 0.7, 0.7)
     names = ["a", "b"]
-    made.setup(DatasetInfo(2, 2, 4, (0, 0), names, names), None)  # type: ignore[arg-type]
+    made.setup(DatasetInfo(2, 2, 4, (0, 0), names, names), None)
     assert set(made.state_dict()) == {
         "label",
         "loss_biased",

@@ -58,7 +58,7 @@ def test_two_pairs_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # pair 1: (0, ln 16) and (0, 0) at 1/4 is (0, ln 2), softmax (1/3, 2/3); both labels are 1
     monkeypatch.setattr(lisa, "beta", lambda alpha, number: torch.tensor([0.5, 0.25]).double())
     logits = [[0, 0], [0, np.log(16)], [0, np.log(9)], [0, 0]]
-    out = LISALoss(2.0)(Flat(), batch(flat(logits), [0, 1, 1, 1]))  # type: ignore[arg-type]
+    out = LISALoss(2.0)(Flat(), batch(flat(logits), [0, 1, 1, 1]))
     assert out.logits.numpy() == pytest.approx(np.log([[1, 3], [1, 2]]))
     first, second = (LN4 + np.log(4 / 3)) / 2, np.log(3 / 2)
     assert float(out.loss) == pytest.approx((first + second) / 2)
@@ -74,7 +74,7 @@ def test_twenty_random_batches_against_numpy(monkeypatch: pytest.MonkeyPatch) ->
         mixed = share[:, None] * logits[:half] + (1 - share[:, None]) * logits[half:]
         soft = share[:, None] * np.eye(15)[y[:half]] + (1 - share[:, None]) * np.eye(15)[y[half:]]
         log_softmax = mixed - np.log(np.exp(mixed).sum(1, keepdims=True))
-        out = LISALoss(2.0)(Flat(), batch(flat(logits), y))  # type: ignore[arg-type]
+        out = LISALoss(2.0)(Flat(), batch(flat(logits), y))
         assert out.logits.shape == (half, 15)
         assert float(out.loss) == pytest.approx(-(soft * log_softmax).sum(1).mean(), rel=1e-9)
 
@@ -88,9 +88,9 @@ def test_with_lambda_one_it_is_erm_on_the_anchors(
     image = torch.from_numpy(rng.normal(0, 2, (12, 3, 8, 8)).astype(np.float32))
     y = rng.integers(0, 3, 12)
     net = Mean()
-    mixed = LISALoss(2.0, cutmix)(net, batch(image, y))  # type: ignore[arg-type]
+    mixed = LISALoss(2.0, cutmix)(net, batch(image, y))
     assert torch.equal(net.seen, image[:6])
-    erm = CrossEntropy()(net, batch(image[:6], y[:6]))  # type: ignore[arg-type]
+    erm = CrossEntropy()(net, batch(image[:6], y[:6]))
     assert torch.equal(mixed.logits, erm.logits)
     assert float(mixed.loss) == pytest.approx(float(erm.loss), rel=1e-6)
 
@@ -99,7 +99,7 @@ def test_every_pair_has_its_own_lambda() -> None:
     torch.manual_seed(0)
     net = Mean()
     image = torch.cat([torch.zeros(500, 3, 2, 2), torch.ones(500, 3, 2, 2)])
-    LISALoss(2.0)(net, batch(image, [0] * 1000))  # type: ignore[arg-type]
+    LISALoss(2.0)(net, batch(image, [0] * 1000))
     share = 1 - net.seen[:, 0, 0, 0].numpy()
     assert len(np.unique(share)) > 490
     assert share.mean() == pytest.approx(0.5, abs=0.04)
@@ -112,7 +112,7 @@ def test_the_global_generator_decides() -> None:
     def losses(seed: int, cutmix: bool) -> list[float]:
         torch.manual_seed(seed)
         made = LISALoss(2.0, cutmix)
-        return [float(made(Mean(), batch(image, y)).loss) for _ in range(4)]  # type: ignore[arg-type]
+        return [float(made(Mean(), batch(image, y)).loss) for _ in range(4)]
 
     for cutmix in (False, True):
         assert losses(1, cutmix) == losses(1, cutmix)
@@ -172,7 +172,7 @@ def test_labels_follow_the_true_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lisa, "beta", lambda a, number: torch.full((number,), 0.75).double())
     monkeypatch.setattr(torch, "randint", lambda length, shape: torch.full(tuple(shape), 0))
     image = torch.log(torch.tensor([2.0, 1.0, 1.0]))[None, :, None, None].expand(2, 3, 8, 8)
-    loss = LISALoss(2.0, cutmix=True)(Mean(), batch(image, [0, 1])).loss  # type: ignore[arg-type]
+    loss = LISALoss(2.0, cutmix=True)(Mean(), batch(image, [0, 1])).loss
     assert float(loss) == pytest.approx(60 / 64 * LN2 + 4 / 64 * LN4)
 
 
@@ -229,7 +229,7 @@ def asked(
         fit=fit,
         warn=got.warnings.append,
     )
-    assert LISA(**settings).run(ctx) == "net"  # type: ignore[arg-type]
+    assert LISA(**settings).run(ctx) == "net"
     got.pairs = got.keywords["draw"]
     return got
 

@@ -224,7 +224,7 @@ def context(folder: Path, number: int, cold: bool = False) -> SimpleNamespace:
 
 def test_tuning_starts_from_the_last_weights_on_masked_images(tmp_path: Path) -> None:
     made = context(tmp_path, 7)
-    assert MaskTune(deviations=1.0).run(made) == "tuned"  # type: ignore[arg-type]
+    assert MaskTune(deviations=1.0).run(made) == "tuned"
     assert made.collected == [("erm {'select': 'val_acc'}", 7, xgradcam)]
     fitted = made.fitted
     assert fitted["phase"] == "tune"
@@ -252,31 +252,31 @@ def test_weights_of_the_rows_stay(tmp_path: Path) -> None:
     made = context(tmp_path, 4)
     weight = np.array([0.1, 0.2, 0.3, 0.4])
     made.train = ImageTable(made.train.paths, made.train.y, made.train.group, weight)
-    MaskTune(1.0, passes=2.5).run(made)  # type: ignore[arg-type]
+    MaskTune(1.0, passes=2.5).run(made)
     assert made.fitted["train"].weight is weight
     assert made.fitted["steps"] == 3  # 10 images in batches of 4
 
 
 def test_an_interrupted_run_keeps_what_it_has_written(tmp_path: Path) -> None:
     made = context(tmp_path, 5)
-    MaskTune(1.0).run(made)  # type: ignore[arg-type]
+    MaskTune(1.0).run(made)
     first = {p: p.read_bytes() for p in (made.folder / "masked").iterdir()}
     lost, kept = masked_path(made.folder, 0), masked_path(made.folder, 1)
     lost.unlink()
     os.utime(kept, ns=(1, 1))
     del made.store["masked"]  # killed while it wrote the images; the heat was there
-    MaskTune(1.0).run(made)  # type: ignore[arg-type]
+    MaskTune(1.0).run(made)
     assert len(made.collected) == 1
     assert kept.stat().st_mtime_ns == 1
     assert {p: p.read_bytes() for p in (made.folder / "masked").iterdir()} == first
     lost.unlink()  # the tuning is done and nobody needs the images any more
-    MaskTune(1.0).run(made)  # type: ignore[arg-type]
+    MaskTune(1.0).run(made)
     assert not lost.exists()
 
 
 def test_nothing_hot_is_said_and_tuned_all_the_same(tmp_path: Path) -> None:
     made = context(tmp_path, 4, cold=True)
-    assert MaskTune().run(made) == "tuned"  # type: ignore[arg-type]
+    assert MaskTune().run(made) == "tuned"
     assert made.fitted["train"].paths == made.train.paths
     (text,) = made.warned
     assert "no pixel of any training image is hot enough" in text

@@ -42,7 +42,7 @@ def test_one_pair_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # labels 0 and 1, half each: the mean of -ln 1/4 and -ln 3/4
     monkeypatch.setattr(mixup, "beta", lambda alpha, number: torch.full((number,), 0.5))
     monkeypatch.setattr(torch, "randperm", lambda number: torch.tensor([1, 0]))
-    loss = MixupLoss(0.2)(Flat(), batch([[0, 0], [0, np.log(9)]], [0, 1])).loss  # type: ignore[arg-type]
+    loss = MixupLoss(0.2)(Flat(), batch([[0, 0], [0, np.log(9)]], [0, 1])).loss
     assert float(loss) == pytest.approx((LN4 + np.log(4 / 3)) / 2)
 
 
@@ -72,7 +72,7 @@ def test_twenty_random_batches_against_numpy(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(torch, "randperm", lambda n, v=order: torch.from_numpy(v))
         mixed = share * logits + (1 - share) * logits[order]
         expected = share * cross_entropy(mixed, y) + (1 - share) * cross_entropy(mixed, y[order])
-        out = MixupLoss(0.4)(Flat(), batch(logits, y))  # type: ignore[arg-type]
+        out = MixupLoss(0.4)(Flat(), batch(logits, y))
         assert float(out.loss) == pytest.approx(expected.mean(), rel=1e-9)
         assert out.logits.numpy() == pytest.approx(mixed)
 
@@ -82,8 +82,8 @@ def test_without_mixing_it_is_erm(share: float, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(mixup, "beta", lambda alpha, number: torch.full((number,), share))
     rng = np.random.default_rng(0)
     given = batch(rng.normal(0, 2, (9, 4)), rng.integers(0, 4, 9))
-    erm = CrossEntropy()(Flat(), given).loss  # type: ignore[arg-type]
-    assert float(MixupLoss(0.2)(Flat(), given).loss) == pytest.approx(float(erm), rel=1e-12)  # type: ignore[arg-type]
+    erm = CrossEntropy()(Flat(), given).loss
+    assert float(MixupLoss(0.2)(Flat(), given).loss) == pytest.approx(float(erm), rel=1e-12)
 
 
 def test_a_batch_is_mixed_with_a_permutation_of_itself_by_one_lambda() -> None:
@@ -91,7 +91,7 @@ def test_a_batch_is_mixed_with_a_permutation_of_itself_by_one_lambda() -> None:
     net = Flat()
     for _ in range(10):
         made = torch.eye(6, dtype=torch.float64)  # what is left of row i is its share of column i
-        MixupLoss(2.0)(net, batch(made, [0] * 6))  # type: ignore[arg-type]
+        MixupLoss(2.0)(net, batch(made, [0] * 6))
         assert net.seen.sum(0).numpy() == pytest.approx(
             np.ones(6)
         )  # each once as itself, once mixed
@@ -105,7 +105,7 @@ def test_the_global_generator_decides() -> None:
 
     def losses(seed: int) -> list[float]:
         torch.manual_seed(seed)
-        return [float(MixupLoss(1.0)(Flat(), given).loss) for _ in range(5)]  # type: ignore[arg-type]
+        return [float(MixupLoss(1.0)(Flat(), given).loss) for _ in range(5)]
 
     assert losses(3) == losses(3)
     assert losses(3) != losses(4)
@@ -139,7 +139,7 @@ def test_gradient_goes_through_both_images(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch, "randperm", lambda number: torch.tensor([1, 0]))
     given = batch(np.zeros((2, 2)), [0, 1])
     image = given.image.clone().requires_grad_()
-    MixupLoss(0.2)(Flat(), given._replace(image=image)).loss.backward()  # type: ignore[arg-type]
+    MixupLoss(0.2)(Flat(), given._replace(image=image)).loss.backward()
     row = (np.array([0.5, 0.5]) - [0.75, 0.25]) / 2
     expected = [0.75 * row + 0.25 * -row, 0.75 * -row + 0.25 * row]
     assert image.grad is not None

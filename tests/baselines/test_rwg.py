@@ -67,7 +67,7 @@ def run(group: list[int], groups: int = 4) -> tuple[dict[str, Any], list[str]]:
     names = [f"g{i}" for i in range(groups)]
     info = SimpleNamespace(num_groups=groups, num_classes=groups // 2, group_names=names)
     ctx = SimpleNamespace(info=info, train=table(group), fit=fit, warn=warnings.append)
-    assert RWG().run(ctx) == "net"  # type: ignore[arg-type]
+    assert RWG().run(ctx) == "net"
     return asked, warnings
 
 

@@ -34,7 +34,7 @@ def objective(
 ) -> AttributeLoss:
     made = AttributeLoss(np.array(y), np.array(attribute), classes, attributes, threshold)
     info = DatasetInfo(classes, classes * attributes, len(y), (0,) * 4, ["a", "b"], list("wxyz"))
-    made.setup(info, None)  # type: ignore[arg-type]
+    made.setup(info, None)
     return made
 
 
@@ -252,7 +252,7 @@ class Context:
 
     def network(self, name: str) -> Classifier:
         net = Classifier(nn.Identity(), 4, 3)
-        net.phase = name  # type: ignore[assignment]
+        net.phase = name
         return net
 
     def fit(self, phase: str, objective: Any, **keywords: Any) -> Any:
@@ -288,7 +288,7 @@ def full_val() -> ImageTable:
 
 
 def run(ctx: Context, **settings: Any) -> Any:
-    return SSA(**settings).run(ctx)  # type: ignore[arg-type]
+    return SSA(**settings).run(ctx)
 
 
 def test_every_training_image_is_labelled_by_a_predictor_that_did_not_see_it() -> None:
@@ -404,7 +404,7 @@ def test_what_cannot_be_done_is_a_config_error() -> None:
 )
 def test_settings_out_of_range_are_config_errors(name: str, value: float, expected: str) -> None:
     with pytest.raises(ConfigError, match=f"baseline.{name}={value}: expected {expected}"):
-        SSA(**{name: value})  # type: ignore[arg-type]
+        SSA(**{name: value})
 
 
 def test_it_learns_from_the_groups_of_val() -> None:

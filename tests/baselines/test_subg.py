@@ -71,7 +71,7 @@ def run(made: ImageTable, batch_size: int = 4, seed: int = 0) -> dict[str, Any]:
         record=asked["record"].update,
         warn=asked["warnings"].append,
     )
-    assert SUBG().run(ctx) == "net"  # type: ignore[arg-type]
+    assert SUBG().run(ctx) == "net"
     return asked
 
 

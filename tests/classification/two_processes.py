@@ -68,7 +68,7 @@ def train(root: Path, out: Path, devices: int) -> dict[str, Any]:
         states.append({k: v.clone().numpy() for k, v in self.objective.state_dict().items()})
         original(self)
 
-    ClassificationModule.on_train_end = keep  # type: ignore[method-assign]
+    ClassificationModule.on_train_end = keep
     results: dict[str, Any] = {}
     for name, make in BASELINES.items():
         baseline = make()
@@ -97,7 +97,7 @@ def train(root: Path, out: Path, devices: int) -> dict[str, Any]:
             "history": {k: p["history"] for k, p in run.phases.items()},
             "predicted": run.predict(net, Split.TEST).numpy(),
         }
-    ClassificationModule.on_train_end = original  # type: ignore[method-assign]
+    ClassificationModule.on_train_end = original
     return results
 
 

@@ -209,7 +209,7 @@ def test_an_interrupted_render_leaves_nothing(
         drawn += 1
         if drawn == 20:
             raise KeyboardInterrupt
-        return draw(*args)  # type: ignore[arg-type]
+        return draw(*args)
 
     with monkeypatch.context() as patch:
         patch.setattr(type(reader), "draw", interrupted)

@@ -99,7 +99,7 @@ def unknown(root: Path) -> None:
 )
 def test_other_layouts_are_refused(tmp_path: Path, change: object, said: str) -> None:
     root = write(tmp_path / "dogs")
-    change(root)  # type: ignore[operator]
+    change(root)
     with pytest.raises(DataError) as caught:
         SpuCoDogs(root).read()
     assert said in str(caught.value)

@@ -31,7 +31,7 @@ ROWS = (
 def table(folder: Path, text: str = ROWS, name: str = "my.csv", **settings: object) -> Dataset:
     path = folder / name
     path.write_text(text)
-    return TableFile(path, **settings).read()  # type: ignore[arg-type]
+    return TableFile(path, **settings).read()
 
 
 def test_names_numbers_and_words(tmp_path: Path) -> None:

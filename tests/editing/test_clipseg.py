@@ -60,7 +60,7 @@ def test_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(AspireError, match="holds no model that"):
-        ClipSegSegmenter(str(empty)).segment([None], ["cat"])  # type: ignore[list-item]
+        ClipSegSegmenter(str(empty)).segment([None], ["cat"])
 
 
 def test_identity_holds_the_weights_and_the_thresholds(tiny_clipseg: Path) -> None:

@@ -177,9 +177,9 @@ def test_seed_decides_among_more_donors_than_candidates(
     image = write("image", noise(30, 40, 0), box(30, 40, 8, 12, 10))
     donors = [write(f"d{i}", noise(30, 40, i), box(30, 40, 8, 12, 10)) for i in range(6)]
     restyler = CompositionRestyler(OpenCVInpainter(), donor_candidates=1)
-    chosen = [restyle(restyler, request(image, donors, seed)).donor for seed in range(20)]  # type: ignore[union-attr]
+    chosen = [restyle(restyler, request(image, donors, seed)).donor for seed in range(20)]
     assert len(set(chosen)) > 2
-    assert chosen == [restyle(restyler, request(image, donors, s)).donor for s in range(20)]  # type: ignore[union-attr]
+    assert chosen == [restyle(restyler, request(image, donors, s)).donor for s in range(20)]
 
 
 def test_mask_of_another_size_is_a_data_error(write: Callable[..., LoadedImage]) -> None:

@@ -101,7 +101,7 @@ def test_the_authors_instruction_is_what_is_asked(
 ) -> None:
     restyler = InstructPix2Pix(str(tiny_pix2pix))
     asked: list[Canvas] = []
-    restyler.editor.edit = lambda canvases: (asked.extend(canvases), [Failure("x")] * 3)[1]  # type: ignore[method-assign, assignment, return-value]
+    restyler.editor.edit = lambda canvases: (asked.extend(canvases), [Failure("x")] * 3)[1]
     assert restyler.restyle(requests(loaded)) == [Failure("x")] * 3
     assert {c.prompt for c in asked} == {"turn the background of lake into forest."}
     assert (restyler.editor.steps, restyler.editor.guidance) == (100, 7.5)

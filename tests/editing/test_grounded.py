@@ -171,7 +171,7 @@ def test_masks_do_not_depend_on_the_batch_and_boxes_are_united(
     one = np.array([[5, 5, 30, 30]], np.float32)
     two = np.array([[5, 5, 30, 30], [20, 10, 45, 38]], np.float32)
     masks = kind(folder).masks([pixels[0], pixels[1], pixels[0], pixels[2]], [one, one, two, two])
-    assert [m.shape for m in masks] == [(40, 60), (50, 50), (40, 60), (42, 60)]  # type: ignore[union-attr]
+    assert [m.shape for m in masks] == [(40, 60), (50, 50), (40, 60), (42, 60)]
     single = kind(folder, batch_size=1)
     asked = [(pixels[0], one), (pixels[1], one), (pixels[0], two), (pixels[2], two)]
     for mask, (image, boxes) in zip(masks, asked, strict=True):
@@ -181,7 +181,7 @@ def test_masks_do_not_depend_on_the_batch_and_boxes_are_united(
         assert mask.dtype == np.bool_
         assert (mask != alone).mean() < 0.01  # the arithmetic's order may tip a pixel
     parts = [single.masks([pixels[0]], [two[i : i + 1]])[0] for i in range(2)]
-    assert (masks[2] != (parts[0] | parts[1])).mean() < 0.01  # type: ignore[operator, union-attr]
+    assert (masks[2] != (parts[0] | parts[1])).mean() < 0.01
 
 
 def test_the_image_encoder_sees_an_image_once_however_many_phrases(
@@ -197,7 +197,7 @@ def test_the_image_encoder_sees_an_image_once_however_many_phrases(
     assert shown == [3]
     again = masker.masks(pixels, [box] * 5)  # other phrases of the same images
     assert shown == [3]
-    assert all((a == b).all() for a, b in zip(masks, again, strict=True))  # type: ignore[attr-defined]
+    assert all((a == b).all() for a, b in zip(masks, again, strict=True))
     masker.masks([pixels[0].copy()], [box])
     assert shown == [3, 1]
     assert len(masker._seen) == 3  # of the copy nothing is left

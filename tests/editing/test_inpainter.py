@@ -25,7 +25,7 @@ def test_pixels_outside_the_mask_are_bit_equal(method: str, shape: tuple[int, in
     image = rng.integers(0, 255, (*shape, 3), dtype=np.uint8)
     mask = rng.random(shape) < 0.1
     before = image.copy()
-    filled = fill(OpenCVInpainter(method), image, mask)  # type: ignore[arg-type]
+    filled = fill(OpenCVInpainter(method), image, mask)
     assert filled.dtype == np.uint8
     assert filled.shape == image.shape
     assert (filled[~mask] == image[~mask]).all()
@@ -39,7 +39,7 @@ def test_hole_in_a_plain_wall_becomes_wall(method: str) -> None:
     mask = np.zeros((20, 20), dtype=bool)
     mask[8:12, 8:12] = True
     image[mask] = 0
-    filled = fill(OpenCVInpainter(method), image, mask)  # type: ignore[arg-type]
+    filled = fill(OpenCVInpainter(method), image, mask)
     # the algorithms' weights lose a few grey levels; the hole was up to 240 away
     assert np.abs(filled.astype(int) - (10, 120, 240)).max() < 5
 
@@ -57,7 +57,7 @@ def test_unknown_method_is_a_config_error() -> None:
     with pytest.raises(
         ConfigError, match=r"inpainter\.method=lama: expected telea or navier_stokes"
     ):
-        OpenCVInpainter("lama")  # type: ignore[arg-type]
+        OpenCVInpainter("lama")
 
 
 def test_identity_holds_method_and_radius() -> None:

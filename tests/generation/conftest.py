@@ -211,7 +211,7 @@ def landbirds(tmp_path_factory: pytest.TempPathFactory) -> ClassEvidence:
             (1, "change_background", "forest"),
             (2, "remove_object", "boat"),
         )
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     return ClassEvidence(
         y=0,
         name="landbird",

@@ -34,7 +34,7 @@ def feature(phrase: str, spurious: bool = True, kind: str = "change_background")
     return SpuriousFeature(
         feature_id="000/0001", y=0, rank=1, kind=kind, phrase=phrase, support=9, flips=9,
         flip_rate=1.0, score=0.7, mean_drop=0.5, spurious=spurious, examples=(),
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def effect(phrase: str, replacement: str | None, before: float, after: float) -> Effect:
@@ -200,7 +200,7 @@ def test_sample_follows_from_its_seed(
     waterbirds: Dataset, refs: dict[str, ImageRef], concept: Concept
 ) -> None:
     make = sampler(waterbirds, refs)
-    images = [one(make, concept, seed).pixels for seed in (5, 5, 6)]  # type: ignore[union-attr]
+    images = [one(make, concept, seed).pixels for seed in (5, 5, 6)]
     assert (images[0] == images[1]).all()
     assert (images[0] != images[2]).any()
 
@@ -209,7 +209,7 @@ def test_scenes_come_as_often_as_their_weights_say(
     waterbirds: Dataset, refs: dict[str, ImageRef], concept: Concept
 ) -> None:
     make = sampler(waterbirds, refs)
-    prompts = [one(make, concept, s).prompt for s in range(200)]  # type: ignore[union-attr]
+    prompts = [one(make, concept, s).prompt for s in range(200)]
     lakes = sum(p.endswith("lake") for p in prompts)
     assert 120 < lakes < 180  # 150 expected, standard deviation 6
 

@@ -342,7 +342,7 @@ def test_classes_that_cannot_be_learnt_are_rejected_with_a_reason(
     assert [r.reason for r in reasons if isinstance(r, Rejected)] == [
         "no_spurious_feature", "too_few_images", "no_context",
     ]  # fmt: skip
-    assert "1 edited images to learn from, at least 3" in reasons[1].detail  # type: ignore[union-attr]
+    assert "1 edited images to learn from, at least 3" in reasons[1].detail
     assert not list(tmp_path.iterdir())
     plain = Unpersonalised().personalise(landbirds)
     assert isinstance(plain, Concept)
@@ -362,7 +362,7 @@ def test_identity_follows_what_changes_the_result_and_nothing_else(
         {"min_images": 1}, {"templates": ["{}"]}, {"scenes": True}, {"flip": 0.0},
         {"per": "feature"}, {"max_contexts": 1}, {"vectors": 2}, {"initial": "a"},
     ):  # fmt: skip
-        assert TextualInversion(str(tiny_sd), **change).identity() != one, change  # type: ignore[arg-type]
+        assert TextualInversion(str(tiny_sd), **change).identity() != one, change
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 from aspire.data.images import png_bytes, read_image
 from aspire.editing.base import Segmentation
 from aspire.errors import ConfigError
-from aspire.generation.again import provenance, regenerate
+from aspire.generation.again import origin_of, regenerate
 from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
 from aspire.generation.diffusion_sampler import DiffusionSampler
 from aspire.generation.image_to_image import ImageToImage
@@ -100,7 +100,7 @@ def all_samplers(tiny_sd: Path, photos: Path, folder: Path, **changes: Any) -> l
     return [
         TextToImage(photos, REFS, str(tiny_sd), **settings),
         ImageToImage(photos, REFS, str(tiny_sd), **settings),
-        InpaintAround(photos, REFS, str(tiny_sd), Segments(), **settings),  # type: ignore[arg-type]
+        InpaintAround(photos, REFS, str(tiny_sd), Segments(), **settings),
     ]
 
 
@@ -160,7 +160,7 @@ def test_what_was_learnt_changes_the_image_and_leaves_the_model_as_it_was(
     sampler = TextToImage(tmp_path, {}, str(tiny_sd), folder=folder, **QUICK)
     base = msgspec.structs.replace(lora, weights=None)
     order = (unlearnt, concept, unlearnt, base, lora, base, unlearnt)
-    images = [sampler.sample(asked(c, 1))[0].pixels for c in order]  # type: ignore[union-attr]
+    images = [sampler.sample(asked(c, 1))[0].pixels for c in order]
     assert (images[0] == images[2]).all()
     assert (images[0] == images[6]).all()
     assert (images[1] != images[0]).any()
@@ -201,7 +201,7 @@ def test_image_to_image_starts_from_the_edits(tiny_sd: Path, learnt: tuple[Path,
     folder, concept = learnt
     sampler = ImageToImage(Path(), {}, str(tiny_sd), folder=folder, steps=4, strength=0.5)
     made = sampler.sample(asked(concept, 6))
-    assert {m.parents[0] for m in made} <= {p.img_id for p in concept.pictures}  # type: ignore[union-attr]
+    assert {m.parents[0] for m in made} <= {p.img_id for p in concept.pictures}
     with pytest.raises(ConfigError, match="keeps none; choose personaliser=textual_inversion"):
         sampler.sample(asked(PLAIN, 1))
 
@@ -289,7 +289,7 @@ def test_a_killed_generation_continues_and_every_image_can_be_made_again(
                 raise KeyboardInterrupt
             return whole(pipe, plans, size)
 
-        made.make = dying  # type: ignore[method-assign]
+        made.make = dying
         return made
 
     def run(folder: Path, dies_at: int | None = None) -> Any:
@@ -313,7 +313,7 @@ def test_a_killed_generation_continues_and_every_image_can_be_made_again(
 
     record = resumed.records[5]
     for name in (record.img_id, resumed.folder / record.file):
-        found = provenance(name, tmp_path / "b")
+        found = origin_of(name, tmp_path / "b")
         assert found.record == record
         pixels, difference = regenerate(found, "landbird", sampler())
         assert pixels.shape == (32, 32, 3)
@@ -321,4 +321,4 @@ def test_a_killed_generation_continues_and_every_image_can_be_made_again(
     with pytest.raises(ConfigError, match=r"other settings.*\n  steps: 2 then, 3 now"):
         regenerate(found, "landbird", TextToImage(tmp_path, {}, str(tiny_sd), steps=3))
     with pytest.raises(ConfigError, match="none of 1 generated sets"):
-        provenance("generated-9", tmp_path / "b")
+        origin_of("generated-9", tmp_path / "b")

@@ -162,7 +162,7 @@ def test_a_caption_without_an_answer_is_counted_while_others_go_on(tmp_path: Pat
 def test_an_endpoint_that_dies_stops_the_run_and_the_next_continues(tmp_path: Path) -> None:
     items = captions(50)
 
-    class DyingAfter30(FaultyServer):  # type: ignore[misc, valid-type]
+    class DyingAfter30(FaultyServer):
         def _serve(self, handler: Any) -> None:
             self.down = self.down or sum(self.told.values()) >= 30
             super()._serve(handler)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,9 +152,9 @@ class ElsewhereLauncher(Launcher):
     ) -> None:
         self.work = Work(task_function, config, hydra_context)
 
+    @abstractmethod
     def work_off(self, jobs: Sequence[Job]) -> Iterator[Ended]:
         """Every job as it ends, in any order; one that fails keeps no other from running."""
-        raise NotImplementedError
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
