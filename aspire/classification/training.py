@@ -24,6 +24,7 @@ from aspire.pipeline.manners import PendingError, manners
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.processes import is_main
 from aspire.reporting.table import arm_name
+from aspire.revision import revision
 
 RESULT_SCHEMA = 1
 VERSION = 2  # rises when equal settings give other weights
@@ -226,6 +227,7 @@ def _train(job: TrainingJob, folder: Path) -> None:
     }
     environment = {
         "aspire": __version__,
+        **revision(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "machine": platform.platform(),

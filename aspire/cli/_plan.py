@@ -29,6 +29,7 @@ class PlannedJob:
     Args:
         key: of the run, or "" where it follows from work that is not done.
         note: what comes first, who runs it, or why it cannot work.
+        after: key of the run that comes first, or "".
         seconds: it may take; None when nothing tells.
     """
 
@@ -36,6 +37,7 @@ class PlannedJob:
     state: str
     key: str = ""
     note: str = ""
+    after: str = ""
     seconds: float | None = None
 
 
@@ -90,7 +92,7 @@ def _describe(entry: PlannedJob, pending: PendingError) -> None:
     look = pending.look
     what, _, key = str(pending).rpartition(", ")
     if look is None or what != entry.name:
-        entry.note = f"first {pending}"
+        entry.note, entry.after = f"first {pending}", key
         return
     entry.state, entry.key = look.state, key
     entry.note = look.who if look.state == "running" else look.reason
@@ -122,8 +124,10 @@ def sum_up() -> int | None:
     table.add_column("#", justify="right")
     for column in ("job", "state", "run", "note"):
         table.add_column(column, no_wrap=column != "note")
+    number_of = {entry.key: n for n, entry in enumerate(jobs, start=1) if entry.key}
     for number, entry in enumerate(jobs, start=1):
-        note = entry.note.splitlines()[0] if entry.note else ""
+        first = number_of.get(entry.after)
+        note = f"after {first}" if first else (entry.note.splitlines() or [""])[0]
         table.add_row(str(number), entry.name, entry.state, entry.key, escape(note))
     console.print(table)
     states = ("done", "running", "failed", "stale", "new", "invalid")

@@ -24,6 +24,7 @@ from aspire.errors import AspireError, ConfigError
 from aspire.pipeline.sweeps import find_jobs
 from aspire.reporting.compare import describe, differences
 from aspire.reporting.provenance import Provenance, outputs_of
+from aspire.revision import revision, worded
 
 # A result is another one when any of these is.
 NUMBERS = ("weights_sha256", "metrics", "selected_step")
@@ -96,6 +97,9 @@ def _changes(run: TrainedRun, composed: DictConfig) -> list[str]:
     noted = json.loads(environment.read_bytes()) if environment.is_file() else {}
     if noted.get("aspire", __version__) != __version__:
         changes.append(f"code: aspire {noted['aspire']} then, {__version__} now")
+    then, now = worded(noted), worded(revision())
+    if then and now and then != now:
+        changes.append(f"code: commit {then} then, {now} now")
     stages = Provenance(outputs_of(run.folder)).of(result)
     if result["generated_digest"] and not stages:
         console.print(

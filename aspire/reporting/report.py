@@ -20,6 +20,7 @@ from aspire.reporting.discovery import views_of
 from aspire.reporting.limits import gaps_of, outcomes_of
 from aspire.reporting.page import flat, stages_of, write_page
 from aspire.reporting.pictures import Picture, Pictures
+from aspire.revision import worded
 
 GALLERY = 24  # generated images shown per class
 REJECTS = 6  # rejected images shown per filter
@@ -175,7 +176,9 @@ def _versions(result: Json, outputs: Path) -> list[tuple[str, str]]:
         path = outputs / run["folder"] / "environment.json"
         if path.is_file():
             content = json.loads(path.read_bytes())
-            return versions + [(k, str(content[k])) for k in ("python", "torch") if k in content]
+            content = {**content, "commit": worded(content)}
+            names = ("commit", "python", "torch")
+            return versions + [(k, str(content[k])) for k in names if content.get(k)]
     return versions
 
 
