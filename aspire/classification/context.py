@@ -316,7 +316,7 @@ class TrainingContext:
         ):
             trainer = pl.Trainer(
                 accelerator=device.accelerator,
-                devices=device.devices,
+                devices=device.num_devices(),
                 strategy=device.strategy,
                 precision=precision,  # type: ignore[arg-type]
                 max_epochs=fit.evaluations,

@@ -61,8 +61,8 @@ class DeviceSettings:
     """Where and how fast; never part of a run's identity.
 
     Args:
-        accelerator, devices, strategy: as Lightning takes them. Several devices are started by
-            torchrun.
+        accelerator, strategy: as Lightning takes them.
+        devices: how many. Several are started by torchrun; "auto" is as many as it started.
         precision: "auto" is bf16 where a GPU supports it, else float32; otherwise "bf16" or what
             Lightning takes.
         num_workers: loader processes.
@@ -76,7 +76,7 @@ class DeviceSettings:
     """
 
     accelerator: str = "auto"
-    devices: int | str = 1
+    devices: int | Literal["auto"] = 1
     strategy: str = "auto"
     precision: str = "auto"
     num_workers: int = 0
@@ -95,6 +95,11 @@ class DeviceSettings:
         if self.accelerator == "cpu":
             return torch.device("cpu")
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+    def num_devices(self) -> int:
+        """One for each process; Lightning's own "auto" would start the command anew for others."""
+        started = int(os.environ.get("WORLD_SIZE", 1))
+        return started if self.devices == "auto" else int(self.devices)
 
     def autocast(self) -> torch.dtype | None:
         """What backbones compute in: None for float32, or for Lightning's choice."""

@@ -29,7 +29,7 @@ from aspire.confdir import conf_dir
 from aspire.data.checks import CheckReport
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
-from aspire.generation.base import GeneratedSet
+from aspire.generation.base import GeneratedSet, Personaliser, Watched
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Backends, Generation, StageSettings
 from aspire.pipeline.store import Artifact, ArtifactStore
@@ -110,7 +110,7 @@ class Bench:
                 inpainter=build(cfg.inpainter),
                 restyler=build(cfg.restyler),
                 score=build(cfg.score),
-                personaliser=build(cfg.personaliser),
+                personaliser=self._watched(build(cfg.personaliser)),
                 sampler=build(cfg.generator),
                 filters=tuple(build(f) for f in cfg.get("filter", {}).values()),
             ),
@@ -119,6 +119,27 @@ class Bench:
             build(cfg.engine),
             splits,
         )
+
+    def _watched(self, personaliser: Personaliser) -> Personaliser:
+        """One that trains is logged like the training runs, each class as a job of its own."""
+
+        def loggers(folder: Path) -> list[Any]:
+            settings = plain(self.cfg.personaliser)
+            kind = str(settings["_target_"]).rpartition(".")[2]
+            return _loggers(
+                self.cfg,
+                folder=folder,
+                name=f"{self.dataset.name}-{kind}-{folder.name[:8]}",
+                group=f"{self.dataset.name}-{kind}",
+                tags=[self.dataset.name, kind],
+                config={"seed": settings["seed"], "labels": {}, "personaliser": settings},
+                run_id=f"{folder.name}-personalise",
+                job_type="personalise",
+            )
+
+        if isinstance(personaliser, Watched):
+            personaliser.log_to(loggers)
+        return personaliser
 
     def announce(self, artifact: Artifact[Any]) -> None:
         """One line per stage: hit or run, how many, what was rejected and why."""
@@ -158,10 +179,11 @@ class Bench:
             labels=labels,
             parts=lambda: self._parts(cfg, job, augmentation, generated, groups),
         )
-        from aspire.reporting.wandb_run import close_run
+        from aspire.reporting.wandb_run import close_run, session
 
         run = run_training(job, self.outputs / "train", OmegaConf.to_yaml(cfg, resolve=True))
         close_run()
+        session.trained = run.folder
         if ("train", job.key) not in self.announced:
             self.announced.add(("train", job.key))
             test = run.result["metrics"]["test"]
@@ -267,25 +289,22 @@ class Bench:
                 )
         if baseline.needs.target and not {Split.VAL, Split.TEST} <= set(dataset.splits):
             raise ConfigError(f"baseline={job.labels['baseline']} needs a val and a test split.")
-        self._refuse_unstarted(device.devices)
+        self._refuse_unstarted(device.num_devices())
         counts = np.bincount(train.group[train.group >= 0], minlength=grouper.num_groups)
         known = baseline.needs.train_groups
         folder = job.folder(self.outputs / "train")
 
         def logger(phase: str) -> Any:
-            made = [
-                build(node)(
-                    folder=folder,
-                    name=f"{dataset.name}-{job.labels['baseline']}-{job.labels['augmentation']}"
-                    f"-s{job.seed}",
-                    group=f"{dataset.name}-{job.labels['baseline']}-{job.labels['augmentation']}",
-                    tags=[dataset.name, *job.labels.values()],
-                    config={"seed": job.seed, "labels": dict(job.labels), **job.identity},
-                    run_id=f"{job.key}-{phase}",
-                )
-                for node in (cfg.get("logger") or {}).values()
-            ]
-            return [m for m in made if m is not None]
+            group = f"{dataset.name}-{job.labels['baseline']}-{job.labels['augmentation']}"
+            return _loggers(
+                cfg,
+                folder=folder,
+                name=f"{group}-s{job.seed}",
+                group=group,
+                tags=[dataset.name, *job.labels.values()],
+                config={"seed": job.seed, "labels": dict(job.labels), **job.identity},
+                run_id=f"{job.key}-{phase}",
+            )
 
         context = TrainingContext(
             folder=folder,
@@ -315,9 +334,9 @@ class Bench:
         )
         return baseline, context
 
-    def _refuse_unstarted(self, devices: int | str) -> None:
+    def _refuse_unstarted(self, devices: int) -> None:
         """Several devices need a process each, started before anything else runs."""
-        if devices not in (1, "auto", int(os.environ.get("WORLD_SIZE", 1))):
+        if devices not in (1, int(os.environ.get("WORLD_SIZE", 1))):
             raise ConfigError(
                 f"trainer.devices={devices} needs a process per device. Start it with\n"
                 f"  torchrun --nproc-per-node {devices} -m aspire train {' '.join(self.overrides)}"
@@ -341,6 +360,12 @@ class Bench:
             if wanted
         ]
         return PixelSource(side, caches)
+
+
+def _loggers(cfg: DictConfig, **about: Any) -> list[Any]:
+    """What ``logger=`` names, told what it is about; those that are switched off are left out."""
+    made = [build(node)(**about) for node in (cfg.get("logger") or {}).values()]
+    return [m for m in made if m is not None]
 
 
 def baselines_without_groups() -> list[str]:

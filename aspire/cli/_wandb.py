@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -18,9 +18,20 @@ class RunKeeper(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         sweeping = config.hydra.mode == RunMode.MULTIRUN
-        wandb_run.session.sweep = Path(config.hydra.sweep.dir).name if sweeping else ""
+        session = wandb_run.session
+        session.seen, session.trained = False, None
+        session.sweep = Path(config.hydra.sweep.dir).name if sweeping else ""
         choices = config.hydra.runtime.choices
-        wandb_run.session.wanted = {k: choices[k] for k in ("baseline", "augmentation")}
+        session.wanted = {k: choices[k] for k in ("baseline", "augmentation")}
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         wandb_run.close_run()
+        session, chosen = wandb_run.session, config.logger.wandb
+        mode = wandb_run.chosen_mode(chosen.mode)
+        found = job_return.status == JobStatus.COMPLETED and session.trained and not session.seen
+        if found and wandb_run.under_agent() and mode != "disabled":
+            from aspire.reporting import wandb_sync
+
+            # A run that was finished before: the agent waits for its numbers all the same.
+            place = wandb_run.Place(chosen.project, chosen.entity, mode, chosen.timeout)
+            wandb_sync.write_run(session.trained, place, session.sweep)

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,12 +81,16 @@ class Session:
         sweep: name of the sweep that runs, or "".
         wanted: labels of the job that was typed; other jobs are on its way.
         open: the run that is being logged to.
+        seen: this job has had a run.
+        trained: folder of the run that the job trained or found last.
         unreachable: the server did not answer, so the rest of this process is offline.
     """
 
     sweep: str = ""
     wanted: Mapping[str, Any] = field(default_factory=dict)
     open: JobRun | None = None
+    seen: bool = False
+    trained: Path | None = None
     unreachable: bool = False
 
 
@@ -126,6 +130,7 @@ def open_run(about: About, place: Place) -> JobRun:
         close_run()
     if session.open is None:
         session.open = JobRun(about, start(about, place))
+        session.seen = session.seen or session.open.run is not None
     return session.open
 
 
@@ -162,7 +167,7 @@ def _say(text: str) -> None:
 
 def start(about: About, place: Place) -> Any:
     """The W&B run, offline where no server answers; None when even that fails."""
-    if "WANDB_SWEEP_ID" in os.environ and not _is_wanted(about.labels):
+    if under_agent() and not _is_wanted(about.labels):
         return None  # the agent of a W&B sweep waits for the run of the job that it started
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -191,9 +196,14 @@ def start(about: About, place: Place) -> Any:
     return None
 
 
+def under_agent() -> bool:
+    """Whether an agent of a W&B sweep started this process."""
+    return "WANDB_SWEEP_ID" in os.environ
+
+
 def _is_wanted(labels: Mapping[str, Any]) -> bool:
     """Whether this is what was typed; groups=discovered adds to the name of the baseline."""
-    return all(str(labels[k]).startswith(str(v)) for k, v in session.wanted.items())
+    return all(str(labels.get(k, "")).startswith(str(v)) for k, v in session.wanted.items())
 
 
 def _init(about: About, place: Place, mode: str) -> Any:
@@ -261,7 +271,7 @@ class JobRun:
     def _preliminary(self, phase: str) -> bool:
         return phase.startswith("erm") and not str(self.about.labels["baseline"]).startswith("erm")
 
-    def _log(self, prefix: str, metrics: Mapping[str, float], step: int) -> None:
+    def _log(self, prefix: str, metrics: Mapping[str, Any], step: int) -> None:
         named = {f"{prefix}{k}": v for k, v in metrics.items() if k not in ("epoch", "step")}
         for name in named.keys() - self.defined:
             best = "max" if re.search(r"(^|/)val/(.*_acc|.*/acc|acc.*)$", name) else None
@@ -269,11 +279,20 @@ class JobRun:
             self.defined.add(name)
         self.run.log({**named, f"{prefix}step": step})
 
+    def show(self, key: str, images: Sequence[Any], step: int) -> None:
+        """Pictures, (H, W, 3) uint8, beside the curves of the same step."""
+        if self.run is None:
+            return
+        with harmless("logging pictures"):
+            import wandb
+
+            self._log("", {key: [wandb.Image(i) for i in images]}, step)
+
     def close(self, failed: bool) -> None:
         """The results of a finished job, then the end of the run."""
         if self.run is None:
             return
-        if not failed:
+        if not failed and self.about.job_type == "train":
             with harmless("logging the results"):
                 self._log_results(json.loads((self.about.folder / "result.json").read_bytes()))
         with harmless("finishing a run"):

@@ -411,3 +411,11 @@ def test_cosine_ends_at_nothing_and_constant_is_none() -> None:
         rates.append(schedule.get_last_lr()[0])
     expected = [0.05 * (1 + np.cos(np.pi * t / 10)) for t in range(1, 11)]
     assert rates == pytest.approx(expected, abs=1e-9)
+
+
+def test_auto_takes_as_many_devices_as_processes_were_started(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert DeviceSettings(devices="auto").num_devices() == 1
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert DeviceSettings(devices="auto").num_devices() == 4
+    assert DeviceSettings(devices=2).num_devices() == 2

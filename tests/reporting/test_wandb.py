@@ -325,6 +325,20 @@ def test_under_an_agent_only_the_wanted_job_has_a_run(tmp_path, monkeypatch):
     assert wandb_run.start(about, wandb_run.Place()) is None
 
 
+def test_an_agent_gets_the_numbers_of_a_job_that_was_finished_before(environment, tmp_path):
+    environment.setenv("ASPIRE_OUTPUTS", str(tmp_path))
+    assert main(["train", "baseline=erm", "logger=none", *TINY]) == 0
+    with pytest.MonkeyPatch.context() as agent:
+        agent.setenv("WANDB_SWEEP_ID", "abc")
+        assert main(["train", "baseline=erm", *TINY]) == 0
+        assert main(["train", "baseline=erm", "logger=none", *TINY]) == 0
+    wandb.teardown()
+    (run,) = read_runs(tmp_path)
+    test = result_of(run)["metrics"]["test"]
+    assert run.summary["test/worst_group_acc"] == pytest.approx(test["worst_group_acc"], abs=1e-6)
+    assert run.exit_code == 0
+
+
 # --- servers that do not work --------------------------------------------------------------------
 
 
