@@ -105,10 +105,12 @@ class Grid:
 
     @cached_property
     def lines(self) -> list[tuple[Key, str]]:
-        """(row, augmentation) in order: the plain arm first."""
+        """(row, augmentation) in order: ERM first, and of each row the plain arm."""
         order = {"": 0, PLAIN: 0, "duplicates": 1}
         found = {(row, arm) for row, arm, _ in self.cells}
-        return sorted(found, key=lambda f: (f[0], order.get(f[1], 2), f[1]))
+        return sorted(
+            found, key=lambda f: ([(v != "erm", v) for v in f[0]], order.get(f[1], 2), f[1])
+        )
 
     @cached_property
     def columns(self) -> list[Key]:

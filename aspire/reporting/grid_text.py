@@ -15,6 +15,7 @@ from aspire.reporting.grid import Grid, Key
 from aspire.reporting.published import METRICS, Published, published
 
 GAIN = "  gain"
+NARROW = 13  # characters of a cell; four columns fit a terminal
 MARKS = {"second-hand": "*", "recalled": "**"}  # behind a published number
 READ = {"second-hand": "seen quoted elsewhere", "recalled": "from memory, not verified"}
 
@@ -233,12 +234,12 @@ def as_rich_grid(layout: Layout) -> list[Any]:
         table.add_column("")
         for column in layout.columns:
             # Long names break at an underscore.
-            head, _, tail = column.rpartition("_") if len(column) > 13 else ("", "", column)
+            head, _, tail = column.rpartition("_") if len(column) > NARROW else ("", "", column)
             table.add_column(Text(f"{head}_\n{tail}" if head else tail), justify="right")
         above = ""
         for line in block.lines:
             style = "" if line.kind == "numbers" else "dim"
-            cells = [t.replace(" [", "\n[") for t in line.texts]
+            cells = [t.replace(" [", "\n[") if len(t) > NARROW else t for t in line.texts]
             label = line.label
             if line.kind == "numbers":  # under its baseline an arm needs no more than its own name
                 label = label.replace(f"{above} + ", "  + ") if above else label

@@ -153,7 +153,12 @@ def rows_of(
             )
         )
     order = {"none": 0, "duplicates": 1}
-    rows.sort(key=lambda r: (r.dataset, r.model, r.baseline, order.get(r.augmentation, 2)))
+    rows.sort(
+        key=lambda r: (
+            *(r.dataset, r.model, r.baseline != "erm", r.baseline),
+            order.get(r.augmentation, 2),
+        )
+    )
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -212,6 +213,16 @@ def test_nine_baselines_and_four_datasets_fit_a_terminal(width: int) -> None:
     assert all("masktune + aspire" in t for t in tables)
     (whole,) = [b for b in as_markdown(layout, 0).split("\n\n") if b.startswith("|")]
     assert whole.splitlines()[0].count("mini_") == 4
+
+
+def test_erm_comes_first_and_a_mark_stays_beside_its_word() -> None:
+    results = [run(b, "none", "mini_celeba", 0, 0.5) for b in ("cnc", "erm", "groupdro")]
+    results.append(run("cnc", "none", "mini_waterbirds", 0, 0.5))
+    grid = grid_of(results)
+    assert [row for row, _ in grid.lines] == [("erm",), ("cnc",), ("groupdro",)]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(as_rich_grid(lay_out(grid))[0])
+    assert "not run [1]" in console.export_text()
 
 
 def test_csv_and_json_hold_everything() -> None:
