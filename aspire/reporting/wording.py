@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -55,7 +56,8 @@ def _max_q(f: SpuriousFeature, most: Any) -> tuple[bool, str, str]:
 
 
 def _min_effect(f: SpuriousFeature, least: Any) -> tuple[bool, str, str]:
-    value = f"net drop at least {f.score:.2f}"
+    hundredths = math.floor(100 * f.score + 1e-9)  # rounded up, 0.046 would not be below 0.05
+    value = f"net drop at least {hundredths / 100:.2f}"
     return f.score >= least, f"{value} ({least} needed)", f"{value}, below {least}"
 
 

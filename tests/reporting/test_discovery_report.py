@@ -197,6 +197,7 @@ def test_it_can_be_made_again(page: Any, made: Any) -> None:
         ({"spurious": False, "q_value": 0.2}, SCORE, "may be chance (q 0.2)", True),
         ({"spurious": False, "q_value": None}, SCORE, "too few edits with a control", False),
         ({"spurious": False, "score": 0.01}, SCORE, "net drop at least 0.01, below 0.1", True),
+        ({"spurious": False, "score": 0.096}, SCORE, "net drop at least 0.09, below 0.1", True),
         ({}, {"min_support": 2, "min_flip_rate": 0.1}, "3 edits, 2 of 3 flip", True),
         ({"spurious": False}, {"min_flip_rate": 0.9}, "2 of 3 flip, at least 90 % needed", True),
         ({}, {"images": 35}, "taken by the score's rule", True),
