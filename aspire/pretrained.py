@@ -17,6 +17,7 @@ from typing import Any
 from aspire.errors import ConfigError, ServiceError
 from aspire.pipeline.stage import Json
 from aspire.pipeline.store import write_atomic
+from aspire.quiet import quiet_loading
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What transformers and diffusers read, and by which of it a snapshot on this machine is known.
@@ -84,9 +85,10 @@ class Checkpoint:
         """
         folder = self.folder
         try:
-            if folder is not None:
-                return kind.from_pretrained(folder, local_files_only=True, **kwargs)
-            return kind.from_pretrained(self.model, revision=self.commit, **kwargs)
+            with quiet_loading():
+                if folder is not None:
+                    return kind.from_pretrained(folder, local_files_only=True, **kwargs)
+                return kind.from_pretrained(self.model, revision=self.commit, **kwargs)
         except (OSError, ValueError) as error:
             if folder is None:
                 raise self.missing(error) from None

@@ -41,6 +41,7 @@ from aspire.data.datamodule import Draw, GroupDataModule, evaluation_loader
 from aspire.data.groups import Grouper
 from aspire.data.image_table import ImageTable
 from aspire.data.pixels import PixelReader, PixelSource
+from aspire.data.random_views import Change
 from aspire.data.table import Split
 from aspire.errors import ConfigError
 from aspire.pipeline.store import digest_of, write_atomic
@@ -67,6 +68,7 @@ class TrainingContext:
         seed: of the run.
         shared: says what may be shared with other runs; None to share nothing.
         pixels: gives the decoded images.
+        change: done to every random view after the crop and the flip.
         logger: phase -> Lightning loggers.
         finish: closes the loggers of a phase; told whether it failed.
         progress: shows the steps.
@@ -86,6 +88,7 @@ class TrainingContext:
     seed: int
     shared: Identities | None = None
     pixels: PixelReader | None = None  # type: ignore[assignment]  # filled in __post_init__
+    change: Change | None = None
     logger: LoggerFactory = lambda phase: None
     finish: Callable[[bool], None] = lambda failed: None
     progress: Progress = field(default_factory=Silent)
@@ -96,6 +99,11 @@ class TrainingContext:
     def __post_init__(self) -> None:
         self.preprocessing = self.model.preprocessing()
         self.pixels: PixelReader = self.pixels or PixelSource(self.preprocessing.stored_side)
+        if self.change is not None and not self.fit_settings.augment:
+            raise ConfigError(
+                "fit.augment=false: every image is always seen the same way, and this augmentation "
+                "changes random views. Expected fit.augment=true, or augmentation=fixed_views."
+            )
         self.steps = self.fit_settings.steps
         self.batch_size = self.fit_settings.batch_size
 
@@ -281,6 +289,7 @@ class TrainingContext:
             objective.whole_images,
             self.device_settings.num_workers,
             self.pixels,
+            self.change,
         )
         keeper = SelectionCheckpoint(folder, fit.selection)
         resume = _resume_point(keeper.last)

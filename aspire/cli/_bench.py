@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 # What a training run is made of; everything else is where and how fast.
 IDENTITY = ("model", "baseline", "augmentation", "optimizer", "scheduler", "fit")
+# What an arm of a comparison may exchange; the stages before these are the same for all.
+MAKING = ("score", "personaliser", "generator", "filter")
+MAKING_STAGES = ("generate", "filter")
 
 
 class Bench:
@@ -91,6 +94,19 @@ class Bench:
         """Where everything goes."""
         return Path(self.cfg.paths.outputs)
 
+    def refuse_random(self) -> None:
+        """Refuse a report on features that were drawn by lot: nobody shall take them for findings.
+
+        Raises:
+            ConfigError: with what to type instead.
+        """
+        if not getattr(get_class(self.cfg.score._target_), "is_evidence", True):
+            raise ConfigError(
+                "score=random draws features and says nothing about a classifier, so there is "
+                "nothing to report. To hold discovery against it: aspire run "
+                "'arms=[none,undiscovered,aspire]'."
+            )
+
     @cached_property
     def pipeline(self) -> Pipeline:
         """The ASPIRE stages for the training images of this dataset."""
@@ -109,10 +125,7 @@ class Bench:
                 segmenter=build(cfg.segmenter),
                 inpainter=build(cfg.inpainter),
                 restyler=build(cfg.restyler),
-                score=build(cfg.score),
-                personaliser=self._watched(build(cfg.personaliser)),
-                sampler=build(cfg.generator),
-                filters=tuple(build(f) for f in cfg.get("filter", {}).values()),
+                **self._makers(cfg),
             ),
             StageSettings(**plain(cfg.stage)),
             ArtifactStore(self.outputs / "artifacts", self.progress, self.announce),
@@ -120,14 +133,14 @@ class Bench:
             splits,
         )
 
-    def _watched(self, personaliser: Personaliser) -> Personaliser:
+    def _watched(self, personaliser: Personaliser, cfg: DictConfig) -> Personaliser:
         """One that trains is logged like the training runs, each class as a job of its own."""
 
         def loggers(folder: Path) -> list[Any]:
-            settings = plain(self.cfg.personaliser)
+            settings = plain(cfg.personaliser)
             kind = str(settings["_target_"]).rpartition(".")[2]
             return _loggers(
-                self.cfg,
+                cfg,
                 folder=folder,
                 name=f"{self.dataset.name}-{kind}-{folder.name[:8]}",
                 group=f"{self.dataset.name}-{kind}",
@@ -140,6 +153,21 @@ class Bench:
         if isinstance(personaliser, Watched):
             personaliser.log_to(loggers)
         return personaliser
+
+    def making(self, cfg: DictConfig) -> Pipeline:
+        """The pipeline with what the arm of a job exchanges."""
+        if _making(cfg) == _making(self.cfg):
+            return self.pipeline
+        return self.pipeline.with_parts(StageSettings(**plain(cfg.stage)), **self._makers(cfg))
+
+    def _makers(self, cfg: DictConfig) -> dict[str, Any]:
+        """The backends of ``MAKING``."""
+        return {
+            "score": build(cfg.score),
+            "personaliser": self._watched(build(cfg.personaliser), cfg),
+            "sampler": build(cfg.generator),
+            "filters": tuple(build(f) for f in cfg.get("filter", {}).values()),
+        }
 
     def announce(self, artifact: Artifact[Any]) -> None:
         """One line per stage: hit or run, how many, what was rejected and why."""
@@ -155,15 +183,21 @@ class Bench:
             f"  [dim]{artifact.key}{resumed}{seconds}[/dim]"
         )
 
+    def words(self, **choices: str | int) -> list[str]:
+        """The overrides with other choices; the keys of a choice that is exchanged go with it."""
+        typed = dict(o.lstrip("+~").partition("=")[::2] for o in self.overrides)
+        gone = tuple(f"{k}." for k, v in choices.items() if typed.get(k) != str(v))
+        kept = [o for o in self.overrides if not o.lstrip("+~").startswith(gone)]
+        return [*kept, *(f"{k}={v}" for k, v in choices.items())]
+
     def train(self, **choices: str | int) -> TrainedRun:
         """The run that ``aspire train`` with the same words and these choices gives."""
-        words = [*self.overrides, *(f"{k}={v}" for k, v in choices.items())]
-        cfg, chosen = compose_config("train", words)
+        cfg, chosen = compose_config("train", self.words(**choices))
         augmentation, source = build(cfg.augmentation), build(cfg.groups)
         generated = None
         if augmentation.uses_generated:
-            generated = self.generate(cfg.seed).kept
-        groups = source.find(lambda: self.pipeline, lambda: self.classifier(cfg.seed))
+            generated = self.generate(cfg.seed, cfg).kept
+        groups = source.find(lambda: self.making(cfg), lambda: self.classifier(cfg.seed))
         identity = {k: plain(cfg[k]) for k in IDENTITY}
         labels = {k: chosen[k] for k in ("baseline", "model", "augmentation")}
         if groups is not None:
@@ -194,9 +228,15 @@ class Bench:
             )
         return run
 
-    def generate(self, seed: int) -> Generation:
-        """The generated set against the shortcuts of the ERM classifier with this seed."""
-        return self.pipeline.generate(self.classifier(seed), int(seed))
+    def generate(self, seed: int, cfg: DictConfig | None = None) -> Generation:
+        """The generated set against the shortcuts of the ERM classifier with this seed.
+
+        Args:
+            seed: of classifier and images.
+            cfg: of a job whose arm exchanges parts; None for the verb's own.
+        """
+        making = self.making(self.cfg if cfg is None else cfg)
+        return making.generate(self.classifier(seed), int(seed))
 
     def classifier(self, seed: int) -> Probabilities:
         """The classifier whose shortcuts are looked for, as ``classifier=`` says."""
@@ -246,7 +286,7 @@ class Bench:
             images=[
                 self.dataset_digest,
                 job.extra_digest,
-                plain(cfg.augmentation) if generated else None,
+                plain(cfg.augmentation) if generated or augmentation.change else None,
                 job.seed if generated else None,  # which rows are duplicated
             ],
             training={k: job.identity[k] for k in ("model", "optimizer", "scheduler")},
@@ -326,6 +366,7 @@ class Bench:
             fit_settings=FitSettings(**plain(cfg.fit)),
             device_settings=device,
             pixels=self._pixels(device, model.preprocessing().stored_side, generated),
+            change=augmentation.change,
             seed=job.seed,
             shared=shared,
             logger=logger,
@@ -366,6 +407,11 @@ def _loggers(cfg: DictConfig, **about: Any) -> list[Any]:
     """What ``logger=`` names, told what it is about; those that are switched off are left out."""
     made = [build(node)(**about) for node in (cfg.get("logger") or {}).values()]
     return [m for m in made if m is not None]
+
+
+def _making(cfg: DictConfig) -> list[Any]:
+    """Plain values of ``MAKING`` and of its stages."""
+    return [plain(cfg.get(k)) for k in MAKING] + [plain(cfg.stage[k]) for k in MAKING_STAGES]
 
 
 def baselines_without_groups() -> list[str]:

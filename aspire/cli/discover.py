@@ -29,6 +29,7 @@ SETTINGS = ("score", "stage", "captioner", "extractor", "segmenter", "inpainter"
 def job(cfg: DictConfig) -> None:
     """Caption, extract, edit, score and rank; print the features of each class."""
     bench = Bench("discover", cfg)
+    bench.refuse_random()
     show_groups(bench.dataset)
     splits = _splits(bench.dataset, str(cfg.split))
     pipeline = bench.pipeline_of(splits)

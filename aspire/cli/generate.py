@@ -11,7 +11,7 @@ from aspire.cli._bench import Bench
 from aspire.cli._show import show_groups
 from aspire.errors import ConfigError, did_you_mean
 from aspire.generation.again import origin_of, regenerate
-from aspire.pipeline.generating import count_reasons
+from aspire.pipeline.generating import count_reasons, wordings_of
 from aspire.pipeline.store import write_atomic
 
 
@@ -55,7 +55,9 @@ def again(bench: Bench) -> None:
             f"{dataset.root}. Give the dataset=... words it was generated with."
         )
     sampler = build(bench.cfg.generator)(root=dataset.root, refs=bench.pipeline.refs)
-    pixels, difference = regenerate(made, dataset.class_names[record.y], sampler)
+    pixels, difference = regenerate(
+        made, dataset.class_names[record.y], sampler, wordings_of(bench.pipeline)[record.y]
+    )
     file = bench.outputs / "again" / f"{record.img_id}-{made.file.stem[:12]}.png"
     ok, png = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     assert ok

@@ -11,7 +11,14 @@ from rich.markup import escape
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun
-from aspire.cli._app import check_overrides, console, plain, task_overrides
+from aspire.cli._app import (
+    build,
+    check_overrides,
+    compose_config,
+    console,
+    plain,
+    task_overrides,
+)
 from aspire.cli._bench import IDENTITY, Bench
 from aspire.cli._results import artifact_entry, dataset_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
@@ -28,6 +35,7 @@ METRICS = ["worst_group_acc", "acc", "acc_adjusted"]
 def job(cfg: DictConfig) -> None:
     """Every arm with every seed, discovery and generation on the way; then table and report."""
     bench = Bench("run", cfg)
+    bench.refuse_random()
     seeds = [int(s) for s in cfg.seeds]
     arms = _arms(cfg)
     show_groups(bench.dataset)
@@ -36,22 +44,25 @@ def job(cfg: DictConfig) -> None:
     bench.pipeline.quote()
     runs: dict[tuple[str, str], list[TrainedRun]] = {}
     found: dict[int, Discovery] = {}
-    made: dict[int, Generation] = {}
+    made: dict[str, dict[int, Generation]] = {}
     missing: list[dict[str, Any]] = []
-    why: dict[int, str] = {}
     for seed in seeds:
         console.print(f"[bold]seed {seed}[/bold]")
         found[seed] = bench.pipeline.discover(bench.classifier(seed))
-        if any(augmentation != "none" for _, augmentation in arms):
+        why: dict[str, str] = {}
+        for augmentation, parts in _generating(bench, arms, seed).items():
+            kind = "" if bench.making(parts) is bench.pipeline else augmentation
+            if seed in made.get(kind, {}):
+                continue
             try:
-                made[seed] = bench.generate(seed)
+                made.setdefault(kind, {})[seed] = bench.generate(seed, parts)
             except NothingFoundError as error:
-                why[seed] = error.reason
-                console.print(f"  [yellow]{error}[/yellow]")
+                why[augmentation] = error.reason
+                console.print(f"  [yellow]{augmentation}: {escape(str(error))}[/yellow]")
         for baseline, augmentation in arms:
-            if augmentation != "none" and seed not in made:
+            if augmentation in why:
                 arm = arm_name(baseline, augmentation)
-                missing.append({"arm": arm, "seed": seed, "reason": why[seed]})
+                missing.append({"arm": arm, "seed": seed, "reason": why[augmentation]})
                 continue
             run = bench.train(baseline=baseline, augmentation=augmentation, seed=seed)
             runs.setdefault((baseline, augmentation), []).append(run)
@@ -97,6 +108,15 @@ def _arms(cfg: DictConfig) -> list[tuple[str, str]]:
     return arms
 
 
+def _generating(bench: Bench, arms: list[tuple[str, str]], seed: int) -> dict[str, DictConfig]:
+    """The augmentations that train on generated images, with the parts that make them."""
+    composed = {
+        a: compose_config("train", bench.words(augmentation=a, seed=seed))[0]
+        for a in dict.fromkeys(augmentation for _, augmentation in arms)
+    }
+    return {a: c for a, c in composed.items() if build(c.augmentation).uses_generated}
+
+
 def _folder(bench: Bench, cfg: DictConfig, seeds: list[int], arms: list[tuple[str, str]]) -> Path:
     identity = {str(k): plain(v) for k, v in cfg.items() if k not in WHERE}
     identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": bench.dataset_digest}
@@ -110,10 +130,15 @@ def _result(
     seeds: list[int],
     runs: dict[tuple[str, str], list[TrainedRun]],
     found: dict[int, Discovery],
-    made: dict[int, Generation],
+    made: dict[str, dict[int, Generation]],
     missing: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Everything the report and the table need; no times and no paths of this machine."""
+    """Everything the report and the table need; no times and no paths of this machine.
+
+    Args:
+        made: "" -> the generated sets of this run's own parts, and the name of each arm that
+            exchanges parts -> its own ones.
+    """
     outputs = bench.outputs
     return {
         "schema": 1,
@@ -121,7 +146,7 @@ def _result(
         "dataset": dataset_entry(bench),
         "overrides": task_overrides(),
         "seeds": seeds,
-        "settings": {k: plain(cfg[k]) for k in (*IDENTITY, "score", "stage", "filter")},
+        "settings": {k: plain(cfg.get(k, {})) for k in (*IDENTITY, "score", "stage", "filter")},
         "arms": [
             {
                 "arm": arm_name(baseline, augmentation),
@@ -150,20 +175,26 @@ def _result(
         "discovery": {
             str(seed): discovery_entry(bench.pipeline, d, outputs) for seed, d in found.items()
         },
-        "generation": {
-            str(seed): {
-                "personalise": artifact_entry(g.concepts, outputs),
-                "generate": artifact_entry(g.images, outputs),
-                "measure": artifact_entry(g.measurements, outputs),
-                "filter": artifact_entry(g.decisions, outputs),
-                "kept": len(g.kept),
-                "reasons": {
-                    reason: sum(d.reason == reason for d in g.decisions.records)
-                    for reason in sorted({d.reason for d in g.decisions.records if d.reason})
-                },
-            }
-            for seed, g in made.items()
-        },
+        "generation": _generations(made.get("", {}), outputs),
+        "generation_of_arms": {a: _generations(g, outputs) for a, g in made.items() if a},
+    }
+
+
+def _generations(made: dict[int, Generation], outputs: Path) -> dict[str, Any]:
+    return {
+        str(seed): {
+            "personalise": artifact_entry(g.concepts, outputs),
+            "generate": artifact_entry(g.images, outputs),
+            "measure": artifact_entry(g.measurements, outputs),
+            "filter": artifact_entry(g.decisions, outputs),
+            "nearest": artifact_entry(g.nearest, outputs),
+            "kept": len(g.kept),
+            "reasons": {
+                reason: sum(d.reason == reason for d in g.decisions.records)
+                for reason in sorted({d.reason for d in g.decisions.records if d.reason})
+            },
+        }
+        for seed, g in made.items()
     }
 
 

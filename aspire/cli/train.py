@@ -108,7 +108,7 @@ class SharingBench(Bench):
     sets; models and trainers never do.
     """
 
-    KEPT = 4  # datasets
+    KEPT = 5  # datasets, or arms of one that exchange parts
     WORLD = (
         "dataset", "paths", "stage", "captioner", "extractor", "segmenter", "inpainter",
         "restyler", "score", "personaliser", "generator", "filter", "engine",
@@ -117,7 +117,7 @@ class SharingBench(Bench):
 
     def __init__(self, verb: str, cfg: DictConfig, overrides: list[str] | None = None) -> None:
         super().__init__(verb, cfg, overrides)
-        key = digest_of({k: plain(cfg[k]) for k in self.WORLD})
+        key = digest_of({k: plain(cfg.get(k)) for k in self.WORLD})
         self._world = self._worlds.setdefault(key, {"announced": self.announced})
         self._worlds.move_to_end(key)
         while len(self._worlds) > self.KEPT:
@@ -134,12 +134,14 @@ class SharingBench(Bench):
             kept = ("_checked", "dataset_digest", "pipeline")
             self._world.update({k: v for k, v in self.__dict__.items() if k in kept})
 
-    def generate(self, seed: int) -> Generation:
+    def generate(self, seed: int, cfg: DictConfig | None = None) -> Generation:
+        making = self.making(self.cfg if cfg is None else cfg)
         classifier = self.classifier(seed)
         made = self._world.setdefault("generated", {})
-        if (classifier.digest, seed) not in made:
-            made[classifier.digest, seed] = self.pipeline.generate(classifier, int(seed))
-        found: Generation = made[classifier.digest, seed]
+        key = (classifier.digest, seed, making is self.pipeline)
+        if key not in made:
+            made[key] = making.generate(classifier, int(seed))
+        found: Generation = made[key]
         return found
 
     def classifier(self, seed: int) -> Probabilities:

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from aspire.data.image_table import ImageTable
 from aspire.data.pixels import PixelReader, PixelSource
+from aspire.data.random_views import Change
 from aspire.data.transforms import Preprocessing, stack_views
 from aspire.errors import ConfigError
 from aspire.processes import process_share
@@ -58,11 +59,13 @@ class _Images(TorchDataset[Batch]):
         preprocessing: Preprocessing,
         pixels: PixelReader,
         share: tuple[int, int] = (0, 1),
+        change: Change | None = None,
     ) -> None:
         self.table = table
         self.preprocessing = preprocessing
         self.pixels = pixels
         self.share = share  # this device, number of devices
+        self.change = change
 
     def __getitem__(self, keys: Sequence[Key]) -> Batch:
         rows = np.array([row for row, _ in keys], dtype=np.int64)
@@ -85,7 +88,8 @@ class _Images(TorchDataset[Batch]):
         pixels = self.pixels(self.table.paths[row])
         if seed is None:
             return self.preprocessing.evaluation(pixels)
-        return self.preprocessing.training(pixels, seed)
+        view = self.preprocessing.training(pixels, seed)
+        return view if self.change is None else self.change(view, seed_for(seed, "change"))
 
 
 class StepSampler(Sampler[list[Key]]):
@@ -173,6 +177,7 @@ class GroupDataModule(pl.LightningDataModule):
         whole_images: whether every device needs all images of a batch.
         num_workers: loader processes; never changes a result.
         pixels: gives the decoded images; None for their files.
+        change: done to every random view after the crop and the flip; None for nothing.
 
     Raises:
         ConfigError: for an empty training table, a batch size below 1, or one that the devices
@@ -192,6 +197,7 @@ class GroupDataModule(pl.LightningDataModule):
         whole_images: bool = False,
         num_workers: int = 0,
         pixels: PixelReader | None = None,
+        change: Change | None = None,
     ) -> None:
         super().__init__()
         if len(train) == 0 or batch_size < 1:
@@ -210,6 +216,7 @@ class GroupDataModule(pl.LightningDataModule):
         self.views = views
         self.whole_images = whole_images
         self.num_workers = num_workers
+        self.change = change
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rank, world = process_share()
@@ -222,7 +229,7 @@ class GroupDataModule(pl.LightningDataModule):
             self.train, self.batch_size, self.steps_per_epoch, self.seed, self.draw, self.views
         )
         share = (0, 1) if self.whole_images else (rank, world)
-        images = _Images(self.train, self.preprocessing, self.pixels, share)
+        images = _Images(self.train, self.preprocessing, self.pixels, share, self.change)
         return _loader(images, sampler, self.num_workers)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:

@@ -117,7 +117,7 @@ class DiffusionEditor:
             if self.precision != "auto":
                 dtype = getattr(torch, self.precision)
             kind = getattr(diffusers, self.pipeline)
-            pipe = self.checkpoint.load(kind, torch_dtype=dtype)
+            pipe = self.checkpoint.load(kind, dtype=dtype)
             if self.scheduler is not None:
                 scheduler = getattr(diffusers, self.scheduler)
                 pipe.scheduler = scheduler.from_config(pipe.scheduler.config)

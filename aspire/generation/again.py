@@ -14,6 +14,7 @@ import numpy as np
 from aspire.data.images import Pixels, read_image
 from aspire.errors import AspireError, ConfigError
 from aspire.generation.base import GenerationRequest, Sampler
+from aspire.generation.wording import Wording
 from aspire.pipeline.records import Concept, Rejected, SyntheticImage
 from aspire.pipeline.store import digest_of
 
@@ -86,13 +87,16 @@ def origin_of(image: str | Path, artifacts: Path) -> Origin:
     )
 
 
-def regenerate(made: Origin, class_name: str, sampler: Sampler) -> tuple[Pixels, int]:
+def regenerate(
+    made: Origin, class_name: str, sampler: Sampler, wording: Wording | None = None
+) -> tuple[Pixels, int]:
     """Make the image again.
 
     Args:
         made: what :func:`origin_of` found.
         class_name: of its class.
         sampler: built from the settings that it was made with.
+        wording: how the class was called in a sentence.
 
     Returns:
         (H, W, 3) uint8, and its largest difference from the kept file, in [0, 255]: 0 on the same
@@ -113,7 +117,9 @@ def regenerate(made: Origin, class_name: str, sampler: Sampler) -> tuple[Pixels,
             f"{made.record.img_id} was made by a sampler with other settings. Give the overrides "
             "it was generated with.\n  " + "\n  ".join(differ)
         )
-    request = GenerationRequest(made.record.img_id, made.concept, class_name, made.record.seed)
+    request = GenerationRequest(
+        made.record.img_id, made.concept, class_name, made.record.seed, wording
+    )
     (result,) = sampler.sample([request])
     if isinstance(result, Rejected):
         raise AspireError(f"{made.record.img_id}: {result.reason} {result.detail}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from aspire.classification.predictor import Probabilities
 from aspire.data.image_table import ImageTable
 from aspire.data.images import Pixels
 from aspire.editing.base import Mask
+from aspire.generation.wording import Wording
 from aspire.pipeline.records import Concept, Effect, ImageRef, Rejected, SpuriousFeature
 from aspire.pipeline.stage import Json
 
@@ -27,6 +28,7 @@ class ClassEvidence:
         scenes: background phrase -> training images (of any class) that show it.
         phrases: img_id -> every phrase of that image.
         edited: edit_id -> file of the edited image, for every effect.
+        wording: how it is called in a sentence; None for its name.
     """
 
     y: int
@@ -37,6 +39,12 @@ class ClassEvidence:
     scenes: Mapping[str, tuple[ImageRef, ...]]
     phrases: Mapping[str, frozenset[str]]
     edited: Mapping[str, Path] = field(default_factory=dict)
+    wording: Wording | None = None
+
+    @property
+    def noun(self) -> str:
+        """What the class is in a sentence."""
+        return (self.wording or Wording.of_name(self.name)).noun
 
 
 class Personaliser(Protocol):
@@ -47,6 +55,20 @@ class Personaliser(Protocol):
     def personalise(self, evidence: ClassEvidence) -> Concept | Rejected: ...
 
 
+@runtime_checkable
+class Watched(Protocol):
+    """A personaliser whose learning can be followed."""
+
+    def log_to(self, loggers: Callable[[Path], Sequence[Any]]) -> None:
+        """Tell loggers of losses and samples.
+
+        Args:
+            loggers: folder of a personalisation -> Lightning loggers; one that has
+                ``log_image(key, images, step)`` is shown samples too.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class GenerationRequest:
     """One image to make; everything random about it comes from ``seed``."""
@@ -55,6 +77,7 @@ class GenerationRequest:
     concept: Concept
     class_name: str
     seed: int
+    wording: Wording | None = None  # how the class is called in a sentence; None for its name
 
 
 @dataclass(frozen=True)
@@ -112,6 +135,7 @@ class Reference:
         class_names: in index order.
         avoided: class -> phrases that its images may not show.
         train, test: the real images.
+        wordings: how the classes are called in a sentence; empty for their names.
     """
 
     classifier: Probabilities
@@ -119,6 +143,12 @@ class Reference:
     avoided: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     train: ImageTable | None = None
     test: ImageTable | None = None
+    wordings: tuple[Wording, ...] = ()
+
+
+def speaks(backend: object) -> bool:
+    """Whether a backend puts classes into words, so that their wording changes what it does."""
+    return bool(getattr(backend, "speaks", False))
 
 
 class Filter(Protocol):
@@ -153,8 +183,9 @@ class GeneratedSet:
     Args:
         root: folder that the files are relative to.
         files, y: one a kept image.
-        scene_parents: img_id of the real image each scene comes from, or "".
+        scene_parents: img_id of a real image with the scene of each, or "".
         digest: of every image and every decision.
+        parents: img_id of the real image each object comes from, or ""; empty where none is known.
     """
 
     root: Path
@@ -162,6 +193,7 @@ class GeneratedSet:
     y: tuple[int, ...]
     scene_parents: tuple[str, ...]
     digest: str
+    parents: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)

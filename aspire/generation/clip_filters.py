@@ -17,6 +17,7 @@ from aspire.clip import Clip, softmax
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
+from aspire.generation.wording import Wording
 from aspire.pipeline.stage import Json
 
 SCALE = 100.0
@@ -41,6 +42,7 @@ class ClipFilter:
     """
 
     name: ClassVar[str]
+    speaks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -67,6 +69,10 @@ class ClipFilter:
         """Of each text to be the one that belongs to the image; they sum to 1."""
         return softmax(SCALE * self.clip.texts(texts) @ vector)
 
+    def wordings(self, reference: Reference) -> Sequence[Wording]:
+        """How the classes are called."""
+        return reference.wordings or [Wording.of_name(n) for n in reference.class_names]
+
     @abstractmethod
     def judge(self, vector: NDArray[np.float32], y: int, reference: Reference) -> float:
         """The measured value of one image of class ``y``."""
@@ -75,7 +81,8 @@ class ClipFilter:
 class ClipClass(ClipFilter):
     """Rejects images that look more like another class.
 
-    Measures the probability of the class minus that of the likeliest other one.
+    Measures the probability of the class minus that of the likeliest other one; that of a class is
+    the one of its likeliest word.
 
     Args:
         min_margin: smallest accepted difference, in [-1, 1]; 0: the class must be the likeliest.
@@ -99,9 +106,11 @@ class ClipClass(ClipFilter):
         return {"min_margin": self.min_margin}
 
     def judge(self, vector: NDArray[np.float32], y: int, reference: Reference) -> float:
-        texts = [self.prompt.replace("{class}", name) for name in reference.class_names]
-        p = self.probabilities(vector, texts)
-        return float(p[y] - np.delete(p, y).max(initial=0.0))
+        own = [w.own for w in self.wordings(reference)]
+        words = list(dict.fromkeys(word for of_class in own for word in of_class))
+        p = self.probabilities(vector, [self.prompt.replace("{class}", w) for w in words])
+        best = np.array([max(p[words.index(w)] for w in of_class) for of_class in own])
+        return float(best[y] - np.delete(best, y).max(initial=0.0))
 
     def reject(self, values: Mapping[str, float | str]) -> set[str]:
         return {i for i, v in values.items() if float(v) < self.min_margin}
@@ -140,11 +149,11 @@ class ClipFeature(ClipFilter):
         return {"max_probability": self.max_probability}
 
     def judge(self, vector: NDArray[np.float32], y: int, reference: Reference) -> float:
-        name = reference.class_names[y]
+        noun = self.wordings(reference)[y].noun
         seen = [0.0]
         for feature in reference.avoided.get(y, ()):
             texts = [
-                t.replace("{class}", name).replace("{feature}", feature)
+                t.replace("{class}", noun).replace("{feature}", feature)
                 for t in (self.present, self.absent)
             ]
             seen.append(float(self.probabilities(vector, texts)[0]))
@@ -198,8 +207,8 @@ class AliaSemantic(ClipFilter):
         return {}
 
     def judge(self, vector: NDArray[np.float32], y: int, reference: Reference) -> float:
-        name = reference.class_names[y]
-        texts = [t.replace("{class}", name) for t in (*self.positive, *self.negative)]
+        noun = self.wordings(reference)[y].noun
+        texts = [t.replace("{class}", noun) for t in (*self.positive, *self.negative)]
         p = self.probabilities(vector, texts)
         return float(p[: len(self.positive)].max() - p[len(self.positive) :].max())
 

@@ -137,6 +137,7 @@ class Denoising(pl.LightningModule):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.losses: list[float] = []
+        self._unread: list[tuple[int, Tensor]] = []
         self._micro = 0
 
     @property
@@ -174,16 +175,30 @@ class Denoising(pl.LightningModule):
             draw = Draw.of(source, self.seed, positions, self.levels)
             predicted, target = self.predict_noise(draw)
             loss = loss + source.weight * F.mse_loss(predicted, target)
-        value = float(loss.detach())
-        if not np.isfinite(value):
-            raise AspireError(
-                f"The loss became {value} at step {self.global_step} of the personalisation. The "
-                "last good checkpoint is kept. Try a smaller personaliser.learning_rate or "
-                "personaliser.precision=float32."
-            )
-        self.losses.append(value)
-        self.log("personalise/loss", value)
+        self.log("personalise/loss", loss.detach())
+        self._unread.append((self.global_step, loss.detach()))
+        self.read_losses(but=1)  # this one is still being worked out on a GPU
         return loss
+
+    def read_losses(self, but: int = 0) -> None:
+        """Take note of the losses so far.
+
+        Args:
+            but: leave so many of the last for later.
+
+        Raises:
+            AspireError: when one is not a number.
+        """
+        while len(self._unread) > but:
+            step, loss = self._unread.pop(0)
+            value = float(loss)
+            if not np.isfinite(value):
+                raise AspireError(
+                    f"The loss became {value} at step {step} of the personalisation. The last "
+                    "good checkpoint is kept. Try a smaller personaliser.learning_rate or "
+                    "personaliser.precision=float32."
+                )
+            self.losses.append(value)
 
     def predict_noise(self, draw: Draw) -> tuple[Tensor, Tensor]:
         """What the model takes for the noise, and what it should; float32."""

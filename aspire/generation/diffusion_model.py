@@ -68,7 +68,7 @@ def load_pipeline(
         dtype = getattr(torch, precision)
     pipe = checkpoint.load(
         getattr(diffusers, kind),
-        torch_dtype=dtype,
+        dtype=dtype,
         safety_checker=None,
         requires_safety_checker=False,
         **parts,

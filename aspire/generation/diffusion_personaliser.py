@@ -38,7 +38,7 @@ class DiffusionPersonaliser(ABC):
         checkpoint_every, strip_every: see :class:`aspire.generation.settings.Training`.
         images, per_feature, flipped_only: see :class:`aspire.generation.pictures.Selection`.
         min_images: a class with fewer is rejected.
-        templates: what is said about an image, with ``{}`` for the class's words; None for the 27
+        templates: what is said about an image, with ``{}`` for the learnt word; None for the 27
             of textual inversion.
         scenes: also name the scene that an edit has put there.
         flip: probability of an image's mirror image.
@@ -46,10 +46,10 @@ class DiffusionPersonaliser(ABC):
         max_contexts: scenes kept for sampling, strongest first.
         precision: of the frozen parts: "auto" (bfloat16 on CUDA, else float32) or a dtype.
         device: "auto", or a device of torch.
-        logger: folder -> a Lightning logger, or None.
     """
 
     name: ClassVar[str]
+    speaks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -77,7 +77,6 @@ class DiffusionPersonaliser(ABC):
         max_contexts: int = 40,
         precision: str = "auto",
         device: str = "auto",
-        logger: Loggers | None = None,
     ) -> None:
         if per not in ("class", "feature"):
             raise ConfigError(f"personaliser.per={per}: expected class or feature.")
@@ -109,7 +108,7 @@ class DiffusionPersonaliser(ABC):
         self.max_contexts = max_contexts
         self.precision = precision
         self.device = device
-        self.logger = logger
+        self.loggers: Loggers | None = None
 
     # --- what a kind of personaliser says ---------------------------------------------------
 
@@ -118,26 +117,33 @@ class DiffusionPersonaliser(ABC):
         """What changes the result besides the settings all share."""
 
     @abstractmethod
-    def word(self, subject: Subject, class_name: str) -> str:
+    def word(self, subject: Subject) -> str:
         """What stands for a subject in a prompt."""
 
     @abstractmethod
     def attach(
-        self, pipe: Any, subjects: Sequence[tuple[str, Subject]], class_name: str
+        self, pipe: Any, subjects: Sequence[tuple[str, Subject]], noun: str
     ) -> AbstractContextManager[Learnt]:
         """The pipeline with what is to be learnt, while the context lasts.
 
         Args:
             pipe: frozen.
             subjects: word of each, and what shows it.
-            class_name: in words.
+            noun: of the class.
         """
 
-    def further_sources(self, pipe: Any, class_name: str, folder: Path) -> list[Source]:
+    def further_sources(self, pipe: Any, noun: str, folder: Path) -> list[Source]:
         """What is learnt from besides the pictures."""
         return []
 
     # --- what all share ---------------------------------------------------------------------
+
+    def log_to(self, loggers: Loggers) -> None:
+        """Show losses and samples while it learns; see :class:`aspire.generation.base.Watched`."""
+        self.loggers = loggers
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "loggers": None}  # they belong to the process that made them
 
     def identity(self) -> Mapping[str, Json]:
         return {"personaliser": self.name, **self._learning(), "max_contexts": self.max_contexts}
@@ -172,10 +178,7 @@ class DiffusionPersonaliser(ABC):
                 f"{self.min_images} are needed; try personaliser.flipped_only=false"
             )
             return Rejected(item_id=concept.concept_id, reason="too_few_images", detail=detail)
-        subjects = [
-            (self.word(s, evidence.name), s)
-            for s in subjects_of(evidence, chosen, self.per == "feature")
-        ]
+        subjects = [(self.word(s), s) for s in subjects_of(evidence, chosen, self.per == "feature")]
         where, pictures, effect = self._learn(evidence, subjects)
         return msgspec.structs.replace(
             concept,
@@ -198,7 +201,7 @@ class DiffusionPersonaliser(ABC):
             {
                 "personaliser": self.name,
                 **self._learning(),
-                "class": evidence.name,
+                "class": evidence.noun,
                 "subjects": [
                     [word, s.scene, hashlib.sha256(content).hexdigest()]
                     for word, s, content in files
@@ -219,9 +222,9 @@ class DiffusionPersonaliser(ABC):
             if result is None:
                 pipe = self._pipeline()
                 source = self._source(pipe, subjects)
-                further = self.further_sources(pipe, evidence.name, where)
+                further = self.further_sources(pipe, evidence.noun, where)
                 prompt = self.templates[0].format(subjects[0][0])
-                with self.attach(pipe, subjects, evidence.name) as learnt:
+                with self.attach(pipe, subjects, evidence.noun) as learnt:
                     result = learn(
                         where,
                         pipe,
@@ -229,7 +232,7 @@ class DiffusionPersonaliser(ABC):
                         [source, *further],
                         self.training,
                         prompt,
-                        self.logger,
+                        self.loggers,
                     )
         return where, tuple(pictures), float(result["effect"])
 

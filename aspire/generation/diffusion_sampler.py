@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from aspire.editing.base import Failure
 from aspire.editing.batching import Batches
 from aspire.errors import ConfigError
 from aspire.generation.base import GenerationRequest, Sampled
+from aspire.generation.wording import Wording
 from aspire.pipeline.records import Concept, ImageRef, Rejected
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, file_digest
@@ -51,7 +53,8 @@ class DiffusionSampler(ABC):
         model: hub id or folder; the one that was personalised.
         revision: commit, tag or branch of a hub model.
         folder: where the personaliser keeps what it learnt.
-        prompt: with ``{word}`` (the learnt word, or the class's name), ``{scene}`` and ``{class}``.
+        prompt: with ``{word}`` (the learnt one, or a word for the class), ``{scene}`` and
+            ``{class}`` (its noun); or several such, of which each image takes one.
         negative_prompt: with ``{avoided}`` (the found features); "" for none.
         steps: denoising steps.
         guidance: classifier-free guidance scale.
@@ -64,6 +67,7 @@ class DiffusionSampler(ABC):
 
     name: ClassVar[str]
     pipeline: ClassVar[str]  # class in diffusers
+    speaks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -72,7 +76,7 @@ class DiffusionSampler(ABC):
         model: str,
         revision: str = "main",
         folder: str | Path = "outputs/personalised",
-        prompt: str = "a photo of a {word}, {scene}",
+        prompt: str | Sequence[str] = "a photo of a {word}, {scene}",
         negative_prompt: str = "{avoided}",
         steps: int = 50,
         guidance: float = 7.5,
@@ -86,8 +90,11 @@ class DiffusionSampler(ABC):
             raise ConfigError(
                 f"generator.size={size}: expected a multiple of 8, e.g. 512, or null."
             )
+        prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+        if not prompts:
+            raise ConfigError("generator.prompt=[]: expected a text, or several.")
         for key, text, places in (
-            ("prompt", prompt, {"word": "", "scene": "", "class": ""}),
+            *(("prompt", text, {"word": "", "scene": "", "class": ""}) for text in prompts),
             ("negative_prompt", negative_prompt, {"avoided": ""}),
         ):
             try:
@@ -101,7 +108,7 @@ class DiffusionSampler(ABC):
         self.refs = refs
         self.checkpoint = Checkpoint(model, revision, "choose generator=composition")
         self.folder = Path(folder)
-        self.prompt = prompt
+        self.prompts = prompts
         self.negative_prompt = negative_prompt
         self.steps = steps
         self.guidance = guidance
@@ -111,6 +118,15 @@ class DiffusionSampler(ABC):
         self.device = device
         self.batches = Batches(batch_size)
         self._pipe: Any = None
+        self._learnt: str | None = None  # SHA-256 of the weights that the pipeline has on
+        self._undo = ExitStack()  # takes them off
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process loads them on its own device
+        return {**self.__dict__, "_pipe": None, "_learnt": None, "_undo": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = {**state, "_undo": ExitStack()}
 
     @property
     def batch_size(self) -> int:
@@ -121,7 +137,7 @@ class DiffusionSampler(ABC):
         return {
             "sampler": self.name,
             **self.checkpoint.identity(),
-            "prompt": self.prompt,
+            "prompt": self.prompts[0] if len(self.prompts) == 1 else self.prompts,
             "negative_prompt": self.negative_prompt,
             "steps": self.steps,
             "guidance": self.guidance,
@@ -165,12 +181,16 @@ class DiffusionSampler(ABC):
         concept = request.concept
         weights = np.array([c.weight for c in concept.contexts])
         scene = concept.contexts[int(rng.choice(len(weights), p=weights / weights.sum()))].phrase
-        words = concept.tokens or (request.class_name,)
+        wording = request.wording or Wording.of_name(request.class_name)
+        words = concept.tokens or wording.own
         word = words[int(rng.integers(len(words)))]
-        places = {"word": word, "scene": scene, "class": request.class_name}
+        prompt = self.prompts[0]
+        if len(self.prompts) > 1:
+            prompt = self.prompts[int(rng.integers(len(self.prompts)))]
+        places = {"word": word, "scene": scene, "class": wording.noun}
         return Plan(
             concept,
-            self.prompt.format(**places),
+            prompt.format(**places),
             self.negative_prompt.format(avoided=", ".join(concept.avoided)),
             int(rng.integers(2**62)),
             int(rng.integers(2**62)),
@@ -195,12 +215,25 @@ class DiffusionSampler(ABC):
         return file
 
     def _of_concept(self, plans: Sequence[Plan]) -> list[Sampled | Failure]:
-        from aspire.generation.diffusion_model import native_size, personalised
+        from aspire.generation.diffusion_model import native_size
 
         pipe = self._load()
         size = self.size or native_size(pipe)
-        with personalised(pipe, self.weights(plans[0].concept)):
-            return self.batches.map(lambda batch: self.make(pipe, batch, size), plans)
+        self._personalise(plans[0].concept)
+        return self.batches.map(lambda batch: self.make(pipe, batch, size), plans)
+
+    def _personalise(self, concept: Concept) -> None:
+        """Give the pipeline what was learnt of a concept, and leave it for the next batch."""
+        from aspire.generation.diffusion_model import personalised
+
+        weights = self.weights(concept)
+        wanted = None if weights is None else concept.weights_sha256
+        if wanted == self._learnt:
+            return
+        self._undo.close()
+        self._learnt = None
+        self._undo.enter_context(personalised(self._load(), weights))
+        self._learnt = wanted
 
     def _load(self) -> Any:
         if self._pipe is None:
@@ -230,12 +263,12 @@ class DiffusionSampler(ABC):
             generator=[torch.Generator().manual_seed(p.noise) for p in plans],
             num_inference_steps=self.steps,
             guidance_scale=self.guidance,
-            output_type="np",
+            output_type="pt",  # (B, 3, H, W) in [0, 1]; bytes are made where the model is
             **inputs,
-        ).images
+        ).images.float()
+        whole = made.isfinite().flatten(1).all(1).tolist()
+        pixels = (made * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         return [
-            np.round(image * 255).clip(0, 255).astype(np.uint8)
-            if np.isfinite(image).all()
-            else Failure("the model gave values that are not numbers")
-            for image in made
+            image if finite else Failure("the model gave values that are not numbers")
+            for image, finite in zip(pixels.contiguous().cpu().numpy(), whole, strict=True)
         ]

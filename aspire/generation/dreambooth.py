@@ -1,7 +1,7 @@
 """DreamBooth with prior preservation (Ruiz et al. 2023, arXiv 2208.12242), on LoRA weights.
 
-A rare word before the class's name stands for the class as it looks in this domain, and the model
-is kept from forgetting what else the name means by images of its own making::
+A rare word before the class's noun stands for the class as it looks in this domain, and the model
+is kept from forgetting what else the noun means by images of its own making::
 
     loss = mse(noise in "a photo of a sks bird") + weight * mse(noise in "a photo of a bird")
 
@@ -28,7 +28,7 @@ class DreamBooth(LoRA):
     """LoRA with a rare word and images of the class that the model made before.
 
     Args:
-        rare_word: stands before the class's name.
+        rare_word: stands before the class's noun.
         prior_images: how many are made.
         prior_weight: of their loss.
         prior_steps: denoising steps each.
@@ -62,17 +62,17 @@ class DreamBooth(LoRA):
             "prior": [self.prior_images, self.prior_weight, self.prior_steps],
         }
 
-    def word(self, subject: Subject, class_name: str) -> str:
-        return f"{self.rare_word} {subject.name}"
+    def word(self, subject: Subject) -> str:
+        return f"{self.rare_word} {subject.noun}"
 
-    def further_sources(self, pipe: Any, class_name: str, folder: Path) -> list[Source]:
+    def further_sources(self, pipe: Any, noun: str, folder: Path) -> list[Source]:
         from aspire.generation.denoising import Source, encode
         from aspire.generation.diffusion_model import native_size
 
         if not self.prior_images:
             return []
         size = self.training.size or native_size(pipe)
-        prompt = f"a photo of a {class_name}"
+        prompt = f"a photo of a {noun}"
         files = [folder / "prior" / f"{i:05d}.png" for i in range(self.prior_images)]
         todo = [i for i, file in enumerate(files) if not file.is_file()]
         for start in range(0, len(todo), self.prior_batch):

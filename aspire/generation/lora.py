@@ -25,7 +25,7 @@ _TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 class LoRA(DiffusionPersonaliser):
-    """A low-rank change of the UNet, called by the class's own name.
+    """A low-rank change of the UNet, called by the class's own noun.
 
     Args:
         rank: r.
@@ -47,12 +47,12 @@ class LoRA(DiffusionPersonaliser):
     def further_identity(self) -> Mapping[str, Json]:
         return {"rank": self.rank, "text_encoder": self.text_encoder}
 
-    def word(self, subject: Subject, class_name: str) -> str:
-        return subject.name
+    def word(self, subject: Subject) -> str:
+        return subject.noun
 
     @contextmanager
     def attach(
-        self, pipe: Any, subjects: Sequence[tuple[str, Subject]], class_name: str
+        self, pipe: Any, subjects: Sequence[tuple[str, Subject]], noun: str
     ) -> Iterator[Learnt]:
         import torch
         from diffusers.utils.state_dict_utils import convert_state_dict_to_diffusers

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aspire.data.image_table import ImageTable
+from aspire.data.random_views import Change, RandAugment
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedSet
@@ -17,9 +19,13 @@ from aspire.rng import seed_for
 
 
 class Augmentation(Protocol):
-    """Turns the train split into the table that is trained on."""
+    """Turns the train split into the table that is trained on.
+
+    ``change`` is done to every random view after the crop and the flip; None for nothing.
+    """
 
     uses_generated: ClassVar[bool]
+    change: Change | None
 
     def table(self, dataset: Dataset, generated: GeneratedSet | None, seed: int) -> ImageTable: ...
 
@@ -28,9 +34,17 @@ class RealOnly:
     """The train split as it is."""
 
     uses_generated: ClassVar[bool] = False
+    change: Change | None = None
 
     def table(self, dataset: Dataset, generated: GeneratedSet | None, seed: int) -> ImageTable:
         return ImageTable.of(dataset, Split.TRAIN)
+
+
+class RandAugmented(RealOnly):
+    """The same, its views changed by RandAugment; see :class:`RandAugment` for the arguments."""
+
+    def __init__(self, num_ops: int = 2, magnitude: int = 9) -> None:
+        self.change = RandAugment(num_ops, magnitude)
 
 
 class Generated:
@@ -41,19 +55,21 @@ class Generated:
     only methods that are told the training groups get to see it.
 
     Args:
-        share: expected fraction of a batch that is generated, in (0, 1).
+        share: expected fraction of a batch that is generated, in (0, 1); None draws all images of
+            a class alike, real or generated, however many there are.
 
     Raises:
         ConfigError: for a share outside.
     """
 
     uses_generated: ClassVar[bool] = True
+    change: Change | None = None
 
-    def __init__(self, share: float = 0.5) -> None:
-        if not 0 < share < 1:
+    def __init__(self, share: float | None = 0.5) -> None:
+        if share is not None and not 0 < share < 1:
             raise ConfigError(
-                f"augmentation.share={share}: expected a fraction between 0 and 1, both excluded. "
-                "For real images only use augmentation=none."
+                f"augmentation.share={share}: expected a fraction between 0 and 1, both excluded, "
+                "or null for the images' own numbers. For real images only use augmentation=none."
             )
         self.share = share
 
@@ -68,7 +84,37 @@ class Generated:
             real.paths + paths,
             np.concatenate([real.y, y]),
             np.concatenate([real.group, dataset.grouper.ids(y, places)]),
-            mix_weights(real.y, y, self.share),
+            self.weights(dataset, real, generated),
+        )
+
+    def weights(
+        self, dataset: Dataset, real: ImageTable, generated: GeneratedSet
+    ) -> NDArray[np.float64]:
+        """(N + M,) probability of each real and each generated image to be drawn."""
+        return mix_weights(real.y, np.array(generated.y, dtype=np.int64), self.share)
+
+
+class Replaced(Generated):
+    """Each real image that is drawn is replaced, with probability ``share``, by one of its own.
+
+    As DA-Fusion mixes (Trabucco et al. 2023, arXiv 2302.07944, section 4), where every real image
+    has variations of itself. Its own are the generated images that show its object; an image
+    without any is replaced by one that was made of no single object, else by any of its class.
+    """
+
+    def weights(
+        self, dataset: Dataset, real: ImageTable, generated: GeneratedSet
+    ) -> NDArray[np.float64]:
+        if self.share is None:
+            raise ConfigError(
+                "augmentation.share=null: an image is replaced with a probability; expected a "
+                "fraction between 0 and 1, or augmentation=aspire."
+            )
+        row = {str(img_id): r for r, img_id in enumerate(dataset.split(Split.TRAIN)["img_id"])}
+        names = generated.parents or ("",) * len(generated)
+        parents = np.array([row.get(p, -1) for p in names], dtype=np.int64)
+        return replacement_weights(
+            real.y, np.array(generated.y, dtype=np.int64), parents, self.share
         )
 
 
@@ -94,10 +140,8 @@ class Duplicates(Generated):
 
 
 def mix_weights(
-    real: np.ndarray[tuple[int], np.dtype[np.int64]],
-    generated: np.ndarray[tuple[int], np.dtype[np.int64]],
-    share: float,
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    real: NDArray[np.int64], generated: NDArray[np.int64], share: float | None
+) -> NDArray[np.float64]:
     """Probability of each row of (real, generated) to be drawn; sums to 1.
 
     Each class keeps its share of the real rows; within a class ``share`` of the probability goes to
@@ -105,17 +149,52 @@ def mix_weights(
 
     Args:
         real, generated: (N,), (M,) classes.
-        share: in (0, 1).
+        share: in (0, 1); None for the share of the generated rows among those of the class.
 
     >>> mix_weights(np.array([0, 0, 0, 1]), np.array([0, 0]), 0.5)
     array([0.125 , 0.125 , 0.125 , 0.25  , 0.1875, 0.1875])
+    >>> mix_weights(np.array([0, 0, 0, 1]), np.array([0, 0]), None)
+    array([0.15, 0.15, 0.15, 0.25, 0.15, 0.15])
     """
     weights = np.zeros(len(real) + len(generated))
     for y in np.unique(real):
         r, g = real == y, generated == y
         mass = r.mean()
-        of_generated = share if g.any() else 0.0
+        own = g.sum() / (r.sum() + g.sum()) if share is None else share
+        of_generated = own if g.any() else 0.0
         weights[: len(real)][r] = mass * (1 - of_generated) / r.sum()
         if g.any():
             weights[len(real) :][g] = mass * of_generated / g.sum()
     return weights
+
+
+def replacement_weights(
+    real: NDArray[np.int64],
+    generated: NDArray[np.int64],
+    parents: NDArray[np.int64],
+    share: float,
+) -> NDArray[np.float64]:
+    """The same where a drawn real row is replaced, with probability ``share``, by one of its own.
+
+    Drawing a row and then throwing the coin is one draw with these probabilities.
+
+    Args:
+        real, generated: (N,), (M,) classes.
+        parents: (M,) real row that a generated one was made of; -1 for none.
+        share: in (0, 1).
+
+    >>> replacement_weights(np.array([0, 0, 1]), np.array([0, 0]), np.array([0, 0]), 0.5)
+    array([0.16666667, 0.16666667, 0.33333333, 0.16666667, 0.16666667])
+    """
+    weights = np.zeros(len(real) + len(generated))
+    of_real, of_generated = weights[: len(real)], weights[len(real) :]
+    has_parent = parents >= 0
+    children = np.bincount(parents[has_parent], minlength=len(real))
+    of_generated[has_parent] = share / children[parents[has_parent]]
+    for y in np.unique(real):
+        rows, made = real == y, generated == y
+        of_real[rows] = 1 - share if made.any() else 1.0
+        free = made & ~has_parent if (made & ~has_parent).any() else made
+        if made.any():
+            of_generated[free] += share * (rows & (children == 0)).sum() / free.sum()
+    return weights / len(real)

@@ -50,7 +50,7 @@ def learn(
         pipe, learnt, sources: what is trained, and on what.
         training: how.
         strip_prompt: what the samples on the way show.
-        make_logger: folder -> a Lightning logger, or None.
+        make_logger: who is told on the way; one with ``log_image`` is shown the strips.
 
     Returns:
         The content of ``result.json``.
@@ -153,10 +153,10 @@ def _train(
             max_epochs=-1,
             limit_train_batches=training.checkpoint_every * training.accumulate,
             accumulate_grad_batches=training.accumulate,
-            logger=(make_logger and make_logger(folder)) or False,
+            logger=list(make_logger(folder)) if make_logger else False,
             callbacks=[_Keep(last), _Strips(folder / "strips", training, strip_prompt)],
             default_root_dir=folder,
-            log_every_n_steps=1,
+            log_every_n_steps=max(1, min(10, training.steps // 10)),  # each waits for the GPU
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -173,6 +173,8 @@ class _Keep(pl.Callback):
         self.last = last
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Denoising)
+        pl_module.read_losses()  # nothing is kept of a training that has failed
         temporary = self.last.with_suffix(".tmp")
         trainer.save_checkpoint(temporary)
         temporary.replace(self.last)

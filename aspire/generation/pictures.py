@@ -74,11 +74,13 @@ class Subject:
     """Something to learn, and what shows it.
 
     Args:
-        name: in words.
+        name: of the class, and what it is without.
+        noun: the same as one says it.
         shown: images of it.
     """
 
     name: str
+    noun: str
     shown: tuple[Shown, ...]
 
 
@@ -98,8 +100,12 @@ def subjects_of(
         for phrase, effects in chosen.items()
     }
     if per_feature:
-        return [Subject(f"{evidence.name} without {p}", s) for p, s in shown.items()]
-    return [Subject(evidence.name, tuple(s for group in shown.values() for s in group))]
+        return [
+            Subject(f"{evidence.name} without {p}", f"{evidence.noun} without {p}", s)
+            for p, s in shown.items()
+        ]
+    everything = tuple(s for group in shown.values() for s in group)
+    return [Subject(evidence.name, evidence.noun, everything)]
 
 
 def crop_square(pixels: Pixels, size: int) -> Pixels:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aspire.errors import ConfigError
 
-Loggers = Callable[[Path], Any]  # folder of a personalisation -> a Lightning logger, or None
+Loggers = Callable[[Path], Sequence[Any]]  # folder of a personalisation -> Lightning loggers
 
 
 @dataclass(frozen=True)

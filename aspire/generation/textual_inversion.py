@@ -31,7 +31,7 @@ class TextualInversion(DiffusionPersonaliser):
     Args:
         vectors: per token.
         initial: words whose vectors the token starts from, one after the other; ``{class}`` stands
-            for the class's name. The paper: "the".
+            for the class's noun. The paper: "the".
         **settings: see :class:`DiffusionPersonaliser`.
     """
 
@@ -47,21 +47,21 @@ class TextualInversion(DiffusionPersonaliser):
     def further_identity(self) -> Mapping[str, Json]:
         return {"vectors": self.vectors, "initial": self.initial}
 
-    def word(self, subject: Subject, class_name: str) -> str:
+    def word(self, subject: Subject) -> str:
         from aspire.generation.diffusion_model import token_name
 
         return token_name(subject.name)
 
     @contextmanager
     def attach(
-        self, pipe: Any, subjects: Sequence[tuple[str, Subject]], class_name: str
+        self, pipe: Any, subjects: Sequence[tuple[str, Subject]], noun: str
     ) -> Iterator[Learnt]:
         from aspire.generation.denoising import Learnt
         from aspire.generation.diffusion_model import encoders, with_words
 
         endings = [ending for ending, _, _ in encoders(pipe)]
         start = {
-            word + ending: self._start(pipe, ending, class_name)
+            word + ending: self._start(pipe, ending, noun)
             for word, _ in subjects
             for ending in endings
         }
@@ -95,12 +95,12 @@ class TextualInversion(DiffusionPersonaliser):
                 frozen={str(i): m.table.weight for i, m in enumerate(modules)},
             )
 
-    def _start(self, pipe: Any, ending: str, class_name: str) -> Tensor:
+    def _start(self, pipe: Any, ending: str, noun: str) -> Tensor:
         """(vectors, D) of the initial words."""
         from aspire.generation.diffusion_model import encoders
 
         ((_, tokenizer_name, encoder_name),) = [e for e in encoders(pipe) if e[0] == ending]
-        words = self.initial.replace("{class}", class_name)
+        words = self.initial.replace("{class}", noun)
         tokenizer = getattr(pipe, tokenizer_name)
         ids = tokenizer(words, add_special_tokens=False).input_ids
         if not ids:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -125,6 +128,21 @@ class Pipeline:
     def _extract_stage(self) -> ExtractStage:
         words = [class_words(self.dataset, y) for y in range(self.num_classes)]
         return ExtractStage(self.backends.extractor, {i: words[r.y] for i, r in self.refs.items()})
+
+    @cached_property
+    def phrases(self) -> dict[str, frozenset[str]]:
+        """img_id -> every phrase of that image, as it is counted."""
+        name = collapsed_by(self.phrase_groups)
+        return {
+            e.img_id: frozenset(name[p] for _, p in phrases_of(e)) for e in self.extractions.records
+        }
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """img_id -> annotated attribute of an image that is looked at, -1 where unknown."""
+        table = self.dataset.table
+        known = dict(zip(table["img_id"].astype(str), table["place"].astype(int), strict=True))
+        return {img_id: known[img_id] for img_id in self.refs}
 
     @cached_property
     def scenes(self) -> dict[str, tuple[ImageRef, ...]]:
@@ -249,6 +267,18 @@ class Pipeline:
             tuple(self.refs[i] for i in wrong),
             self.dataset.root,
         )
+
+    def with_parts(self, settings: StageSettings, **parts: Any) -> Pipeline:
+        """The same stages up to the edits, with other parts and settings for those after them.
+
+        Args:
+            settings: of ``generate`` and ``filter``; the others stay.
+            **parts: some of ``score``, ``personaliser``, ``sampler``, ``filters``.
+        """
+        other = copy(self)  # shares what is known already
+        other.backends = replace(self.backends, **parts)
+        other.settings = replace(self.settings, generate=settings.generate, filter=settings.filter)
+        return other
 
     def generate(self, classifier: Probabilities, seed: int) -> Generation:
         """Images without the features that the classifier leans on.

@@ -11,18 +11,30 @@ import msgspec
 from aspire.classification.predictor import Probabilities
 from aspire.data.image_table import ImageTable
 from aspire.data.table import Split
-from aspire.discovery.rank import phrases_of
 from aspire.errors import AspireError
-from aspire.generation.base import ClassEvidence, GeneratedSet, GenerationRequest
+from aspire.generation.amount import images_wanted
+from aspire.generation.base import ClassEvidence, GeneratedSet, GenerationRequest, speaks
+from aspire.generation.relatives import scene_parents
+from aspire.generation.wording import Wording, wordings
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError, collapsed_by
-from aspire.pipeline.records import Concept, FilterDecision, ImageRef, SyntheticImage
+from aspire.pipeline.records import (
+    Concept,
+    FilterDecision,
+    ImageRef,
+    Neighbour,
+    Rejected,
+    SyntheticImage,
+)
 from aspire.pipeline.stages.filter import FilterStage, MeasuredSet, MeasureStage
 from aspire.pipeline.stages.generate import GenerateStage, PersonaliseStage
+from aspire.pipeline.stages.nearest import NearestStage
 from aspire.pipeline.store import Artifact, digest_of
 from aspire.rng import seed_for
 
 if TYPE_CHECKING:
     from aspire.pipeline.flow import Pipeline
+
+NEIGHBOURS = 8  # kept images of a class that are held against the real ones
 
 
 def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Generation:
@@ -40,6 +52,7 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
             avoided={c.y: c.avoided for c in concepts.records},
             train=ImageTable.of(dataset, Split.TRAIN),
             test=ImageTable.of(dataset, Split.TEST) if Split.TEST in dataset.splits else None,
+            wordings=wordings_of(pipeline),
         ),
         list(images.records),
         {
@@ -71,12 +84,21 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
         images,
         measurements,
         decisions,
+        _nearest(pipeline, images, decisions, kept),
         GeneratedSet(
             root=images.folder,
             files=tuple(i.file for i in kept),
             y=tuple(i.y for i in kept),
-            scene_parents=tuple(i.parents[-1] for i in kept),
+            scene_parents=scene_parents(
+                kept,
+                concepts.records,
+                {p: [r.img_id for r in refs] for p, refs in _scenes(pipeline).items()},
+                pipeline.phrases,
+                pipeline.places,
+                {r.img_id: r.y for r in pipeline.refs.values()},
+            ),
             digest=digest_of([images.digest, decisions.digest]),
+            parents=tuple(i.parents[0] for i in kept),
         ),
     )
 
@@ -84,18 +106,14 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
 def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
     # Features are of collapsed phrases, so a personaliser is told everything in those.
     name = collapsed_by(pipeline.phrase_groups)
-    phrases = {
-        e.img_id: frozenset(name[p] for _, p in phrases_of(e)) for e in pipeline.extractions.records
-    }
-    scenes: dict[str, tuple[ImageRef, ...]] = defaultdict(tuple)
-    for phrase, refs in sorted(pipeline.scenes.items()):
-        scenes[name[phrase]] += refs
+    scenes = _scenes(pipeline)
     effects = [
         msgspec.structs.replace(
             e, phrase=name[e.phrase], replacement=name.get(e.replacement or "", e.replacement)
         )
         for e in discovery.effects.records
     ]
+    said = wordings_of(pipeline)
     evidence = [
         ClassEvidence(
             y=y,
@@ -103,13 +121,14 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
             features=tuple(f for f in discovery.features.records if f.y == y),
             effects=tuple(e for e in effects if e.y == y),
             objects=tuple(r for r in pipeline.refs.values() if r.y == y and r.mask is not None),
-            scenes=dict(scenes),
-            phrases=phrases,
+            scenes=scenes,
+            phrases=pipeline.phrases,
             edited={
                 e.edit_id: discovery.edits.folder / e.file
                 for e in discovery.edits.records
                 if e.y == y
             },
+            wording=said[y],
         )
         for y, class_name in enumerate(pipeline.dataset.class_names)
     ]
@@ -123,6 +142,7 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
             "extract": pipeline.extractions.digest,
             "collapse": pipeline.phrase_groups.digest,
             "dataset": pipeline.dataset_digest,
+            **_wording(pipeline.backends.personaliser, said),
         },
         pipeline.engine,
     )
@@ -131,31 +151,86 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
     return concepts
 
 
+def _scenes(pipeline: Pipeline) -> dict[str, tuple[ImageRef, ...]]:
+    """Collapsed background phrase -> training images that show it."""
+    name = collapsed_by(pipeline.phrase_groups)
+    scenes: dict[str, tuple[ImageRef, ...]] = defaultdict(tuple)
+    for phrase, refs in sorted(pipeline.scenes.items()):
+        scenes[name[phrase]] += refs
+    return dict(scenes)
+
+
 def _images(pipeline: Pipeline, concepts: Artifact[Concept], seed: int) -> Artifact[SyntheticImage]:
+    sampler = pipeline.backends.sampler(root=pipeline.dataset.root, refs=pipeline.refs)
+    phrases: dict[int, list[frozenset[str]]] = defaultdict(list)
+    for img_id, found in pipeline.phrases.items():
+        phrases[pipeline.refs[img_id].y].append(found)
     counts = [sum(r.y == y for r in pipeline.refs.values()) for y in range(pipeline.num_classes)]
-    settings = pipeline.settings.generate
-    number = {
-        c.y: min(settings["max_per_class"], round(settings["per_real"] * counts[c.y]))
-        for c in concepts.records
-    }
+    number = images_wanted(pipeline.settings.generate, concepts.records, phrases, counts, sampler)
+    if not any(number.values()):
+        why = "no image is wanted: captions name no found feature more often than not"
+        ids = [c.concept_id for c in concepts.records]
+        raise NothingFoundError([Rejected(item_id=i, reason="balanced", detail=why) for i in ids])
+    said = wordings_of(pipeline)
     requests = [
         GenerationRequest(
             img_id=f"generated-{c.y:03d}-{index:05d}",
             concept=c,
             class_name=pipeline.dataset.class_names[c.y],
             seed=seed_for(seed, "generate", c.y, index),
+            wording=said[c.y],
         )
         for c in concepts.records
         for index in range(number[c.y])
     ]
-    sampler = pipeline.backends.sampler(root=pipeline.dataset.root, refs=pipeline.refs)
     return pipeline.store.run(
         GenerateStage(sampler, seed, number),
         requests,
-        {"personalise": concepts.digest, "dataset": pipeline.dataset_digest},
+        {
+            "personalise": concepts.digest,
+            "dataset": pipeline.dataset_digest,
+            **_wording(sampler, said),
+        },
         pipeline.engine,
         max_rejected=0.5,
     )
+
+
+def _nearest(
+    pipeline: Pipeline,
+    images: Artifact[SyntheticImage],
+    decisions: Artifact[FilterDecision],
+    kept: Sequence[SyntheticImage],
+) -> Artifact[Neighbour]:
+    """The nearest real images of a sample that is spread evenly over each class."""
+    classes: dict[int, list[SyntheticImage]] = defaultdict(list)
+    for image in kept:
+        classes[image.y].append(image)
+    sample = [
+        group[i * len(group) // min(NEIGHBOURS, len(group))]
+        for group in classes.values()
+        for i in range(min(NEIGHBOURS, len(group)))
+    ]
+    return pipeline.store.run(
+        NearestStage(images.folder, list(pipeline.refs.values()), pipeline.dataset.root),
+        sample,
+        {
+            "generate": images.digest,
+            "filter": decisions.digest,
+            "dataset": pipeline.dataset_digest,
+        },
+        pipeline.engine,
+    )
+
+
+def wordings_of(pipeline: Pipeline) -> tuple[Wording, ...]:
+    """How the classes of the dataset are called in a sentence."""
+    return wordings(pipeline.dataset.class_names, pipeline.dataset.class_words)
+
+
+def _wording(backend: object, said: Sequence[Wording]) -> dict[str, str]:
+    """What a backend that speaks depends on besides; those that do not keep their work."""
+    return {"wording": digest_of([[w.noun, *w.own] for w in said])} if speaks(backend) else {}
 
 
 def count_reasons(decisions: Sequence[FilterDecision]) -> str:

@@ -18,6 +18,7 @@ from aspire.pipeline.records import (
     Effect,
     FilterDecision,
     Measurement,
+    Neighbour,
     PhraseGroup,
     Rejected,
     SpuriousFeature,
@@ -95,6 +96,7 @@ class Generation:
     images: Artifact[SyntheticImage]
     measurements: Artifact[Measurement]
     decisions: Artifact[FilterDecision]
+    nearest: Artifact[Neighbour]
     kept: GeneratedSet
 
 

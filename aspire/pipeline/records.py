@@ -206,6 +206,15 @@ class FilterDecision(Record, frozen=True):
     scores: dict[str, float]
 
 
+class Neighbour(Record, frozen=True):
+    """The real image that a generated one looks most like."""
+
+    img_id: str
+    real_id: str
+    distance: float  # in [0, 1]; 0 for a copy
+    file: str  # the real image, small
+
+
 class Rejected(Record, frozen=True):
     """An item a stage could not turn into a record. Counted and kept, never dropped silently."""
 

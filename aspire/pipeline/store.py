@@ -179,19 +179,11 @@ class ArtifactStore:
         resumed = len(results)
         todo = [item for item in items if stage.item_id(item) not in results]
 
-        def save(pixels: NDArray[Any]) -> str:
-            data = png_bytes(pixels)
-            sha = hashlib.sha256(data).hexdigest()
-            name = f"files/{sha[:2]}/{sha}.png"
-            if not (partial / name).is_file():
-                write_atomic(partial / name, data)
-            return name
-
         with (
             (partial / "journal.jsonl").open("ab") as journal,
             self.progress.task(stage.name, total=len(items), done=resumed) as advance,
         ):
-            for result in engine.map(stage, todo, save):
+            for result in engine.map(stage, todo, _Files(partial)):
                 results[result.item_id] = result
                 journal.write(_journal_line(result))
                 journal.flush()  # a killed process loses at most the item it was working on
@@ -225,6 +217,21 @@ class ArtifactStore:
         artifact = self._load(stage, folder, "run")
         assert artifact is not None
         return artifact
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Saves images below a folder; of use in other processes too."""
+
+    folder: Path
+
+    def __call__(self, pixels: NDArray[Any]) -> str:
+        data = png_bytes(pixels)
+        sha = hashlib.sha256(data).hexdigest()
+        name = f"files/{sha[:2]}/{sha}.png"
+        if not (self.folder / name).is_file():
+            write_atomic(self.folder / name, data)
+        return name
 
 
 def _journal_line(result: ItemResult[Any]) -> bytes:

@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.loggers.logger import Logger
 
+from aspire.data.images import Pixels, png_bytes
 from aspire.errors import ConfigError
+from aspire.pipeline.store import write_atomic
 from aspire.processes import is_main
 from aspire.reporting import wandb_run
 
@@ -28,6 +31,7 @@ def wandb_logger(
     entity: str | None = None,
     mode: str = "auto",
     timeout: float = 20.0,
+    job_type: str = "train",
 ) -> Any:
     """One W&B run per job, offline unless the user is logged in.
 
@@ -39,6 +43,7 @@ def wandb_logger(
         project, entity: where W&B puts it.
         mode: "auto" is online with a key and offline without; ``WANDB_MODE`` wins over it.
         timeout: seconds to wait for a server that does not answer, before going on offline.
+        job_type: what the job does.
 
     Raises:
         ConfigError: for another mode.
@@ -51,7 +56,15 @@ def wandb_logger(
     settings = {k: v for k, v in config.items() if k not in ("labels", "seed")}
     job = wandb_run.open_run(
         wandb_run.About(
-            Path(folder), key, name, group, tuple(tags), labels, settings, wandb_run.session.sweep
+            Path(folder),
+            key,
+            name,
+            group,
+            tuple(tags),
+            labels,
+            settings,
+            wandb_run.session.sweep,
+            job_type,
         ),
         wandb_run.Place(project, entity, mode, timeout),
     )
@@ -87,17 +100,39 @@ class PhaseLogger(Logger):
         """
         self.job.log(self.phase, metrics, int(metrics.get("step", (step or 0) + 1)))
 
+    def log_image(self, key: str, images: Sequence[Pixels], step: int) -> None:
+        """Pictures of a step, counted from 1."""
+        self.job.show(key, images, step)
+
+
+class Events(TensorBoardLogger):
+    """Lightning's, for pictures too."""
+
+    def log_image(self, key: str, images: Sequence[Pixels], step: int) -> None:
+        """Pictures of a step, one below the other."""
+        for index, image in enumerate(images):
+            name = f"{key}/{index}" if len(images) > 1 else key
+            self.experiment.add_image(name, image, step, dataformats="HWC")
+
+
+class Rows(CSVLogger):
+    """Lightning's, with pictures as files beside the metrics."""
+
+    def log_image(self, key: str, images: Sequence[Pixels], step: int) -> None:
+        """``images/<key>-<step>-<index>.png``."""
+        for index, image in enumerate(images):
+            name = f"{key.replace('/', '-')}-{step:06d}-{index}.png"
+            write_atomic(Path(self.log_dir) / "images" / name, png_bytes(image))
+
 
 def tensorboard_logger(folder: Path, run_id: str, **about: Any) -> Any:
-    """Event files in ``<folder>/tensorboard/<phase>``: ``tensorboard --logdir outputs/train``.
+    """Event files in ``<folder>/tensorboard/<phase>``: ``tensorboard --logdir outputs``.
 
     Raises:
         ConfigError: when tensorboard is not installed.
     """
-    from pytorch_lightning.loggers import TensorBoardLogger
-
     try:
-        return TensorBoardLogger(folder / "tensorboard", name="", version=_phase(run_id))
+        return Events(folder / "tensorboard", name="", version=_phase(run_id))
     except ModuleNotFoundError:
         raise ConfigError(
             "logger=tensorboard needs the package tensorboard: pip install -e '.[tensorboard]'"
@@ -106,11 +141,9 @@ def tensorboard_logger(folder: Path, run_id: str, **about: Any) -> Any:
 
 def csv_logger(folder: Path, run_id: str, **about: Any) -> Any:
     """Every logged step in ``<folder>/csv/<phase>/metrics.csv``, an attempt a folder."""
-    from pytorch_lightning.loggers import CSVLogger
-
     root, phase = folder / "csv", _phase(run_id)
     attempts = len(list(root.glob(f"{phase}*")))  # Lightning would empty that of the last attempt
-    return CSVLogger(root, name="", version=f"{phase}-{attempts + 1}" if attempts else phase)
+    return Rows(root, name="", version=f"{phase}-{attempts + 1}" if attempts else phase)
 
 
 def _phase(run_id: str) -> str:

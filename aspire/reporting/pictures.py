@@ -79,6 +79,19 @@ def small(path: Path) -> Image.Image | None:
     return flat
 
 
+def beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two pictures at one height, side by side."""
+    height = max(left.height, right.height)
+    parts = [
+        p.convert("RGB").resize((max(1, round(p.width * height / p.height)), height))
+        for p in (left, right)
+    ]
+    whole = Image.new("RGB", (sum(p.width for p in parts), height))
+    whole.paste(parts[0], (0, 0))
+    whole.paste(parts[1], (parts[0].width, 0))
+    return whole
+
+
 def _is_mask(image: Image.Image) -> bool:
     return image.mode == "L" and len(image.getcolors() or range(9)) <= 2
 

@@ -14,7 +14,7 @@ from aspire.pipeline.store import digest_of
 # In pipeline order.
 STAGES = (
     "caption", "extract", "collapse", "edit", "score", "discover", "personalise", "generate",
-    "measure", "filter",
+    "measure", "filter", "nearest",
 )  # fmt: skip
 
 
@@ -90,7 +90,20 @@ class Provenance:
             found[source.stage] = source
             upstream = source.manifest["upstream"].items()
             waiting += [self._sources[key] for key in upstream if key in self._sources]
+        if "generate" in found:
+            # it lies beside the decisions, and nothing is made from it
+            made_of = {stage: found[stage].digest for stage in ("generate", "filter")}
+            for (stage, _), source in self._sources.items():
+                upstream = source.manifest["upstream"]
+                if stage == "nearest" and made_of.items() <= upstream.items():
+                    found[stage] = source
         return {stage: found[stage] for stage in STAGES if stage in found}
+
+
+def drawn_by_lot(sources: Mapping[str, Source]) -> bool:
+    """Whether the features behind a run are those of ``score=random``, which are no findings."""
+    identity: Mapping[str, Any] = sources["discover"].manifest["identity"]
+    return identity.get("score") == "random"
 
 
 def outputs_of(run: Path) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from aspire.pipeline.records import Concept, FilterDecision, SyntheticImage
+from aspire.pipeline.records import Concept, FilterDecision, Neighbour, SyntheticImage
 from aspire.reporting import summary
 from aspire.reporting.artifacts import Artifacts, Json, read_result
 from aspire.reporting.discovery import views_of
@@ -123,11 +123,16 @@ class Generations:
                         "concept": concepts.get(y),
                         "reasons": dict(reasons),
                     }
-                    | {"gallery": self._gallery(folder, kept) if index == 0 else []}
+                    | {"gallery": [], "nearest": [], "rejects": []}
                 )
+                if index == 0:
+                    classes[-1] |= {
+                        "gallery": self._gallery(folder, kept),
+                        "nearest": self._nearest(generation, kept),
+                        "rejects": self._rejects(folder, mine, decisions),
+                    }
             view = {"seed": seed, "classes": classes, "total": generation["kept"]}
             view |= {"made": generation["generate"]["records"], "reasons": generation["reasons"]}
-            view["rejects"] = self._rejects(folder, images, decisions) if index == 0 else []
             views.append(view)
         return views
 
@@ -135,6 +140,24 @@ class Generations:
         chosen = sorted(spread(kept, self.gallery), key=lambda i: (i.prompt, i.img_id))
         pictures = [(i, self._picture(folder, i, i.prompt)) for i in chosen]
         return [{"image": i, "picture": p} for i, p in pictures if p is not None]
+
+    def _nearest(self, generation: Json, kept: Sequence[SyntheticImage]) -> list[Json]:
+        """Images beside the real ones that they look most like, the most alike first."""
+        if "nearest" not in generation:  # of an older run
+            return []
+        folder, images = generation["nearest"]["folder"], {i.img_id: i for i in kept}
+        found = []
+        for n in self.artifacts.lines(folder, Neighbour):
+            if (image := images.get(n.img_id)) is None:
+                continue
+            real = self.artifacts.outputs / folder / n.file
+            pair = {
+                "made": self._picture(generation["generate"]["folder"], image, image.prompt),
+                "real": self.pictures.made(real, f"nearest training image, {n.real_id}"),
+            }
+            if None not in pair.values():
+                found.append({"neighbour": n, **pair})
+        return sorted(found, key=lambda row: (row["neighbour"].distance, row["neighbour"].img_id))
 
     def _rejects(
         self,
@@ -150,6 +173,7 @@ class Generations:
         return [
             {
                 "reason": reason,
+                "n": len(group),
                 "thresholds": list(flat(thresholds.get(reason, {}))),
                 "examples": [
                     {"image": i, "scores": decisions[i.img_id].scores}

@@ -18,7 +18,7 @@ from aspire.pipeline.records import FilterDecision, Rejected, SpuriousFeature
 from aspire.reporting.artifacts import Artifacts, Json
 from aspire.reporting.discovery import SeedView, views_of
 from aspire.reporting.pictures import Pictures
-from aspire.reporting.provenance import Provenance, Source, outputs_of
+from aspire.reporting.provenance import Provenance, Source, drawn_by_lot, outputs_of
 from aspire.reporting.report import Generations
 
 EXAMPLES = 2  # strips of edits for each feature
@@ -66,10 +66,12 @@ def found_on(
     """
     by_seed: dict[str, tuple[Path, Json, dict[str, Source]]] = {}
     provenances: dict[Path, Provenance] = {}
-    for folder, result in runs:
+    # Arms exchange parts; what ASPIRE itself has made comes first.
+    for folder, result in sorted(runs, key=lambda run: run[1]["augmentation"] != "aspire"):
         outputs = outputs_of(folder)
         provenance = provenances.setdefault(outputs, Provenance(outputs))
-        if sources := provenance.of(result):
+        sources = provenance.of(result)
+        if sources and not drawn_by_lot(sources):
             by_seed.setdefault(str(result["seed"]), (folder, result, sources))
     if not by_seed:
         return None
@@ -80,7 +82,7 @@ def found_on(
     config = yaml.safe_load((folder / "config.yaml").read_bytes())
     whole = {
         "dataset": {"name": dataset, "class_names": first["class_names"]},
-        "settings": {"score": config["score"], "filter": config["filter"]},
+        "settings": {"score": config["score"], "filter": config.get("filter", {})},
         "stages": {name: _entry(source) for name, source in sources.items()},
         "discovery": {seed: _discovery(artifacts, s) for seed, (_, _, s) in ordered.items()},
         "generation": {seed: _generation(artifacts, s) for seed, (_, _, s) in ordered.items()},
@@ -118,9 +120,9 @@ def _discovery(artifacts: Artifacts, sources: Mapping[str, Source]) -> Json:
 def _generation(artifacts: Artifacts, sources: Mapping[str, Source]) -> Json:
     decisions = artifacts.lines(sources["filter"].folder, FilterDecision)
     reasons = Counter(d.reason for d in decisions if d.reason)
-    stages = ("personalise", "generate", "measure", "filter")
+    stages = ("personalise", "generate", "measure", "filter", "nearest")
     return {
-        **{name: _entry(sources[name]) for name in stages},
+        **{name: _entry(sources[name]) for name in stages if name in sources},
         "kept": sum(d.kept for d in decisions),
         "reasons": dict(sorted(reasons.items())),
     }

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from aspire import __version__
-from aspire.pipeline.records import FilterDecision, SpuriousFeature, SyntheticImage
+from aspire.pipeline.records import FilterDecision, Neighbour, SpuriousFeature, SyntheticImage
 from aspire.reporting.artifacts import Artifacts
-from aspire.reporting.pictures import small
-from aspire.reporting.provenance import Provenance, Source, outputs_of
+from aspire.reporting.pictures import beside, small
+from aspire.reporting.provenance import Provenance, Source, drawn_by_lot, outputs_of
 from aspire.reporting.report import spread
 from aspire.reporting.wording import KINDS
 
@@ -50,7 +50,8 @@ def log_sources(run: Any, folder: Path, result: Mapping[str, Any]) -> None:
     if sources:
         artifacts = Artifacts(outputs_of(folder))
         _log_generated(run, result, sources)
-        _log_features(run, result, artifacts, sources["discover"])
+        if not drawn_by_lot(sources):
+            _log_features(run, result, artifacts, sources["discover"])
         _log_pictures(run, result, artifacts, sources)
 
 
@@ -116,14 +117,14 @@ def _log_pictures(
     for decision in artifacts.lines(sources["filter"].folder, FilterDecision):
         if (image := images.get(decision.img_id)) is None:
             continue
+        name = result["class_names"][image.y]
         if decision.kept:
-            name = result["class_names"][image.y]
             grids[f"generated/kept/{name}"].append((image, f"{name}: {image.prompt}"))
             continue
         reason = str(decision.reason)
         reasons[reason] += 1
         scores = ", ".join(f"{k} {v:.3g}" for k, v in decision.scores.items())
-        grids[f"generated/rejected/{reason}"].append((image, f"{image.prompt} ({scores})"))
+        grids[f"generated/rejected/{reason}"].append((image, f"{name}: {image.prompt} ({scores})"))
     shown: dict[str, Any] = {}
     for key, group in grids.items():
         found = [
@@ -131,7 +132,33 @@ def _log_pictures(
             for image, words in spread(group, SHOWN)
         ]
         shown[key] = [wandb.Image(p, caption=words) for p, words in found if p is not None]
+    shown |= _nearest(result, artifacts, sources, images)
     run.log({key: pictures for key, pictures in shown.items() if pictures})
     run.summary.update({f"generated/rejected/{reason}/n": n for reason, n in reasons.items()})
     run.summary["generated/made"] = len(images)
     run.summary["generated/kept/n"] = len(images) - sum(reasons.values())
+
+
+def _nearest(
+    result: Mapping[str, Any],
+    artifacts: Artifacts,
+    sources: Mapping[str, Source],
+    images: Mapping[str, SyntheticImage],
+) -> dict[str, list[Any]]:
+    """Generated images of each class, each left of the training image that it looks most like."""
+    import wandb
+
+    found: dict[str, list[Any]] = defaultdict(list)
+    if "nearest" not in sources:
+        return found
+    folder = sources["nearest"].folder
+    for n in sorted(artifacts.lines(folder, Neighbour), key=lambda n: n.distance):
+        image = images[n.img_id]
+        made = small(artifacts.outputs / sources["generate"].folder / image.file)
+        real = small(artifacts.outputs / folder / n.file)
+        if made is None or real is None:
+            continue
+        words = f"{image.prompt} | {n.real_id}, difference {n.distance:.3f}"
+        both = wandb.Image(beside(made, real), caption=words)
+        found[f"generated/nearest/{result['class_names'][image.y]}"].append(both)
+    return found

@@ -23,10 +23,13 @@ REASONS = {
     "failed": "a backend broke down on this image",
     "misclassified": "the classifier was wrong before any edit",
     "no_spurious_feature": "nothing passed the thresholds",
+    "no_edit": "no edit left an image without the shortcuts",
     "no_context": "no training image shows a scene without the shortcuts",
     "near_uniform": "shows almost one colour",
     "duplicate": "looks the same as an image made before it",
     "low_confidence": "the classifier does not take the object for its class at all",
+    "classifier_feature": "the classifier knows the class without seeing its object",
+    "real_distance": "a copy of a training image, or like none of them",
 }
 
 # What each score measures, by the name of its file in conf/score/.

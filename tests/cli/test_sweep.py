@@ -223,7 +223,7 @@ def test_a_run_that_someone_works_on_is_left_alone(tmp_path, capsys):
 
 
 def test_stored_sweeps_are_what_they_say():
-    for name, number in (("mini_table", 72), ("main_table", 216), ("ablation", 18)):
+    for name, number in (("mini_table", 72), ("main_table", 216), ("ablation", 240)):
         content = yaml.safe_load((conf_dir() / "experiment" / f"{name}.yaml").read_text())
         jobs = 1
         for key, values in content["hydra"]["sweeper"]["params"].items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from scipy.stats import ttest_1samp
 
 from aspire.discovery.effect import Effect, net_drops
 from aspire.discovery.official import Official, sum_rule
+from aspire.discovery.random import Random
 from aspire.discovery.rate import Rate
 from aspire.discovery.wilson import Wilson, wilson_interval
 
@@ -188,3 +190,54 @@ def test_same_evidence_same_verdicts(make: Make, evidence: Gather) -> None:
     group = make("pairs")("a", list(np.random.default_rng(2).normal(0.05, 0.2, 40)))
     assert Effect().judge(evidence(group)) == Effect().judge(evidence(group))
     assert Effect(seed=1).identity() != Effect().identity()
+
+
+# --- random ----------------------------------------------------------------------------------
+
+
+def five_and_one(make: Make, evidence: Gather) -> Any:
+    """Class 0: two strong phrases of five that can be tested; class 1: one without an effect."""
+    pairs = make("pairs")
+    strong, none = [0.5, 0.52, 0.55, 0.48, 0.5, 0.51], [0.01, -0.01, 0.02, -0.02, 0.01, -0.01]
+    rare = [0.9, 0.9]
+    return evidence(
+        pairs("a", strong), pairs("b", none), pairs("c", strong), pairs("d", none),
+        pairs("e", none), pairs("f", rare), pairs("g", none, y=1),
+    )  # fmt: skip
+
+
+def test_random_draws_as_many_as_effect_finds_and_calls_none_of_them_significant(
+    make: Make, evidence: Gather
+) -> None:
+    given = five_and_one(make, evidence)
+    found = Effect().judge(given)
+    assert [v is not None and v.spurious for v in found] == [True, False, True] + [False] * 4
+    for seed in range(20):
+        drawn = Random(seed=seed).judge(given)
+        assert [v is None for v in drawn] == [False] * 5 + [True, False]  # what can be tested
+        assert sum(v.spurious for v in drawn[:5] if v is not None) == 2
+        assert drawn[6] is not None
+        assert not drawn[6].spurious  # nothing was found for class 1
+        assert all(v.p_value is v.q_value is None for v in drawn if v is not None)
+        # those that are drawn stand first
+        ranked = sorted((v for v in drawn[:5] if v is not None), key=lambda v: -v.score)
+        assert [v.spurious for v in ranked] == [True, True, False, False, False]
+
+
+def test_every_pair_is_drawn_alike_often_and_a_seed_decides(make: Make, evidence: Gather) -> None:
+    given = five_and_one(make, evidence)
+
+    def draw(seed: int) -> tuple[int, ...]:
+        return tuple(i for i, v in enumerate(Random(seed=seed).judge(given)) if v and v.spurious)
+
+    # 10 pairs of 5, 300 seeds: 30 each, standard deviation 5.2
+    counts = Counter(draw(seed) for seed in range(300))
+    assert len(counts) == 10
+    assert max(abs(n - 30) for n in counts.values()) < 20
+    assert draw(3) == draw(3)
+
+
+def test_random_has_an_identity_of_its_own() -> None:
+    assert Random().identity() != Effect().identity()
+    assert Random(seed=1).identity() != Random(seed=0).identity()
+    assert not Random.is_evidence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,14 @@ from PIL import Image
 
 from aspire.data.loaded import LoadedImage
 from aspire.pipeline.records import ImageRef
+
+_spec = importlib.util.spec_from_file_location(
+    "tiny_diffusion", Path(__file__).parents[1] / "tiny_diffusion.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+tiny = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tiny)
 
 WORDS = (
     "a", "an", "the", "photo", "of", "boat", "cat", "dog", "bird", "tree", "lake", "forest",
@@ -193,18 +202,6 @@ def tiny_sam2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def clip_tokenizer() -> Any:
-    """Every byte, and every byte that ends a word, is a token of its own."""
-    from transformers import CLIPTokenizer
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    characters = list(bytes_to_unicode().values())
-    tokens = [*characters, *(c + "</w>" for c in characters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(
-        vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=77
-    )
-
-
 @pytest.fixture(scope="session")
 def tiny_clipseg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
@@ -216,17 +213,10 @@ def tiny_clipseg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
     torch.manual_seed(0)
-    tokenizer = clip_tokenizer()
+    tokenizer = tiny.clip_tokenizer()
     layers = {"num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
     config = CLIPSegConfig(
-        text_config={
-            **layers,
-            "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-        },
+        text_config=tiny.text_settings(tokenizer, **layers),
         vision_config={**layers, "hidden_size": 32, "image_size": 32, "patch_size": 8},
         projection_dim=32,
         extract_layers=[0, 1, 2],
@@ -242,68 +232,13 @@ def tiny_clipseg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tiny_diffusion(folder: Path, pipeline: str, in_channels: int) -> Path:
-    import diffusers
-    import torch
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    torch.manual_seed(0)
-    tokenizer = clip_tokenizer()
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=4,
-        sample_size=32,
-    )
-    unet = UNet2DConditionModel(
-        sample_size=16,  # times the VAE's 2: the model works at 32 px
-        in_channels=in_channels,
-        out_channels=4,
-        block_out_channels=(16, 32),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=1,
-        cross_attention_dim=32,
-        attention_head_dim=8,
-        norm_num_groups=8,
-    )
-    getattr(diffusers, pipeline)(
-        vae=vae.eval(),
-        text_encoder=text.eval(),
-        tokenizer=tokenizer,
-        unet=unet.eval(),
-        scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def tiny_sd_inpaint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_diffusion(
-        tmp_path_factory.mktemp("sd-inpaint"), "StableDiffusionInpaintPipeline", 9
-    )
+    folder, kind = tmp_path_factory.mktemp("sd-inpaint"), "StableDiffusionInpaintPipeline"
+    return Path(tiny.stable_diffusion(folder, kind, {"in_channels": 9}))
 
 
 @pytest.fixture(scope="session")
 def tiny_pix2pix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_diffusion(
-        tmp_path_factory.mktemp("pix2pix"), "StableDiffusionInstructPix2PixPipeline", 8
-    )
+    folder, kind = tmp_path_factory.mktemp("pix2pix"), "StableDiffusionInstructPix2PixPipeline"
+    return Path(tiny.stable_diffusion(folder, kind, {"in_channels": 8}))

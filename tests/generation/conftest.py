@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,135 +12,36 @@ from aspire.data.images import png_bytes
 from aspire.generation.base import ClassEvidence
 from aspire.pipeline.records import Effect, ImageRef, SpuriousFeature
 
-SIZE = 32
-
-
-def clip_tokenizer() -> Any:
-    """Every byte, and every byte that ends a word, is a token of its own."""
-    from transformers import CLIPTokenizer
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    characters = list(bytes_to_unicode().values())
-    tokens = [*characters, *(c + "</w>" for c in characters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(
-        vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=77
-    )
-
-
-def text_config(tokenizer: Any, **further: Any) -> Any:
-    from transformers import CLIPTextConfig
-
-    return CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        **further,
-    )
-
-
-def tiny_vae() -> Any:
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=4,
-        sample_size=SIZE,
-    ).eval()
-
-
-def tiny_unet(**further: Any) -> Any:
-    from diffusers import UNet2DConditionModel
-
-    options = {
-        "sample_size": SIZE // 2,
-        "in_channels": 4,
-        "out_channels": 4,
-        "block_out_channels": (16, 32),
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-        "layers_per_block": 1,
-        "cross_attention_dim": 32,
-        "attention_head_dim": 8,
-        "norm_num_groups": 8,
-        **further,
-    }
-    return UNet2DConditionModel(**options).eval()
-
-
-def tiny_stable_diffusion(folder: Path, **scheduler: Any) -> Path:
-    import torch
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
-    from transformers import CLIPTextModel
-
-    torch.manual_seed(0)
-    tokenizer = clip_tokenizer()
-    StableDiffusionPipeline(
-        vae=tiny_vae(),
-        text_encoder=CLIPTextModel(text_config(tokenizer)).eval(),
-        tokenizer=tokenizer,
-        unet=tiny_unet(),
-        scheduler=DDIMScheduler(
-            clip_sample=False, set_alpha_to_one=False, steps_offset=1, **scheduler
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder)
-    return folder
-
-
-def tiny_stable_diffusion_xl(folder: Path) -> Path:
-    import torch
-    from diffusers import DDIMScheduler, StableDiffusionXLPipeline
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
-
-    torch.manual_seed(0)
-    tokenizer = clip_tokenizer()
-    StableDiffusionXLPipeline(
-        vae=tiny_vae(),
-        text_encoder=CLIPTextModel(text_config(tokenizer)).eval(),
-        text_encoder_2=CLIPTextModelWithProjection(
-            text_config(tokenizer, projection_dim=32)
-        ).eval(),
-        tokenizer=tokenizer,
-        tokenizer_2=clip_tokenizer(),
-        unet=tiny_unet(
-            cross_attention_dim=64,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + 32,
-        ),
-        scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
-    ).save_pretrained(folder)
-    return folder
+_spec = importlib.util.spec_from_file_location(
+    "tiny_diffusion", Path(__file__).parents[1] / "tiny_diffusion.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+tiny = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tiny)
+SIZE = tiny.SIZE
 
 
 @pytest.fixture(scope="session")
 def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_stable_diffusion(tmp_path_factory.mktemp("sd"))
+    return Path(tiny.stable_diffusion(tmp_path_factory.mktemp("sd")))
 
 
 @pytest.fixture(scope="session")
-def tiny_sd_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, predicting velocities."""
-    return tiny_stable_diffusion(
-        tmp_path_factory.mktemp("sd-v"),
-        prediction_type="v_prediction",
-        beta_schedule="scaled_linear",
-    )
+def tiny_sd_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(tiny.stable_diffusion_2(tmp_path_factory.mktemp("sd-2")))
 
 
 @pytest.fixture(scope="session")
 def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_stable_diffusion_xl(tmp_path_factory.mktemp("sdxl"))
+    return Path(tiny.stable_diffusion_xl(tmp_path_factory.mktemp("sdxl")))
+
+
+@pytest.fixture(scope="session")
+def tiny_sd_inpaint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A UNet with 9 channels."""
+    folder, kind = tmp_path_factory.mktemp("sd-inpaint"), "StableDiffusionInpaintPipeline"
+    return Path(tiny.stable_diffusion(folder, kind, {"in_channels": 9}))
 
 
 VISION = {
@@ -155,8 +56,8 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
     torch.manual_seed(0)
-    tokenizer = clip_tokenizer()
-    text = text_config(tokenizer).to_dict()
+    tokenizer = tiny.clip_tokenizer()
+    text = tiny.text_config(tokenizer).to_dict()
     config = CLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
     folder = tmp_path_factory.mktemp("clip")
     CLIPModel(config).eval().save_pretrained(folder)

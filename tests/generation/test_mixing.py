@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,14 @@ from aspire.data.image_table import ImageTable
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedSet
-from aspire.generation.mixing import Duplicates, Generated, RealOnly, mix_weights
+from aspire.generation.mixing import (
+    Duplicates,
+    Generated,
+    RealOnly,
+    Replaced,
+    mix_weights,
+    replacement_weights,
+)
 
 
 @pytest.fixture
@@ -86,8 +94,77 @@ def test_duplicates_are_drawn_by_seed(waterbirds: Dataset, generated: GeneratedS
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_without_a_share_every_image_of_a_class_counts_alike() -> None:
+    # class 0: 6 real and 2 generated share 6/9; class 1: 3 real and 5 generated share 3/9
+    real = np.array([0] * 6 + [1] * 3)
+    weights = mix_weights(real, np.array([0] * 2 + [1] * 5), None)
+    expected = [6 / 9 / 8] * 6 + [3 / 9 / 8] * 3 + [6 / 9 / 8] * 2 + [3 / 9 / 8] * 5
+    assert weights == pytest.approx(expected)
+
+
+def test_replacement_by_hand() -> None:
+    # real rows 0 to 3 of class 0, 4 and 5 of class 1, 6 of class 2; one draw is 1/7.
+    # Row 0 has two images of its own, row 1 one; 2 and 3 have none, so one of the class stands in,
+    # the one without a parent. Of class 1 there is none without: both stand in for both rows' rest.
+    real = np.array([0, 0, 0, 0, 1, 1, 2])
+    made, parents = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 1, -1, 4])
+    weights = replacement_weights(real, made, parents, 0.4)
+    of_real = [0.6] * 6 + [1.0]  # class 2 has no generated image: it stays
+    of_made = [0.2, 0.2, 0.4, 0.8, 0.4 + 0.4]
+    assert weights * 7 == pytest.approx([*of_real, *of_made])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_replacement_keeps_classes_and_share(share: float) -> None:
+    rng = np.random.default_rng(0)
+    real, made = rng.choice(4, 200, p=[0.5, 0.3, 0.15, 0.05]), rng.choice(4, 60)
+    parents = np.array([rng.choice([-1, *np.flatnonzero(real == y)]) for y in made])
+    weights = replacement_weights(real, made, parents, share)
+    y = np.concatenate([real, made])
+    for label in range(4):
+        assert weights[y == label].sum() == pytest.approx((real == label).mean())
+    assert weights[200:].sum() == pytest.approx(share)
+
+
+def test_replacement_is_the_two_draws_in_one() -> None:
+    rng = np.random.default_rng(0)
+    real, made, parents = np.array([0, 0, 0]), np.array([0, 0, 0]), np.array([0, 0, 2])
+    counts = np.zeros(6)
+    for _ in range(60_000):
+        row = int(rng.integers(3))
+        own = np.flatnonzero(parents == row)
+        stand_ins = own if len(own) else np.arange(3)
+        counts[3 + rng.choice(stand_ins) if rng.random() < 0.3 else row] += 1
+    weights = replacement_weights(real, made, parents, 0.3)
+    assert counts / counts.sum() == pytest.approx(weights, abs=0.01)
+
+
+def test_replaced_differs_from_generated_in_the_weights_alone(
+    waterbirds: Dataset, generated: GeneratedSet
+) -> None:
+    first = str(waterbirds.split(Split.TRAIN)["img_id"].iloc[0])
+    owned = replace(generated, parents=(first, "", "", "", ""))
+    added, table = (k(share=0.3).table(waterbirds, owned, 0) for k in (Generated, Replaced))
+    assert (table.paths, table.y.tolist()) == (added.paths, added.y.tolist())
+    assert table.group.tolist() == added.group.tolist()
+    assert table.weight is not None
+    # its own image stands in for the first of 20 landbirds, the other one for the other 19
+    assert table.weight[40:42] * 40 == pytest.approx([0.3, 19 * 0.3])
+    with pytest.raises(ConfigError, match=r"share=null: an image is replaced with a probability"):
+        Replaced(share=None).table(waterbirds, owned, 0)
+
+
+def test_generated_images_are_in_no_other_split(
+    waterbirds: Dataset, generated: GeneratedSet
+) -> None:
+    for kind in (Generated, Replaced, Duplicates):
+        made = set(kind(share=0.5).table(waterbirds, generated, 0).paths)
+        for split in (Split.VAL, Split.TEST):
+            assert not made & set(ImageTable.of(waterbirds, split).paths)
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
-@pytest.mark.parametrize("kind", [Generated, Duplicates])
+@pytest.mark.parametrize("kind", [Generated, Duplicates, Replaced])
 def test_share_out_of_range(kind: type[Generated], share: float) -> None:
     with pytest.raises(ConfigError) as caught:
         kind(share=share)

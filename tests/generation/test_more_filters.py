@@ -15,9 +15,11 @@ from aspire.data.images import png_bytes
 from aspire.errors import ConfigError
 from aspire.generation.alia_confidence import AliaConfidence
 from aspire.generation.base import GeneratedImage, Reference
+from aspire.generation.classifier_feature import ClassifierFeature
 from aspire.generation.clip_filters import AliaSemantic, ClipClass, ClipFeature
 from aspire.generation.filters import Duplicate, NearUniform
 from aspire.generation.in_test import InTest
+from aspire.generation.real_distance import RealDistance
 from aspire.generation.safety import Safety
 from aspire.pipeline.records import SyntheticImage
 from aspire.pipeline.stage import LocalEngine
@@ -131,11 +133,44 @@ def test_in_test_counts_bits_to_the_nearest_test_image(tmp_path: Path) -> None:
     assert InTest(max_distance=3).reject({"a": 3.0, "b": 4.0}) == {"a"}
 
 
+def test_real_distance_has_a_limit_either_way(tmp_path: Path) -> None:
+    def flat(value: int) -> Any:
+        return np.full((16, 16, 3), value, np.uint8)
+
+    train = table(tmp_path, [flat(0), flat(102)], [0, 1])
+    images = [image(flat(v)) for v in (102, 51, 255)]
+    values = RealDistance().measure(images, reference(train=train))
+    assert values == pytest.approx([0.0, 0.2, 0.6], abs=1e-5)  # 51 and 153 of 255
+    limits = RealDistance(min_distance=0.1, max_distance=0.5)
+    assert limits.reject(dict(zip("abc", values, strict=True))) == {"a", "c"}
+    assert RealDistance(0.2, 0.2).reject({"at": 0.2}) == set()
+    with pytest.raises(ConfigError, match="expected 0 <= min_distance <= max_distance"):
+        RealDistance(0.5, 0.1)
+
+
+def test_classifier_feature_asks_about_all_but_the_object() -> None:
+    mask = np.zeros((4, 4), dtype=bool)
+    mask[:2, :2] = True
+    seen = []
+    for thing in (0, 255):  # the object must not make a difference
+        pixels = np.full((4, 4, 3), 204, np.uint8)
+        pixels[mask] = thing
+        one = GeneratedImage("i", 0, pixels, mask)
+        seen += ClassifierFeature().measure([one], reference())
+    # 12 pixels of 204 and 4 of the grey 127: (2448 + 508) / 16 = 184.75
+    assert seen == pytest.approx([184.75 / 255] * 2, abs=1e-5)
+    assert ClassifierFeature(max_probability=0.8).reject({"a": 0.8, "b": 0.81}) == {"b"}
+    with pytest.raises(ConfigError, match=r"where the class object is.*clip_feature or alia"):
+        ClassifierFeature().measure([image(np.zeros((4, 4, 3), np.uint8))], reference())
+
+
 def test_filters_that_lack_something_say_what() -> None:
     one = [image(picture(1, *RED))]
     bare = Reference(Half())
     with pytest.raises(ConfigError, match="filter=in_test needs the test images"):
         InTest().measure(one, bare)
+    with pytest.raises(ConfigError, match="filter=real_distance needs the training images"):
+        RealDistance().measure(one, bare)
     with pytest.raises(ConfigError, match="filter=alia_confidence needs the training images"):
         AliaConfidence().measure(one, bare)
     with pytest.raises(ConfigError, match="filter=clip_class needs the names of the classes"):

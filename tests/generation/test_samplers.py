@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,14 @@ def test_prompts_are_words_times_scenes_without_the_features(
     share = np.mean([p.endswith("lake") for p in prompts])
     assert share == pytest.approx(2.1 / 4.05, abs=0.1)
     assert {p.negative_prompt for p in plans} == {"boat, forest"}
+    several = ["a photo of a {word}, {scene}", "{scene} with a {word}"]
+    varied = TextToImage(Path(), {}, "x", prompt=several)
+    prompts = [varied.plan(r).prompt for r in asked(PLAIN, 400)]
+    assert set(prompts) == {
+        "a photo of a landbird, lake", "a photo of a landbird, sea",
+        "lake with a landbird", "sea with a landbird",
+    }  # fmt: skip
+    assert np.mean([" with " in p for p in prompts]) == pytest.approx(0.5, abs=0.1)
     plain = TextToImage(Path(), {}, "x", prompt="{class} {word} in {scene}", negative_prompt="")
     plan = plain.plan(asked(PLAIN, 1)[0])
     assert plan.prompt in ("landbird landbird in lake", "landbird landbird in sea")
@@ -166,6 +175,31 @@ def test_what_was_learnt_changes_the_image_and_leaves_the_model_as_it_was(
     assert (images[1] != images[0]).any()
     assert (images[3] == images[5]).all()
     assert (images[4] != images[3]).any()
+
+
+def test_what_was_learnt_is_put_on_once_for_all_batches(
+    tiny_sd: Path, learnt: tuple[Path, Concept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aspire.generation import diffusion_model
+
+    folder, concept = learnt
+    put_on: list[Any] = []
+    whole = diffusion_model.personalised
+
+    def noting(pipe: Any, weights: Any) -> Any:
+        put_on.append(weights)
+        return whole(pipe, weights)
+
+    monkeypatch.setattr(diffusion_model, "personalised", noting)
+    sampler = TextToImage(Path(), {}, str(tiny_sd), folder=folder, **QUICK)
+    first, again = sampler.sample(asked(concept, 1)), sampler.sample(asked(concept, 1))
+    assert len(put_on) == 1
+    assert isinstance(first[0], Sampled)
+    assert isinstance(again[0], Sampled)
+    assert (first[0].pixels == again[0].pixels).all()
+    elsewhere = pickle.loads(pickle.dumps(sampler)).sample(asked(concept, 1))
+    assert (first[0].pixels == elsewhere[0].pixels).all()
+    assert len(put_on) == 2
 
 
 def test_one_batch_may_hold_several_concepts(tiny_sd: Path, learnt: tuple[Path, Concept]) -> None:
@@ -235,6 +269,8 @@ def test_scheduler_size_and_steps_are_the_users(tiny_sd: Path) -> None:
     [
         ({"size": 100}, r"size=100: expected a multiple of 8"),
         ({"prompt": "a {bird}"}, r"'bird' is no place to fill in; there are \{word\}, \{scene\}"),
+        ({"prompt": []}, r"prompt=\[\]: expected a text, or several"),
+        ({"prompt": ["a {word}", "a {bird}"]}, r"prompt='a \{bird\}': 'bird' is no place"),
         ({"negative_prompt": "{word}"}, r"negative_prompt='\{word\}': 'word' is no place"),
     ],
 )

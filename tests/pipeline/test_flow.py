@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from aspire.baselines.rwg import group_balanced
 from aspire.data.images import read_image, read_labels
-from aspire.data.table import Dataset
+from aspire.data.table import Dataset, Split
 from aspire.discovery.base import Score
 from aspire.discovery.rate import Rate
 from aspire.discovery.wilson import Wilson
@@ -21,7 +23,10 @@ from aspire.editing.composition import CompositionRestyler
 from aspire.editing.opencv_inpainter import OpenCVInpainter
 from aspire.errors import AspireError
 from aspire.generation.composition import CompositionPersonaliser, CompositionSampler
+from aspire.generation.edited import EditedImages, EditSampler
 from aspire.generation.filters import Duplicate, NearUniform
+from aspire.generation.mixing import Generated
+from aspire.generation.unpersonalised import Unpersonalised
 from aspire.language.base import Phrases
 from aspire.language.dataset_captioner import DatasetCaptioner
 from aspire.pipeline.flow import Pipeline
@@ -166,6 +171,44 @@ def test_generated_images_are_free_of_the_shortcut(world: World, background_read
     assert len(made.decisions.records) == 20
 
 
+def test_a_sample_of_each_class_is_held_against_the_real_images(
+    world: World, background_reader: Any
+) -> None:
+    made = world.pipeline().generate(background_reader, seed=0)
+    kept = {d.img_id for d in made.decisions.records if d.kept}
+    classes = {i.img_id: i.y for i in made.images.records}
+    assert Counter(classes[n.img_id] for n in made.nearest.records) == {0: 8, 1: 8}
+    assert {n.img_id for n in made.nearest.records} <= kept
+    # scenes come from real images, so a lake is nearest to an image of water, whatever its class
+    captions = {i: r.caption.split()[-1] for i, r in world.pipeline().refs.items() if r.caption}
+    for n in made.nearest.records:
+        assert captions[n.real_id] in (LAND if classes[n.img_id] else WATER)
+
+
+def test_only_who_puts_classes_into_words_is_told_them(
+    world: World, background_reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Landbird is no word; and what does not speak keeps its work when the words change."""
+    heard: list[str] = []
+    whole = CompositionPersonaliser.personalise
+
+    def listening(self: Any, evidence: Any) -> Any:
+        heard.append(evidence.noun)
+        return whole(self, evidence)
+
+    monkeypatch.setattr(CompositionPersonaliser, "personalise", listening)
+    words = (("bird", "owl"), ("bird", "duck"))
+    world.dataset = replace(world.dataset, class_words=words)
+    world.pipeline().generate(background_reader, seed=0)
+    assert heard == ["bird", "bird"]
+    for speaks, again in ((False, set()), (True, {"personalise"})):
+        world.states()
+        monkeypatch.setattr(CompositionPersonaliser, "speaks", speaks, raising=False)
+        world.dataset = replace(world.dataset, class_words=(("bird", "jay"), ("bird", "swan")))
+        world.pipeline().generate(background_reader, seed=0)
+        assert {s for s, state in world.states().items() if state == "run"} - {"extract"} == again
+
+
 def test_second_time_everything_is_there(world: World, background_reader: Any) -> None:
     first = world.pipeline().generate(background_reader, seed=0)
     assert set(world.states().values()) == {"run"}
@@ -182,9 +225,18 @@ def test_second_time_everything_is_there(world: World, background_reader: Any) -
         ({"discover": {"collapse": {"similarity": 100}}}, {"collapse"}),  # to the same groups
         (
             {"edit": {"seed": 1}},
-            {"edit", "score", "discover", "personalise", "generate", "measure", "filter"},
+            {
+                "edit",
+                "score",
+                "discover",
+                "personalise",
+                "generate",
+                "measure",
+                "filter",
+                "nearest",
+            },
         ),
-        ({"generate": {"per_real": 0.25}}, {"generate", "measure", "filter"}),
+        ({"generate": {"per_real": 0.25}}, {"generate", "measure", "filter", "nearest"}),
         ({"filter": {"min_kept": 0.01}}, set()),
     ],
 )
@@ -212,7 +264,8 @@ def test_another_seed_makes_other_images_of_the_same_concepts(
     world.states()
     second = world.pipeline().generate(background_reader, seed=1)
     states = world.states()
-    assert {s for s, state in states.items() if state == "run"} <= {"generate", "measure", "filter"}
+    again = {"generate", "measure", "filter", "nearest"}
+    assert {s for s, state in states.items() if state == "run"} <= again
     assert states["generate"] == "run"
     assert first.images.digest != second.images.digest
 
@@ -267,3 +320,96 @@ def test_why_nothing_can_be_generated_is_said_as_it_is() -> None:
     both = NothingFoundError([none, scene])
     assert both.reason == "no_context, no spurious feature found"
     assert "no_context: dog: no scene without ['sea']" in str(both)
+
+
+# --- arms --------------------------------------------------------------------------------------
+
+
+def test_what_comes_before_the_arms_is_shared(world: World, background_reader: Any) -> None:
+    pipeline = world.pipeline()
+    pipeline.discover(background_reader)
+    world.states()
+    other = pipeline.with_parts(pipeline.settings, score=Rate(), personaliser=Unpersonalised())
+    made = other.generate(background_reader, seed=0)
+    states = world.states()
+    assert {s for s, state in states.items() if state == "run"} >= {"discover", "personalise"}
+    assert states["score"] == "hit"
+    assert other.edits is pipeline.edits
+    assert {len(c.contexts) for c in made.concepts.records} == {2}
+    assert pipeline.backends.personaliser is not other.backends.personaliser
+
+
+def test_generated_images_come_from_training_images_alone(
+    world: World, background_reader: Any
+) -> None:
+    pipeline = world.pipeline()
+    train = set(world.dataset.split(Split.TRAIN)["img_id"])
+    for parts in ({}, {"personaliser": Unpersonalised()}, edits_of(world)):
+        arm = pipeline.with_parts(pipeline.settings, **parts)
+        made = arm.generate(background_reader, seed=0)
+        for parents in (made.kept.parents, made.kept.scene_parents):
+            assert len(parents) == len(made.kept)
+            assert set(parents) <= train
+
+
+def edits_of(world: World) -> dict[str, Any]:
+    return {
+        "personaliser": EditedImages(world.root),
+        "sampler": partial(EditSampler, folder=world.root, segmenter=AnnotationSegmenter()),
+        "filters": (),
+    }
+
+
+def test_the_edits_themselves_are_an_arm(world: World, background_reader: Any) -> None:
+    pipeline = world.pipeline(generate={"per_real": 1.0})
+    arm = pipeline.with_parts(pipeline.settings, **edits_of(world))
+    made = arm.generate(background_reader, seed=0)
+    found = pipeline.discover(background_reader)
+    right = {e.edit_id for e in found.effects.records}
+    edits = [e for e in pipeline.edits.records if e.edit_id in right]
+    # 20 images of a class were asked for; 16 of each are right, and each has one edit
+    assert Counter(i.y for i in made.images.records) == {0: 16, 1: 16}
+    pixels = [read_image(made.images.path(i.file)) for i in made.images.records]
+    assert sorted(p.tobytes() for p in pixels) == sorted(
+        read_image(pipeline.edits.path(e.file)).tobytes() for e in edits
+    )
+    controls = {read_image(pipeline.edits.path(e.control)).tobytes() for e in edits if e.control}
+    assert controls
+    assert not controls & {p.tobytes() for p in pixels}
+
+
+def test_groups_of_generated_images_are_those_of_their_scene(
+    world: World, background_reader: Any
+) -> None:
+    pipeline = world.pipeline(generate={"per_real": 1.0})
+    for parts in ({}, {"personaliser": Unpersonalised()}, edits_of(world)):
+        arm = pipeline.with_parts(pipeline.settings, **parts)
+        made = arm.generate(background_reader, seed=0)
+        table = Generated().table(world.dataset, made.kept, seed=0)
+        # landbirds on water and waterbirds on land: groups 0 * 2 + 1 and 1 * 2 + 0
+        assert set(table.group[40:].tolist()) == {1, 2}
+        # and so group-balanced sampling draws a quarter from each
+        weights = group_balanced(table)
+        mass = np.bincount(table.group, weights=weights) / weights.sum()
+        assert mass == pytest.approx([0.25] * 4)
+
+
+def test_until_balance_there_are_as_many_without_the_feature_as_with_it(
+    world: World, background_reader: Any
+) -> None:
+    pipeline = world.pipeline(generate={"amount": "balance"})
+    made = pipeline.with_parts(pipeline.settings, filters=()).generate(background_reader, seed=0)
+    # 16 of 20 images of a class show its shortcut
+    assert Counter(i.y for i in made.images.records) == {0: 12, 1: 12}
+    table = Generated(share=None).table(world.dataset, made.kept, seed=0)
+    assert np.bincount(table.group, weights=table.weight) == pytest.approx([0.25] * 4)
+
+
+def test_where_groups_are_balanced_already_nothing_is_generated(
+    world: World, background_reader: Any
+) -> None:
+    pipeline = world.pipeline(generate={"amount": "balance", "max_per_class": 0})
+    with pytest.raises(NothingFoundError) as caught:
+        pipeline.generate(background_reader, seed=0)
+    assert caught.value.reason == "balanced"
+    assert "captions name no found feature more often than not" in str(caught.value)

@@ -64,7 +64,7 @@ def result_of(made: Outputs) -> dict[str, Any]:
     )
     context = rec.Context(phrase="desert", weight=1.0, donors=("b",))
     concept = rec.Concept(
-        concept_id="000", y=0, objects=("a/1",), avoided=(EVIL,), contexts=(context,)
+        concept_id="000", y=0, objects=("a/1",), avoided=(EVIL,), contexts=(context,), effect=0.0314
     )
     reasons = (None, None, None, "duplicate", "low_confidence")
     images, decisions = [], []
@@ -78,6 +78,12 @@ def result_of(made: Outputs) -> dict[str, Any]:
             rec.FilterDecision(img_id=f"g{i}", kept=reason is None, reason=reason, scores=scores)
         )
         made.image(made.root / f"artifacts/generate/0/files/{i}.png")
+    neighbours = [
+        rec.Neighbour(img_id=f"g{i}", real_id="b", distance=d, file=f"files/r{i}.png")
+        for i, d in ((0, 0.25), (2, 0.125))
+    ]
+    for neighbour in neighbours:
+        made.image(made.root / f"artifacts/nearest/0/{neighbour.file}")
     made.image(made.root / "artifacts/edit/0/files/e.png")
     made.image(made.root / "artifacts/edit/0/files/m.png", mask=True)
     made.image(made.root / "artifacts/edit/0/files/c.png")
@@ -112,6 +118,7 @@ def result_of(made: Outputs) -> dict[str, Any]:
             "personalise": made.artifact("personalise", [concept]),
             "generate": made.artifact("generate", images, per_class={"0": 6}),
             "filter": made.artifact("filter", decisions),
+            "nearest": made.artifact("nearest", neighbours),
             "kept": 3, "reasons": {"duplicate": 1, "low_confidence": 1},
         }},
     }
@@ -139,8 +146,32 @@ def test_the_page_loads_nothing_and_describes_every_image(made: Outputs, dataset
     path = write_report(made.folder, made.root, dataset, {"a/1": "one.png"})
     page = Page(path.read_text())
     page.check_self_contained()
-    assert len(page.images) == 4 + 3 + 2  # before, mask, after, control; kept; rejected
+    # before, mask, after, control; kept; two of them beside their nearest real ones; rejected
+    assert len(page.images) == 4 + 3 + 2 * 2 + 2
     page.check_headings()
+
+
+def test_generated_images_stand_by_class_kept_near_and_rejected(made: Outputs) -> None:
+    page = report(made)
+    order = [
+        "Asked for 6, made 5, kept 3. What was learnt of the class changes the predicted noise by "
+        "3.1 %. Avoided:",
+        "a landbird, scene 0",
+        "landbird: nearest training images",
+        "b difference 0.125",  # the most alike first
+        "b difference 0.250",
+        "landbird rejected: duplicate · 1 images",
+        "a landbird, scene 3",
+        "landbird rejected: low_confidence · 1 images",
+        "min_probability 0.02",
+        "None for waterbird",
+    ]
+    places = [page.text.index(words) for words in order]
+    assert places == sorted(places)
+    result = result_of(made)
+    result["generation"]["0"].pop("nearest")  # of a run of an older version
+    made.write(result)
+    assert "nearest training images" not in report(made).text
 
 
 def test_numbers(made: Outputs) -> None:
@@ -204,7 +235,7 @@ def test_rebuilding_without_the_dataset_gives_the_same_bytes(
 
 def test_an_original_that_is_not_at_hand_leaves_the_edit(made: Outputs) -> None:
     page = report(made)
-    assert (len(page.images), "not at hand" in page.text) == (3 + 3 + 2, True)
+    assert (len(page.images), "not at hand" in page.text) == (3 + 3 + 4 + 2, True)
 
 
 def test_missing_artifacts_are_named_and_the_numbers_stay(made: Outputs) -> None:

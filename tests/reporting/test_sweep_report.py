@@ -36,6 +36,7 @@ UPSTREAM = {
     "personalise": {"discover": "digest-of-discover"}, "generate": {"personalise":
     "digest-of-personalise"}, "measure": {"generate": "digest-of-generate"},
     "filter": {"measure": "digest-of-measure"},
+    "nearest": {"generate": "digest-of-generate", "filter": "digest-of-filter"},
 }  # fmt: skip
 # (dataset, baseline, augmentation) -> worst-group accuracy of seeds 0 and 1
 WORST = {
@@ -156,10 +157,20 @@ def test_features_and_images_come_from_the_artifacts_behind_the_runs(sweep: Path
     alts = [i["alt"] or "" for i in page.images]
     assert sum("before; the answer is landbird" in a for a in alts) == 1  # dogs are not at hand
     assert sum(a.startswith("rejected as duplicate") for a in alts) == 2
+    assert sum(a.startswith("nearest training image, b") for a in alts) == 4
     assert "3 of 5 kept" in page.text
     assert (sweep / "report_images" / "birds").is_dir()
     again = page_of(sweep)  # without the dataset: from the copies
     assert sum("before; the answer is landbird" in (i["alt"] or "") for i in again.images) == 1
+
+
+def test_features_drawn_by_lot_are_no_findings(sweep: Path) -> None:
+    path = sweep.parents[1] / "artifacts" / "discover" / "0" / "manifest.json"
+    manifest = json.loads(path.read_text()) | {"identity": {"score": "random"}}
+    path.write_text(json.dumps(manifest))
+    page = page_of(sweep)
+    assert "65.0 ± 7.1 (2)" in page.text
+    assert "are shortcuts" not in page.text
 
 
 def test_without_artifacts_the_numbers_still_stand(sweep: Path) -> None:

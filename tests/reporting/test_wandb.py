@@ -153,7 +153,13 @@ def test_generated_images_are_grids_with_reasons(runs, sweep):
     kept = [k for k in run.summary if k.startswith("generated/kept/") and not k.endswith("/n")]
     assert kept
     assert run.summary["generated/kept/n"] == sum(d["kept"] for d in decisions)
-    for key in [*kept, *(f"generated/rejected/{r}" for r in reasons)]:
+    (path,) = sweep.glob("artifacts/nearest/*/records.jsonl")
+    real = {json.loads(line)["real_id"] for line in path.read_text().splitlines()}
+    near = [k for k in run.summary if k.startswith("generated/nearest/")]
+    assert {k.split("/")[2] for k in near} == {k.split("/")[2] for k in kept}
+    said = [c.split("| ")[1].split(",")[0] for k in near for c in run.summary[k]["captions"]]
+    assert set(said) == real
+    for key in [*kept, *near, *(f"generated/rejected/{r}" for r in reasons)]:
         assert len(run.summary[key]["captions"]) == len(run.images(key))
         for file in run.images(key):
             with Image.open(file) as image:

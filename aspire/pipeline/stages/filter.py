@@ -10,7 +10,8 @@ from typing import ClassVar
 from aspire.classification.predictor import Probabilities
 from aspire.data.image_table import ImageTable
 from aspire.data.images import read_image, read_labels
-from aspire.generation.base import Filter, GeneratedImage, Reference
+from aspire.generation.base import Filter, GeneratedImage, Reference, speaks
+from aspire.generation.wording import Wording
 from aspire.pipeline.records import FilterDecision, Measurement, SyntheticImage
 from aspire.pipeline.stage import ItemResult, Json, SaveImage
 
@@ -25,6 +26,7 @@ class MeasureStage:
         class_names: in index order; for filters that know classes by words.
         avoided: class -> phrases that its images may not show.
         train, test: the real images; their digest must be part of ``upstream``.
+        wordings: how the classes are called in a sentence; empty for their names.
     """
 
     name: ClassVar[str] = "measure"
@@ -40,6 +42,7 @@ class MeasureStage:
         avoided: Mapping[int, Sequence[str]] = {},
         train: ImageTable | None = None,
         test: ImageTable | None = None,
+        wordings: Sequence[Wording] = (),
     ) -> None:
         self.filters = filters
         self.images = images
@@ -49,10 +52,15 @@ class MeasureStage:
             {y: tuple(phrases) for y, phrases in avoided.items()},
             train,
             test,
+            tuple(wordings),
         )
 
     def identity(self) -> Mapping[str, Json]:
-        named = {"class_names": self.reference.class_names} if self.reference.class_names else {}
+        named: dict[str, Json] = {}
+        if self.reference.class_names:
+            named["class_names"] = self.reference.class_names
+        if any(speaks(f) for f in self.filters):
+            named["wordings"] = [[w.noun, *w.own] for w in self.reference.wordings]
         return {
             "filters": {f.name: f.measured() for f in self.filters},
             "classifier": self.reference.classifier.digest,

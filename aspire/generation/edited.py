@@ -1,0 +1,136 @@
+"""The arm ``augmentation=edits``: the edited images themselves, as the generated set.
+
+What discovery made anyway, real images whose last found feature was taken out, is trained on as it
+is. So there are as many images as there are such edits, each once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from aspire.data.images import read_image
+from aspire.data.loaded import LoadedImage
+from aspire.editing.base import Segmenter
+from aspire.editing.class_objects import ClassObjects
+from aspire.errors import ConfigError
+from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
+from aspire.generation.contexts import avoided_phrases
+from aspire.pipeline.records import Concept, Effect, ImageRef, Picture, Rejected
+from aspire.pipeline.stage import Json
+from aspire.rng import seed_for
+
+
+class EditedImages:
+    """Hands on all edits after which a correctly classified image shows no spurious feature.
+
+    An edit that left another one, or put one there with the new scene, is none of them; neither is
+    any control edit. They are shuffled once, so that the first of them are a fair sample.
+
+    Args:
+        folder: that the files of the edits are below; the artifact store.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def identity(self) -> Mapping[str, Json]:
+        return {"personaliser": "edits"}
+
+    def personalise(self, evidence: ClassEvidence) -> Concept | Rejected:
+        concept_id = f"{evidence.y:03d}"
+        avoided = avoided_phrases(evidence)
+        if not avoided:
+            return Rejected(item_id=concept_id, reason="no_spurious_feature", detail=evidence.name)
+        chosen = [e for e in evidence.effects if e.phrase in avoided and _frees(e, evidence)]
+        if not chosen:
+            detail = f"{evidence.name}: no edit left an image without {sorted(avoided)}"
+            return Rejected(item_id=concept_id, reason="no_edit", detail=detail)
+        chosen.sort(key=lambda e: seed_for(0, "edits", e.edit_id))
+        pictures = tuple(
+            Picture(
+                file=self._relative(evidence.edited[e.edit_id]),
+                edit_id=e.edit_id,
+                img_id=e.img_id,
+                scene=e.replacement,
+            )
+            for e in chosen
+        )
+        return Concept(
+            concept_id=concept_id,
+            y=evidence.y,
+            objects=(),
+            contexts=(),
+            avoided=tuple(sorted(avoided)),
+            pictures=pictures,
+        )
+
+    def _relative(self, file: Path) -> str:
+        try:
+            return file.resolve().relative_to(self.folder.resolve()).as_posix()
+        except ValueError:
+            raise ConfigError(
+                f"personaliser.folder={self.folder}: the edits are not below it, but in "
+                f"{file.parent}. Expected the artifact store, ${{paths.outputs}}/artifacts."
+            ) from None
+
+
+def _frees(effect: Effect, evidence: ClassEvidence) -> bool:
+    """Whether the edited image is at hand and shows no spurious feature of its class."""
+    avoided = avoided_phrases(evidence)
+    left = evidence.phrases.get(effect.img_id, frozenset()) - {effect.phrase}
+    free = not left & avoided and effect.replacement not in avoided
+    return free and effect.edit_id in evidence.edited
+
+
+class EditSampler:
+    """Gives the n-th picture of a concept as its n-th image.
+
+    Args:
+        root, refs: the dataset's root, and img_id -> image; given by the pipeline.
+        folder: as of :class:`EditedImages`.
+        segmenter: finds the class objects, which no edit touches; for filters.
+        class_words: for each class the phrases that name its object; see the edit stage.
+    """
+
+    batch_size: ClassVar[int] = 16
+
+    def __init__(
+        self,
+        root: Path,
+        refs: Mapping[str, ImageRef],
+        folder: str | Path,
+        segmenter: Segmenter,
+        class_words: Sequence[Sequence[str]] = (),
+    ) -> None:
+        self.root = Path(root)
+        self.refs = refs
+        self.folder = Path(folder)
+        self.segmenter = segmenter
+        self.objects = ClassObjects(segmenter, class_words)
+
+    def identity(self) -> Mapping[str, Json]:
+        return {"sampler": "edits", "segmenter": self.segmenter.identity()}
+
+    def available(self, concept: Concept) -> int:
+        """See :class:`aspire.generation.amount.Limited`."""
+        return len(concept.pictures)
+
+    def sample(self, requests: Sequence[GenerationRequest]) -> list[Sampled | Rejected]:
+        return [self._image(request) for request in requests]
+
+    def _image(self, asked: GenerationRequest) -> Sampled | Rejected:
+        number = int(asked.img_id.rpartition("-")[2])
+        if number >= len(asked.concept.pictures):
+            detail = f"{len(asked.concept.pictures)} edits in all"
+            return Rejected(item_id=asked.img_id, reason="no_more_edits", detail=detail)
+        picture = asked.concept.pictures[number]
+        shown = f", {picture.scene}" if picture.scene else ""
+        (mask,) = self.objects.masks([LoadedImage(self.refs[picture.img_id], self.root)])
+        return Sampled(
+            pixels=read_image(self.folder / picture.file),
+            prompt=f"a photo of a {asked.class_name}{shown}",
+            parents=(picture.img_id, ""),
+            mask=mask,
+        )
