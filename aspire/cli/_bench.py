@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,19 +22,16 @@ from aspire.cli._app import (
 )
 from aspire.cli._datasets import check_annotations, checked_dataset
 from aspire.cli._show import describe
-from aspire.confdir import conf_dir
+from aspire.cli._training import TrainingParts, loggers_of
 from aspire.data.checks import CheckReport
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
-from aspire.generation.base import GeneratedSet, Personaliser, Watched
+from aspire.generation.base import Personaliser, Watched
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Backends, Generation, StageSettings
 from aspire.pipeline.store import Artifact, ArtifactStore
 from aspire.pretrained import remember_digests
 from aspire.progress import Bars
-
-if TYPE_CHECKING:
-    from aspire.discovery.groups import PseudoGroups
 
 # What a training run is made of; everything else is where and how fast.
 IDENTITY = ("model", "baseline", "augmentation", "optimizer", "scheduler", "fit")
@@ -139,7 +133,7 @@ class Bench:
         def loggers(folder: Path) -> list[Any]:
             settings = plain(cfg.personaliser)
             kind = str(settings["_target_"]).rpartition(".")[2]
-            return _loggers(
+            return loggers_of(
                 cfg,
                 folder=folder,
                 name=f"{self.dataset.name}-{kind}-{folder.name[:8]}",
@@ -211,7 +205,18 @@ class Bench:
             seed=int(cfg.seed),
             checks=self.checks.to_dict(),
             labels=labels,
-            parts=lambda: self._parts(cfg, job, augmentation, generated, groups),
+            parts=lambda: TrainingParts(
+                cfg,
+                job,
+                self.dataset,
+                self.dataset_digest,
+                augmentation,
+                generated,
+                groups,
+                self.outputs,
+                self.progress,
+                self.overrides,
+            ).build(),
         )
         from aspire.reporting.wandb_run import close_run, session
 
@@ -255,183 +260,7 @@ class Bench:
             )
         )
 
-    def _parts(
-        self,
-        cfg: DictConfig,
-        job: TrainingJob,
-        augmentation: Any,
-        generated: GeneratedSet | None,
-        groups: PseudoGroups | None,
-    ) -> tuple[Any, Any]:
-        """Everything heavy that a training run needs."""
-        import torch
-
-        from aspire.baselines.base import DatasetInfo
-        from aspire.classification.context import TrainingContext
-        from aspire.classification.settings import FitSettings, Identities
-        from aspire.data.image_table import ImageTable
-        from aspire.discovery.groups import known_rows
-        from aspire.discovery.regrouped import OnDiscoveredGroups
-        from aspire.reporting.loggers import finish_wandb
-
-        device = build(cfg.trainer)
-        if device.threads is not None:
-            torch.set_num_threads(device.threads)
-        dataset, grouper = self.dataset, self.dataset.grouper
-        baseline = build(cfg.baseline)
-        model = build(cfg.model)
-        train = augmentation.table(dataset, generated, int(cfg.seed))
-        tables = {s: ImageTable.of(dataset, s) for s in dataset.splits if s != Split.TRAIN}
-        shared = Identities(
-            images=[
-                self.dataset_digest,
-                job.extra_digest,
-                plain(cfg.augmentation) if generated or augmentation.change else None,
-                job.seed if generated else None,  # which rows are duplicated
-            ],
-            training={k: job.identity[k] for k in ("model", "optimizer", "scheduler")},
-            root=self.outputs / "shared",
-        )
-        train_counts = list(dataset.group_counts(Split.TRAIN).values())
-        if groups is not None:
-            # the result is measured with these again
-            after = {
-                "tables": tables, "grouper": grouper, "train_counts": train_counts,
-                "shared": shared,
-            }  # fmt: skip
-            grouper = groups.grouper(dataset)
-            all_train, all_val = groups.label(dataset, train, generated), tables[Split.VAL]
-            all_val = groups.label(dataset, all_val)
-            train, val = (t.take(known_rows(t)) for t in (all_train, all_val))
-            left_out = {
-                "unknown_train": len(all_train) - len(train),
-                "unknown_val": len(all_val) - len(val),
-            }
-            if not baseline.needs.train_groups:  # then an image needs no group to be trained on
-                train, left_out["unknown_train"] = all_train, 0
-            train_counts = np.bincount(
-                train.group[train.group >= 0], minlength=grouper.num_groups
-            ).tolist()
-            hidden = {s: replace(t, group=np.full(len(t), -1)) for s, t in tables.items()}
-            tables = {**hidden, Split.VAL: val}
-            shared = replace(shared, images=[shared.images, groups.digest])
-            baseline = OnDiscoveredGroups(baseline, after, left_out)
-        val = tables[Split.VAL]
-        for needed, table, name in (
-            (baseline.needs.train_groups, train, "training"),
-            (baseline.needs.val_groups, val, "val"),
-        ):
-            if needed and (table.group < 0).any():
-                raise ConfigError(
-                    f"baseline={job.labels['baseline']} needs the group of every {name} image; "
-                    f"{int((table.group < 0).sum())} of {len(table)} have none. Baselines that do "
-                    f"without: {', '.join(baselines_without_groups())}."
-                )
-        if baseline.needs.target and not {Split.VAL, Split.TEST} <= set(dataset.splits):
-            raise ConfigError(f"baseline={job.labels['baseline']} needs a val and a test split.")
-        self._refuse_unstarted(device.num_devices())
-        counts = np.bincount(train.group[train.group >= 0], minlength=grouper.num_groups)
-        known = baseline.needs.train_groups
-        folder = job.folder(self.outputs / "train")
-
-        def logger(phase: str) -> Any:
-            group = f"{dataset.name}-{job.labels['baseline']}-{job.labels['augmentation']}"
-            return _loggers(
-                cfg,
-                folder=folder,
-                name=f"{group}-s{job.seed}",
-                group=group,
-                tags=[dataset.name, *job.labels.values()],
-                config={"seed": job.seed, "labels": dict(job.labels), **job.identity},
-                run_id=f"{job.key}-{phase}",
-            )
-
-        context = TrainingContext(
-            folder=folder,
-            model=model,
-            tables=tables,
-            train=train if known else replace(train, group=np.full(len(train), -1)),
-            info=DatasetInfo(
-                num_classes=len(dataset.class_names),
-                num_groups=grouper.num_groups,
-                num_train=len(train),
-                group_counts=tuple(int(c) for c in counts) if known else (0,) * len(counts),
-                class_names=dataset.class_names,
-                group_names=grouper.names,
-            ),
-            grouper=grouper,
-            train_counts=train_counts,
-            optimizer=_checked(build(cfg.optimizer)),
-            scheduler=build(cfg.scheduler),
-            fit_settings=FitSettings(**plain(cfg.fit)),
-            device_settings=device,
-            pixels=self._pixels(device, model.preprocessing().stored_side, generated),
-            change=augmentation.change,
-            seed=job.seed,
-            shared=shared,
-            logger=logger,
-            finish=finish_wandb,
-            progress=self.progress,
-        )
-        return baseline, context
-
-    def _refuse_unstarted(self, devices: int) -> None:
-        """Several devices need a process each, started before anything else runs."""
-        if devices not in (1, int(os.environ.get("WORLD_SIZE", 1))):
-            raise ConfigError(
-                f"trainer.devices={devices} needs a process per device. Start it with\n"
-                f"  torchrun --nproc-per-node {devices} -m aspire train {' '.join(self.overrides)}"
-            )
-
-    def _pixels(self, device: Any, side: int, generated: GeneratedSet | None) -> Any:
-        """Decoded images, from a cache shared by all jobs where that is wanted."""
-        from aspire.data.pixels import AUTO_BYTES, PixelSource, expected_bytes, open_cache
-
-        dataset = self.dataset
-        sets = [(self.dataset_digest, [dataset.path(n) for n in dataset.table["img_filename"]])]
-        if generated is not None:
-            sets.append((generated.digest, [generated.root / f for f in generated.files]))
-        wanted = device.pixel_cache
-        if wanted == "auto":
-            wanted = sum(expected_bytes(paths, side) for _, paths in sets) <= AUTO_BYTES
-        root = self.outputs / "cache" / "pixels"
-        caches = [
-            open_cache(root, key, list(dict.fromkeys(paths)), side, self.progress, device.threads)
-            for key, paths in sets
-            if wanted
-        ]
-        return PixelSource(side, caches)
-
-
-def _loggers(cfg: DictConfig, **about: Any) -> list[Any]:
-    """What ``logger=`` names, told what it is about; those that are switched off are left out."""
-    made = [build(node)(**about) for node in (cfg.get("logger") or {}).values()]
-    return [m for m in made if m is not None]
-
 
 def _making(cfg: DictConfig) -> list[Any]:
     """Plain values of ``MAKING`` and of its stages."""
     return [plain(cfg.get(k)) for k in MAKING] + [plain(cfg.stage[k]) for k in MAKING_STAGES]
-
-
-def baselines_without_groups() -> list[str]:
-    """The choices of conf/baseline/ that need no group labels at all."""
-    found = []
-    for path in sorted((conf_dir() / "baseline").glob("*.yaml")):
-        needs = get_class(OmegaConf.load(path)["_target_"]).needs  # type: ignore[attr-defined]
-        if not (needs.train_groups or needs.val_groups):
-            found.append(path.stem)
-    return found
-
-
-def _checked(optimizer: Any) -> Any:
-    """The factory, after one try on a parameter of no consequence."""
-    import torch
-
-    try:
-        optimizer([torch.nn.Parameter(torch.zeros(1))])
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"The optimizer cannot be built: {error}. Check the values under optimizer."
-        ) from None
-    return optimizer

@@ -1,45 +1,88 @@
-"""Wall time of a sweep over all methods with shared first stages and cached features, and without.
+"""A sweep over all methods with shared first stages and cached features, and one without.
 
-Both sweeps run in fresh folders, one after the other, on images that are drawn and decoded before.
-What a sweep takes beyond the training of its methods (composing, checking) is in both.
+Wall and processor time of each method and of the whole, and the optimiser steps that were really
+taken. Both sweeps run in fresh folders, one after the other, on images that are drawn before. ERM
+comes first, so that it pays for what the others share.
 
     python experiments/benchmarks/sharing.py
-    python experiments/benchmarks/sharing.py 'baseline=erm,jtt,dfr' fit.steps=100
+    python experiments/benchmarks/sharing.py baseline=dfr baseline.refits=5,20,80
 """
 
 from __future__ import annotations
 
-import json
+import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from aspire.classification import training
+from aspire.classification.module import ClassificationModule
 from aspire.cli import main
+from aspire.confdir import conf_dir
 
-SWITCHES = {
-    "shared, cached": [],
+ARMS = {
+    "shared": [],
     "separate": ["trainer.share_stages=false", "trainer.feature_cache=false"],
 }
+Spent = NDArray[np.float64]  # steps taken, wall seconds, processor seconds
+
+steps = 0
+jobs: dict[str, Spent] = {}  # of the sweep that runs now, by method
 
 
-def sweep(words: list[str], outputs: Path) -> tuple[float, dict[str, int]]:
-    """Seconds of a sweep, and the optimiser steps each method reports."""
-    start = time.perf_counter()
+def now() -> Spent:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return np.array([steps, time.perf_counter(), used.ru_utime + used.ru_stime])
+
+
+def measure() -> None:
+    """Have every optimiser step counted and every job timed from now on."""
+    train, step = training._train, ClassificationModule.training_step
+
+    def counted(self: ClassificationModule, *args: Any) -> Any:
+        global steps
+        steps += 1
+        return step(self, *args)
+
+    def timed(job: training.TrainingJob, folder: Path) -> None:
+        start = now()
+        train(job, folder)
+        method = job.labels["baseline"]
+        jobs[method] = jobs.get(method, 0) + now() - start
+
+    ClassificationModule.training_step = counted
+    training._train = timed
+
+
+def sweep(words: list[str], outputs: Path) -> dict[str, Spent]:
+    """What each method took, and under "whole sweep" all of it with what is beside training."""
+    jobs.clear()
+    start = now()
     if main(["train", "-m", *words, f"paths.outputs={outputs}"]) != 0:
         raise SystemExit("the sweep failed")
-    seconds = time.perf_counter() - start
-    results = [json.loads(p.read_text()) for p in outputs.glob("train/*/*/*/*/result.json")]
-    return seconds, {r["baseline"]: r["steps"] for r in results}
+    return {**jobs, "whole sweep": now() - start}
 
 
 if __name__ == "__main__":
-    words = ["baseline=glob(*)", "hparams=mini", "logger=none", *sys.argv[1:]]
+    methods = sorted(p.stem for p in (conf_dir() / "baseline").glob("*.yaml"))
+    methods.sort(key=lambda method: method != "erm")
+    given = sys.argv[1:]
+    if not any(word.startswith("baseline=") for word in given):
+        given.append(f"baseline={','.join(methods)}")
+    words = ["hparams=mini", "logger=none"]
+    measure()
     with tempfile.TemporaryDirectory() as folder:
         words.append(f"paths.data={folder}/data")
         sweep([*words, "baseline=erm", "fit.steps=10"], Path(folder) / "warm-up")
-        found = {n: sweep([*words, *s], Path(folder) / n[0]) for n, s in SWITCHES.items()}
-    (shared, steps), (separate, _) = found.values()
-    print("\nsteps each method reports: " + ", ".join(f"{b} {n}" for b, n in sorted(steps.items())))
-    for name, (seconds, _) in found.items():
-        print(f"  {name:<16}{seconds:8.1f} s   {seconds / separate:.2f} of separate")
+        found = {n: sweep([*words, *given, *s], Path(folder) / n) for n, s in ARMS.items()}
+    print("\n| method | steps taken, shared / separate | wall time, s | processor time, s |")
+    print("|---|---|---|---|")
+    for method, separate in found["separate"].items():
+        pairs = zip(found["shared"][method], separate, strict=True)
+        cells = [f"{a:.0f} / {b:.0f} ({a / b:.2f})" for a, b in pairs]
+        print(f"| {method} | {' | '.join(cells)} |")
