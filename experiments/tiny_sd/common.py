@@ -50,26 +50,34 @@ class Settings:
 
 
 class Scenes:
-    """The drawn scenes of a folder: (N, S, S, 3) uint8 pixels, captions and facts."""
+    """The drawn scenes of a folder: pixels, label maps, captions and facts."""
 
     def __init__(self, folder: Path) -> None:
         shards = sorted(p.parent for p in folder.glob("*/pixels.npy"))
         if not shards:
             raise SystemExit(f"{folder} holds no scenes; draw some first (see README.md).")
-        self.shards = [np.load(s / "pixels.npy", mmap_mode="r") for s in shards]
+        self.pixels = [np.load(s / "pixels.npy", mmap_mode="r") for s in shards]
+        self.maps = [np.load(s / "labels.npy", mmap_mode="r") for s in shards]
         self.facts: list[dict[str, Any]] = [
             json.loads(line) for s in shards for line in (s / "scenes.jsonl").open()
         ]
-        self.starts = np.cumsum([0, *(len(s) for s in self.shards)])
+        self.starts = np.cumsum([0, *(len(s) for s in self.pixels)])
 
     def __len__(self) -> int:
         return len(self.facts)
 
     def images(self, chosen: Sequence[int] | np.ndarray) -> Tensor:
         """(B, 3, S, S) float32 in [-1, 1]."""
+        pixels = torch.from_numpy(self._of(self.pixels, chosen))
+        return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def labels(self, chosen: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(B, S, S) uint8, as in ``Captioned``."""
+        return self._of(self.maps, chosen)
+
+    def _of(self, shards: Sequence[np.ndarray], chosen: Sequence[int] | np.ndarray) -> np.ndarray:
         shard = np.searchsorted(self.starts, chosen, side="right") - 1
-        pixels = [self.shards[k][i - self.starts[k]] for i, k in zip(chosen, shard, strict=True)]
-        return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return np.stack([shards[k][i - self.starts[k]] for i, k in zip(chosen, shard, strict=True)])
 
 
 def write_sheet(path: Path, images: Tensor, across: int) -> None:

@@ -3,7 +3,7 @@
     python -m experiments.tiny_sd.evaluate folder=outputs/tiny_sd captions=1000
 
 Captions are of held-out combinations, which training has never seen. The judge (``judge.py``,
-trained once and kept as FOLDER/judge.pt) says what it sees on the samples; first, what it sees on
+trained before) says what it sees on the samples; first, what it sees on
 rendered scenes of the same captions and on what the VAE makes of them: no model can do better.
 """
 
@@ -23,8 +23,8 @@ from torch import Tensor
 from aspire.data.drawing.faces import CLOTHES
 from aspire.rng import seed_for
 from experiments.tiny_sd import scenes as world
-from experiments.tiny_sd.common import Scenes, write_sheet
-from experiments.tiny_sd.judge import BACKGROUNDS, OBJECTS, SUBJECTS, Judge, judged, train
+from experiments.tiny_sd.common import write_sheet
+from experiments.tiny_sd.judge import BACKGROUNDS, OBJECTS, SUBJECTS, Judge, judged, load_judge
 from experiments.tiny_sd.unet import sample
 
 BARS = {"class": 0.90, "place": 0.95, "object": 0.70}
@@ -46,7 +46,6 @@ class Settings:
     steps: int = 20
     guidance: float = 4.0
     batch: int = 64
-    judge_steps: int = 6000
     device: str = "cpu"
     seed: int = 0
     sheet: str = "samples.png"
@@ -100,20 +99,6 @@ def held_out_scenes(count: int, seed: int) -> list[world.Captioned]:
     return found
 
 
-def get_judge(settings: Settings) -> Judge:
-    """The judge, trained if there is none yet."""
-    file = settings.folder / "judge.pt"
-    judge = Judge()
-    if not file.is_file():
-        drawn = settings.folder / "judge_scenes"
-        if not drawn.is_dir():
-            for index, (held, count) in enumerate(((False, 18000), (True, 9000))):
-                world.render(drawn / str(index), count, 7 + index, held, 0.0, "judge")
-        torch.save(train(Scenes(drawn), settings.judge_steps, settings.device).state_dict(), file)
-    judge.load_state_dict(torch.load(file, weights_only=True))
-    return judge.eval()
-
-
 @torch.no_grad()
 def main(words: Sequence[str]) -> None:
     """``key=value ...``."""
@@ -122,7 +107,7 @@ def main(words: Sequence[str]) -> None:
     kinds = {k: type(v) for k, v in asdict(Settings()).items()} | {"folder": Path}
     pairs = (word.split("=", 1) for word in words)
     settings = Settings(**{key: kinds[key](value) for key, value in pairs})
-    judge = get_judge(settings)
+    judge = load_judge(settings.folder)
     scenes = held_out_scenes(settings.captions, settings.seed)
     facts = [asdict(s.facts) for s in scenes]
     real = torch.from_numpy(np.stack([s.pixels for s in scenes]))

@@ -1,24 +1,25 @@
 """The independent judge: a small CNN that says what a scene shows.
 
 It is trained on rendered scenes of its own seeds, of all combinations, and never on images of
-tiny-sd.
+tiny-sd. Where things are it is told in training: from "somewhere" alone it learns them slowly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aspire.data import mini_celeba, mini_hard_imagenet
 from aspire.data.drawing.faces import WEARABLE
-from aspire.rng import seed_for
 from experiments.tiny_sd import scenes as world
-from experiments.tiny_sd.common import Scenes
+from experiments.tiny_sd.common import Scenes, Settings
+from experiments.tiny_sd.grounding import shares
+from experiments.tiny_sd.loop import Loop, generator, rows
 
 PEOPLE = [f"{c} {p}" for c in mini_celeba.CLASSES for p in mini_celeba.PEOPLE]
 SUBJECTS = tuple(sorted({*world.BIRDS, *world.DOGS, *PEOPLE, *world.EQUIPMENT}))
@@ -39,7 +40,7 @@ OBJECTS = tuple(
 
 
 class Judge(nn.Module):
-    """(B, 3, 64, 64) in [-1, 1] -> logits of subject, background and each object.
+    """(B, 3, 64, 64) in [-1, 1] -> logits of subject, background, objects (B, O, 8, 8).
 
     Objects are small: they are looked for at each of 8 x 8 places, and one place is enough.
     """
@@ -59,13 +60,14 @@ class Judge(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         seen = self.body(images)
         pooled = torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], 1)
-        objects = self.objects(seen).flatten(2).logsumexp(2)
-        return self.subject(pooled), self.background(pooled), objects
+        return self.subject(pooled), self.background(pooled), self.objects(seen)
 
 
 def _conv(inward: int, outward: int, stride: int) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(inward, outward, 3, stride, 1, bias=False), nn.BatchNorm2d(outward), nn.ReLU(True)
+        nn.Conv2d(inward, outward, 3, stride, 1, bias=False),
+        nn.GroupNorm(8, outward),
+        nn.ReLU(True),
     )
 
 
@@ -88,33 +90,62 @@ def targets(facts: Sequence[dict[str, Any]]) -> tuple[Tensor, Tensor, Tensor]:
     return subjects, places, shown
 
 
-def train(
-    drawn: Scenes, steps: int, device: str = "cpu", batch: int = 64, rate: float = 3e-3
-) -> Judge:
+def whereabouts(facts: Sequence[dict[str, Any]], where: Tensor) -> Tensor:
+    """(B, O, 8, 8): 1 where much of an object is, 0 where nothing of it is, between them -1.
+
+    Args:
+        facts: of B scenes.
+        where: (B, K, 8, 8) of ``shares``.
+    """
+    there = torch.zeros(len(facts), len(OBJECTS), *where.shape[2:])
+    for row, fact in enumerate(facts):
+        for k, thing in enumerate(fact["objects"], 1):
+            share = where[row, k]
+            much = share >= min(0.2, float(share.max()))
+            there[row, OBJECTS.index(thing)] = torch.where(much, 1.0, -(share > 0).float())
+    return there
+
+
+def train_judge(settings: Settings, scenes: Scenes, stop_at: int | None = None) -> None:
     """A judge; sees the scenes with noise of several strengths, and a little blurred."""
     torch.manual_seed(1)
-    judge = Judge().to(device)
-    optimizer = torch.optim.AdamW(judge.parameters(), rate, weight_decay=0.05, fused=True)
-    falling = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.15)
-    rng = np.random.default_rng(seed_for(0, "tiny-sd", "judge order"))
-    for step in range(steps):
-        chosen = rng.integers(len(drawn), size=batch)
-        images = drawn.images(chosen)
+    judge = Judge().to(settings.device)
+    loop = Loop(
+        settings.folder / "judge", {"judge": judge}, settings.steps, settings.rate,
+        cooldown=settings.cooldown, decay=0.99,
+    )  # fmt: skip
+
+    def loss_of(step: int) -> Tensor:
+        draw = generator(1, "judge", step)
+        chosen = rows(1, len(scenes), step, settings.batch)
+        images, facts = scenes.images(chosen), [scenes.facts[i] for i in chosen]
         soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        images = torch.lerp(images, soft, torch.rand(batch, 1, 1, 1) * 0.8)
-        images = images + 0.1 * torch.rand(batch, 1, 1, 1) * torch.randn_like(images)
-        subjects, places, shown = (t.to(device) for t in targets([drawn.facts[i] for i in chosen]))
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            a, b, c = judge(images.to(device))
-        loss = F.cross_entropy(a.float(), subjects) + F.cross_entropy(b.float(), places)
-        loss = loss + 20 * F.binary_cross_entropy_with_logits(c.float(), shown)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        falling.step()
-        if step % 100 == 0:
-            print(f"judge {step}/{steps}  loss {float(loss.detach()):.3f}", flush=True)
-    return judge.cpu().eval()
+        blurred, noisy = torch.rand(2, len(images), 1, 1, 1, generator=draw)
+        images = torch.lerp(images, soft, 0.8 * blurred)
+        images = images + 0.1 * noisy * torch.randn(images.shape, generator=draw)
+        told = (*targets(facts), whereabouts(facts, shares(scenes.labels(chosen), 8)))
+        subjects, places, shown, there = (t.to(settings.device) for t in told)
+        with settings.autocast():
+            a, b, c = (t.float() for t in judge(images.to(settings.device)))
+        anywhere = F.binary_cross_entropy_with_logits(c.flatten(2).logsumexp(2), shown)
+        known = (there >= 0).float()
+        here = F.binary_cross_entropy_with_logits(c, there.clamp(min=0), known, reduction="sum")
+        objects = anywhere * len(OBJECTS) + here / len(images)
+        return F.cross_entropy(a, subjects) + F.cross_entropy(b, places) + objects
+
+    loop.run(loss_of, lambda _: None, sheet_every=0, stop_at=stop_at)
+
+
+def load_judge(folder: Path) -> Judge:
+    """The trained judge of a folder."""
+    file = folder / "judge" / "state.pt"
+    if not file.is_file():
+        raise SystemExit(f"{folder} holds no judge; run train judge first (see README.md).")
+    judge = Judge()
+    kept = torch.load(file, weights_only=True)["averages"]
+    for weight, average in zip(judge.parameters(), kept, strict=True):
+        weight.data.copy_(average)
+    return judge.eval()
 
 
 @torch.no_grad()
@@ -122,4 +153,4 @@ def judged(judge: Judge, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Subject and background (N,) as indices, objects (N, O) as truth values."""
     parts = [judge(batch) for batch in images.split(128)]
     a, b, c = (torch.cat(p) for p in zip(*parts, strict=True))
-    return a.argmax(1), b.argmax(1), c > 0
+    return a.argmax(1), b.argmax(1), c.flatten(2).logsumexp(2) > 0

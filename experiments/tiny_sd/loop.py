@@ -45,6 +45,7 @@ class Loop:
         parts: name -> module, on the device.
         steps: at which training ends.
         rate: learning rate of AdamW after ``warmup`` steps; falls to 0 in the last ``cooldown``.
+        slower: name of a part -> share of the rate with which it learns.
         decay: of the averages, once there were enough steps for it.
     """
 
@@ -57,6 +58,7 @@ class Loop:
         warmup: int = 100,
         cooldown: int = 0,
         decay: float = 0.999,
+        slower: Mapping[str, float] = {},
     ) -> None:
         self.folder = folder
         self.parts = nn.ModuleDict(parts)
@@ -69,8 +71,10 @@ class Loop:
         self.stopped = False
         self.weights = list(self.parts.parameters())
         self.averages = [w.detach().clone() for w in self.weights]
+        self.shares = [slower.get(name, 1.0) for name in parts]
+        groups = [{"params": list(part.parameters())} for part in parts.values()]
         self.optimizer = torch.optim.AdamW(
-            self.weights, rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+            groups, rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "state.pt").is_file():
@@ -137,8 +141,8 @@ class Loop:
     def _train(self, loss_of: Callable[[int], Tensor]) -> float:
         falling = (self.steps - self.step) / self.cooldown if self.cooldown else 1.0
         rate = self.rate * min(1.0, (self.step + 1) / self.warmup, falling)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
+            group["lr"] = rate * share
         loss = loss_of(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

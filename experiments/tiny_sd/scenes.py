@@ -64,9 +64,17 @@ class Facts:
 
 @dataclass(frozen=True)
 class Captioned:
-    """A scene: (S, S, 3) uint8 pixels, its caption, and what is in it."""
+    """A scene: what it looks like, its caption, and what is in it.
+
+    Args:
+        pixels: (S, S, 3) uint8.
+        labels: (S, S) uint8: 0 background, 1 the subject, 2 + i where ``facts.objects[i]`` shows.
+        caption: one sentence.
+        facts: what the judge is to see.
+    """
 
     pixels: Pixels
+    labels: Pixels
     caption: str
     facts: Facts
 
@@ -169,7 +177,7 @@ def bird(rng: np.random.Generator, held: bool, grain: float) -> Captioned:
     verbs = m.VERBS[int(place in WATER)]
     caption = describe(rng, noun, place, scene, things, verbs)
     facts = Facts("birds", subject, label, name, tuple(scene.objects), named)
-    return Captioned(scene.pixels, caption, facts)
+    return Captioned(scene.pixels, scene.labels, caption, facts)
 
 
 DOGS: dict[str, tuple[int, Breed]] = {
@@ -201,7 +209,7 @@ def dog(rng: np.random.Generator, held: bool, grain: float) -> Captioned:
     noun = subject if kind < 0.5 else _one(rng, m.NOUNS[y][:2]) if kind < 0.9 else "dog"
     caption = describe(rng, noun, place, scene, things, m.VERBS[0])
     facts = Facts("dogs", subject, m.CLASSES[y], name, tuple(scene.objects), kind < 0.9)
-    return Captioned(scene.pixels, caption, facts)
+    return Captioned(scene.pixels, scene.labels, caption, facts)
 
 
 def _draw_dog(breed: Breed, rng: np.random.Generator, style: str) -> object:
@@ -228,7 +236,10 @@ def face(rng: np.random.Generator, held: bool, grain: float) -> Captioned:
     caption = m._caption(rng, person, noun, list(portrait.worn))
     caption += f" in front of a {hue} backdrop"
     facts = Facts("faces", subject, hair, f"{hue} backdrop", tuple(portrait.worn), True)
-    return Captioned(portrait.pixels, caption, facts)
+    labels = portrait.labels.copy()
+    for index, label in enumerate(portrait.worn.values()):  # some may hide behind others
+        labels[portrait.labels == label] = 2 + index
+    return Captioned(portrait.pixels, labels, caption, facts)
 
 
 EQUIPMENT = {kind.name: kind for kind in mini_hard_imagenet.KINDS}
@@ -263,28 +274,33 @@ def equipment(rng: np.random.Generator, held: bool, grain: float) -> Captioned:
     carried = f"on {carrier.thing.noun}" if carrier else ""
     caption = describe(rng, kind.noun, place, scene, things, (), carried)
     facts = Facts("equipment", kind.name, kind.name, place.name, tuple(scene.objects), True)
-    return Captioned(scene.pixels, caption, facts)
+    return Captioned(scene.pixels, scene.labels, caption, facts)
 
 
 MAKERS: dict[str, Maker] = {"birds": bird, "dogs": dog, "faces": face, "equipment": equipment}
 
 
 def render(folder: Path, count: int, seed: int, held: bool, grain: float, purpose: str) -> None:
-    """``pixels.npy`` (N, S, S, 3) uint8 and ``scenes.jsonl`` (caption, facts) in a folder."""
+    """``pixels.npy`` (N, S, S, 3) and ``labels.npy`` (N, S, S), uint8, and ``scenes.jsonl``."""
     folder.mkdir(parents=True, exist_ok=True)
-    pixels = np.lib.format.open_memmap(
-        folder / "pixels.npy.partial", "w+", np.uint8, (count, SIZE, SIZE, 3)
-    )
+    square = (count, SIZE, SIZE)
+    create = partial(np.lib.format.open_memmap, mode="w+", dtype=np.uint8)
+    pixels = create(folder / "pixels.npy.partial", shape=(*square, 3))
+    labels = create(folder / "labels.npy", shape=square)
     with (folder / "scenes.jsonl").open("w") as lines:
         for index in range(count):
             rng = np.random.default_rng(seed_for(seed, "tiny-sd", purpose, index))
             scene = draw(rng, held, grain)
-            pixels[index] = scene.pixels
+            pixels[index], labels[index] = scene.pixels, scene.labels
             lines.write(json.dumps({"caption": scene.caption, **asdict(scene.facts)}) + "\n")
     pixels.flush()
+    labels.flush()
     (folder / "pixels.npy.partial").replace(folder / "pixels.npy")
 
 
 if __name__ == "__main__":
-    given = dict(word.split("=", 1) for word in sys.argv[1:])
-    render(Path(given["folder"]), int(given["count"]), int(given["seed"]), False, 0.0, "train")
+    given = {"held": "0", "purpose": "train", **dict(word.split("=", 1) for word in sys.argv[1:])}
+    render(
+        Path(given["folder"]), int(given["count"]), int(given["seed"]), given["held"] == "1", 0.0,
+        given["purpose"],
+    )  # fmt: skip

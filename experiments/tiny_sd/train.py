@@ -12,20 +12,25 @@ in FOLDER/scenes; what is learnt goes to FOLDER/vae, FOLDER/unet and FOLDER/tiny
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import torch
 
 from experiments.tiny_sd.common import Scenes, Settings
+from experiments.tiny_sd.judge import train_judge
 from experiments.tiny_sd.unet import export, train_unet
 from experiments.tiny_sd.vae import keep_latents, train_decoder, train_vae
 
-PHASES = {
-    "vae": train_vae, "latents": keep_latents, "decoder": train_decoder, "unet": train_unet,
-    "export": export,
-}  # fmt: skip
+PHASES: dict[str, tuple[Callable[[Settings, Scenes], None], str]] = {  # what, on which scenes
+    "vae": (train_vae, "scenes"),
+    "latents": (keep_latents, "scenes"),
+    "decoder": (train_decoder, "scenes"),
+    "unet": (train_unet, "scenes"),
+    "export": (export, "scenes"),
+    "judge": (train_judge, "judge_scenes"),
+}
 
 
 def main(words: Sequence[str]) -> None:
@@ -36,7 +41,8 @@ def main(words: Sequence[str]) -> None:
     pairs = (word.split("=", 1) for word in given)
     settings = Settings(**{key: kinds[key](value) for key, value in pairs})
     torch.set_num_threads(torch.get_num_threads() if settings.device == "cpu" else 4)
-    PHASES[phase](settings, Scenes(settings.folder / "scenes"))
+    train, drawn = PHASES[phase]
+    train(settings, Scenes(settings.folder / drawn))
 
 
 if __name__ == "__main__":

@@ -14,27 +14,34 @@ from torch import Tensor
 from aspire.generation.pictures import TEMPLATES
 from experiments.tiny_sd import models
 from experiments.tiny_sd.common import Scenes, Settings, write_sheet
+from experiments.tiny_sd.grounding import Listener, emphasis, shares, spans, speak_up, visible
 from experiments.tiny_sd.loop import Loop, generator, rows
 from experiments.tiny_sd.vae import decoder_loop, kept_vae
 
 EMPTY, SHORT = 0.1, 0.12  # of the captions: left out for guidance; only a part of what is there
 GAMMA = 5.0  # of min-SNR
+MIDDLE = 0.5  # levels in the middle, where it is decided what is drawn, are so much denser
+TEXT = 0.1  # share of the learning rate for the text encoder
+HEARD = 0.1  # weight of the loss that teaches attention where a word's thing is
 
 
 def train_unet(settings: Settings, scenes: Scenes, stop_at: int | None = None) -> None:
-    """Text encoder and UNet together, on v, with min-SNR weights.
+    """Text encoder and UNet together, on v, with weights for noise levels and for things.
 
     The weight of a noise level is min(SNR + 1, gamma + 1) / (SNR + 1): that of min-SNR (Hang et
     al. 2023, arXiv 2303.09556) where there is light, but 1 and not 0 where there is none, since
-    sampling starts there.
+    sampling starts there. Things count more than what is behind them, and attention is taught
+    where they are (``grounding.py``).
     """
     torch.manual_seed(settings.seed)
     pipe = load_parts(settings, scenes)
     unet, encoder = pipe.unet, pipe.text_encoder
     unet.to(memory_format=torch.channels_last)
+    speak_up(encoder, pipe.tokenizer, scenes.facts)  # a checkpoint overrides it
+    listener = Listener(unet)
     loop = Loop(
         settings.folder / "unet", {"unet": unet, "text_encoder": encoder}, settings.steps,
-        settings.rate, warmup=200, cooldown=settings.cooldown,
+        settings.rate, warmup=200, cooldown=settings.cooldown, slower={"text_encoder": TEXT},
     )  # fmt: skip
     kept = np.load(settings.folder / "latents.npy", mmap_mode="r")
     light = pipe.scheduler.alphas_cumprod.to(settings.device)
@@ -44,25 +51,29 @@ def train_unet(settings: Settings, scenes: Scenes, stop_at: int | None = None) -
         draw = generator(settings.seed, "unet", step)
         chosen = rows(settings.seed, len(scenes), step, settings.batch)
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=draw)))
-        words = [said(rng, scenes.facts[i]) for i in chosen]
+        facts, labels = [scenes.facts[i] for i in chosen], scenes.labels(chosen)
         mean, deviation = torch.from_numpy(kept[chosen]).float().unbind(1)
         clean = mean + deviation * torch.randn(mean.shape, generator=draw)
         noise = torch.randn(mean.shape, generator=draw)
         # One level from each of as many equal parts: fewer steps see only light or only dark.
         spread = (torch.rand(len(clean), generator=draw) + torch.arange(len(clean))) / len(clean)
+        spread = spread + MIDDLE * torch.sin(2 * torch.pi * spread) / (2 * torch.pi)
         times = (spread * levels).long().clamp(max=levels - 1).to(settings.device)
         clean, noise = clean.to(settings.device), noise.to(settings.device)
         a = light[times][:, None, None, None]
         noisy = a.sqrt() * clean + (1 - a).sqrt() * noise
         velocity = a.sqrt() * noise - (1 - a).sqrt() * clean
-        ids = tokens(pipe.tokenizer, words).to(settings.device)
+        ids = tokens(pipe.tokenizer, [said(rng, fact) for fact in facts])
         with settings.autocast():
-            told = encoder(ids).last_hidden_state
+            told = encoder(ids.to(settings.device)).last_hidden_state
             noisy = noisy.contiguous(memory_format=torch.channels_last)
             predicted = unet(noisy, times, told).sample.float()
-        ratio = a / (1 - a).clamp(min=1e-6)
-        weight = (1 + GAMMA) / (1 + ratio.clamp(min=GAMMA))
-        return (weight * (predicted - velocity) ** 2).mean()
+        ratio = (light / (1 - light).clamp(min=1e-6))[times]
+        where = shares(labels, clean.shape[-1]).to(ratio)
+        weight = emphasis(where, ratio) * level_weight(ratio)[:, None, None, None]
+        error = (weight * (predicted - velocity) ** 2).mean() / weight.mean()
+        said_where = spans(pipe.tokenizer, ids, facts, where.shape[1]).to(ratio)
+        return error + HEARD * listener.loss(labels, said_where, visible(ratio))
 
     def sheet(path: Path) -> None:
         with settings.autocast():
@@ -85,14 +96,29 @@ def export(settings: Settings, scenes: Scenes) -> None:
     print(f"step {trained.step} -> {settings.folder / 'tiny-sd'}")
 
 
+def level_weight(ratio: Tensor) -> Tensor:
+    """(B,) of min-SNR, but 1 where there is no light."""
+    return (1 + GAMMA) / (1 + ratio.clamp(min=GAMMA))
+
+
 def load_parts(settings: Settings, scenes: Scenes) -> Any:
     """The pipeline with the trained VAE; text encoder and UNet as they start."""
-    tokenizer = models.make_tokenizer(f["caption"] for f in scenes.facts)
+    tokenizer = kept_tokenizer(settings, scenes)
     vae = kept_vae(settings)
     encoder = models.make_text_encoder(settings.sizes, tokenizer)
     pipe = models.make_pipeline(tokenizer, encoder, vae, models.make_unet(settings.sizes))
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(settings.device)
+
+
+def kept_tokenizer(settings: Settings, scenes: Scenes) -> Any:
+    """The tokenizer of the folder, made once: words of equal counts take any order, each time."""
+    from transformers import CLIPTokenizer
+
+    folder = settings.folder / "tokenizer"
+    if not folder.is_dir():
+        models.make_tokenizer(f["caption"] for f in scenes.facts).save_pretrained(folder)
+    return CLIPTokenizer.from_pretrained(folder)
 
 
 def tokens(tokenizer: Any, texts: Sequence[str]) -> Tensor:

@@ -30,11 +30,22 @@ def tiny() -> Any:
     """The modules of the study."""
     sys.path.insert(0, str(ROOT))
     try:
-        from experiments.tiny_sd import common, evaluate, judge, loop, models, scenes, unet, vae
+        from experiments.tiny_sd import (
+            common,
+            evaluate,
+            grounding,
+            judge,
+            loop,
+            models,
+            scenes,
+            unet,
+            vae,
+        )
 
         yield SimpleNamespace(
             common=common,
             evaluate=evaluate,
+            grounding=grounding,
             judge=judge,
             loop=loop,
             models=models,
@@ -171,12 +182,69 @@ def test_the_folder_loads_as_any_stable_diffusion(kind: str, exported: Path) -> 
 
 def test_the_judge_reads_rendered_scenes_it_was_trained_on(tiny: Any, drawn: Path) -> None:
     scenes = tiny.common.Scenes(drawn / "scenes")
-    judge = tiny.judge.train(scenes, steps=80, batch=16)
+    known = tiny.common.Settings(folder=drawn, steps=80, batch=16, rate=3e-3, cooldown=40)
+    tiny.judge.train_judge(known, scenes)
+    judge = tiny.judge.load_judge(drawn)
     result = tiny.evaluate.agreement(judge, scenes.images(range(32)), scenes.facts)
     assert result["class"] > 0.8
     assert result["place"] > 0.8
     wrong = tiny.evaluate.agreement(judge, scenes.images(range(32)).flip(0), scenes.facts)
     assert wrong["place"] < 0.4
+
+
+def test_label_maps_show_the_subject_and_every_object(tiny: Any, drawn: Path) -> None:
+    scenes = tiny.common.Scenes(drawn / "scenes")
+    for labels, fact in zip(scenes.labels(range(32)), scenes.facts, strict=True):
+        shown = np.bincount(labels.ravel(), minlength=2 + len(fact["objects"]))
+        assert len(shown) == 2 + len(fact["objects"])
+        assert (shown[1:] > 0).all()
+
+
+def test_small_things_count_as_much_as_large_ones_where_there_is_light(tiny: Any) -> None:
+    labels = np.zeros((1, 16, 16), np.uint8)
+    labels[0, :8, :8] = 1  # the subject: a quarter
+    labels[0, 14:, 14:] = 2  # an object: 4 pixels in one cell
+    where = tiny.grounding.shares(labels, 2)
+    assert where.tolist() == [[[[1, 0], [0, 0]], [[0, 0], [0, 1]]]]
+    bright, dark = torch.tensor([1e6]), torch.tensor([0.0])
+    most = tiny.grounding.MOST
+    weight = tiny.grounding.emphasis(where, bright)
+    torch.testing.assert_close(weight, torch.tensor([[[[most, 1], [1, most]]]]))
+    assert (tiny.grounding.emphasis(where, dark) == 1).all()
+
+
+def test_the_words_of_a_thing_are_found_in_the_caption(tiny: Any) -> None:
+    captions = ["a photo of a german shepherd next to a lamp", "a man with red hair and a hat"]
+    facts = [
+        {"world": "dogs", "subject": "german shepherd", "objects": ["lamp"]},
+        {"world": "faces", "subject": "dark man", "objects": ["tie", "hat"]},
+    ]
+    tokenizer = tiny.models.make_tokenizer(captions)
+    ids = tiny.unet.tokens(tokenizer, captions)
+    found = tiny.grounding.spans(tokenizer, ids, facts, 3)
+    said = [
+        [tokenizer.decode(row[mask]).strip() for mask in m]
+        for row, m in zip(ids, found, strict=True)
+    ]
+    assert said == [["german shepherd", "lamp", ""], ["man with red hair", "", "hat"]]
+
+
+def test_attention_is_scored_by_what_it_hears_where_a_thing_is(tiny: Any) -> None:
+    unet = tiny.models.make_unet(tiny.models.SMALLEST)
+    listener = tiny.grounding.Listener(unet)
+    labels = np.zeros((2, 64, 64), np.uint8)
+    labels[0, :16, :8] = 1  # two cells of 8 x 8; of the other scene nothing shows
+    words = torch.zeros(2, 1, 32)
+    words[0, 0, 3] = 1
+    unet(torch.zeros(2, 4, 8, 8), 10, torch.randn(2, 32, 16))
+    assert {h.shape for h in listener.heard} == {(2, 64, 32), (2, 16, 32)}
+    listener.heard = [torch.full((2, 64, 32), 1 / 32)]
+    uniform = listener.loss(labels, words, torch.ones(2))
+    assert float(uniform) == pytest.approx(np.log(32), abs=0.01)
+    assert listener.heard == []
+    listener.heard = [torch.zeros(2, 64, 32)]
+    listener.heard[0][0, [0, 8], 3] = 1
+    assert float(listener.loss(labels, words, torch.ones(2))) == pytest.approx(0, abs=0.01)
 
 
 def test_sizes_fit_the_package(tiny: Any) -> None:
