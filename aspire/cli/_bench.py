@@ -177,11 +177,19 @@ class Bench:
             f"  [dim]{artifact.key}{resumed}{seconds}[/dim]"
         )
 
+    @cached_property
+    def chosen(self) -> dict[str, str]:
+        """Group of conf/ -> choice, as the overrides have it."""
+        return compose_config("train", self.overrides)[1]
+
     def words(self, **choices: str | int) -> list[str]:
         """The overrides with other choices; the keys of a choice that is exchanged go with it."""
-        typed = dict(o.lstrip("+~").partition("=")[::2] for o in self.overrides)
-        gone = tuple(f"{k}." for k, v in choices.items() if typed.get(k) != str(v))
-        kept = [o for o in self.overrides if not o.lstrip("+~").startswith(gone)]
+
+        def goes(override: str) -> bool:
+            group, dot, _ = override.lstrip("+~").partition("=")[0].partition(".")
+            return bool(dot) and group in choices and self.chosen.get(group) != str(choices[group])
+
+        kept = [o for o in self.overrides if not goes(o)]
         return [*kept, *(f"{k}={v}" for k, v in choices.items())]
 
     def train(self, **choices: str | int) -> TrainedRun:
