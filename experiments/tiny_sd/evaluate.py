@@ -24,16 +24,18 @@ from aspire.data.drawing.faces import CLOTHES
 from aspire.rng import seed_for
 from experiments.tiny_sd import scenes as world
 from experiments.tiny_sd.common import write_sheet
-from experiments.tiny_sd.judge import BACKGROUNDS, OBJECTS, SUBJECTS, Judge, judged, load_judge
+from experiments.tiny_sd.judge import (
+    BACKGROUNDS,
+    LABELS,
+    OBJECTS,
+    SUBJECTS,
+    Judge,
+    judged,
+    load_judge,
+)
 from experiments.tiny_sd.unet import sample
 
 BARS = {"class": 0.90, "place": 0.95, "object": 0.70}
-LABELS = {
-    **{species: label for species, (label, _) in world.BIRDS.items()},
-    **{name: world.mini_spuco_dogs.CLASSES[y] for name, (y, _) in world.DOGS.items()},
-    **{f"{c} {p}": c for c in world.mini_celeba.CLASSES for p in world.mini_celeba.PEOPLE},
-    **{name: name for name in world.EQUIPMENT},
-}
 
 
 @dataclass

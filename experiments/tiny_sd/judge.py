@@ -14,15 +14,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aspire.data import mini_celeba, mini_hard_imagenet
+from aspire.data import mini_celeba, mini_hard_imagenet, mini_spuco_dogs
 from aspire.data.drawing.faces import WEARABLE
 from experiments.tiny_sd import scenes as world
 from experiments.tiny_sd.common import Scenes, Settings
 from experiments.tiny_sd.grounding import shares
 from experiments.tiny_sd.loop import Loop, generator, rows
 
-PEOPLE = [f"{c} {p}" for c in mini_celeba.CLASSES for p in mini_celeba.PEOPLE]
-SUBJECTS = tuple(sorted({*world.BIRDS, *world.DOGS, *PEOPLE, *world.EQUIPMENT}))
+LABELS = {  # of each subject, the class
+    **{species: label for species, (label, _) in world.BIRDS.items()},
+    **{name: mini_spuco_dogs.CLASSES[y] for name, (y, _) in world.DOGS.items()},
+    **{f"{c} {p}": c for c in mini_celeba.CLASSES for p in mini_celeba.PEOPLE},
+    **{name: name for name in world.EQUIPMENT},
+}
+SUBJECTS = tuple(sorted(LABELS))
 BACKGROUNDS = tuple(
     sorted(
         {*world.NATURE, *world.DOG_PLACES, *world.EQUIPMENT_PLACES}
@@ -49,9 +54,9 @@ class Judge(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [_conv(3, width, 2)]
         for _ in range(2):
-            layers += [_Residual(width), _conv(width, 2 * width, 2)]
+            layers += [Residual(width), _conv(width, 2 * width, 2)]
             width *= 2
-        self.body = nn.Sequential(*layers, _Residual(width), _Residual(width))
+        self.body = nn.Sequential(*layers, Residual(width), Residual(width))
         self.subject = nn.Linear(2 * width, len(SUBJECTS))
         self.background = nn.Linear(2 * width, len(BACKGROUNDS))
         self.objects = nn.Conv2d(width, len(OBJECTS), 1)
@@ -71,7 +76,7 @@ def _conv(inward: int, outward: int, stride: int) -> nn.Module:
     )
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.inner = nn.Sequential(_conv(width, width, 1), _conv(width, width, 1))

@@ -20,6 +20,7 @@ import torch
 
 from experiments.tiny_sd.common import Scenes, Settings
 from experiments.tiny_sd.judge import train_judge
+from experiments.tiny_sd.reader import train_reader
 from experiments.tiny_sd.unet import export, train_unet
 from experiments.tiny_sd.vae import keep_latents, train_decoder, train_vae
 
@@ -27,6 +28,7 @@ PHASES: dict[str, tuple[Callable[[Settings, Scenes], None], str]] = {  # what, o
     "vae": (train_vae, "scenes"),
     "latents": (keep_latents, "scenes"),
     "decoder": (train_decoder, "scenes"),
+    "reader": (train_reader, "scenes"),
     "unet": (train_unet, "scenes"),
     "export": (export, "scenes"),
     "judge": (train_judge, "judge_scenes"),

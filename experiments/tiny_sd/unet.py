@@ -16,6 +16,7 @@ from experiments.tiny_sd import models
 from experiments.tiny_sd.common import Scenes, Settings, write_sheet
 from experiments.tiny_sd.grounding import Listener, emphasis, shares, spans, speak_up, visible
 from experiments.tiny_sd.loop import Loop, generator, rows
+from experiments.tiny_sd.reader import dimmed, kept_reader, misread
 from experiments.tiny_sd.vae import decoder_loop, kept_vae
 
 EMPTY, SHORT = 0.1, 0.12  # of the captions: left out for guidance; only a part of what is there
@@ -23,6 +24,7 @@ GAMMA = 5.0  # of min-SNR
 MIDDLE = 0.5  # levels in the middle, where it is decided what is drawn, are so much denser
 TEXT = 0.1  # share of the learning rate for the text encoder
 HEARD = 0.1  # weight of the loss that teaches attention where a word's thing is
+READ = 0.1  # weight of the loss that has the reader see what was said
 
 
 def train_unet(settings: Settings, scenes: Scenes, stop_at: int | None = None) -> None:
@@ -39,6 +41,7 @@ def train_unet(settings: Settings, scenes: Scenes, stop_at: int | None = None) -
     unet.to(memory_format=torch.channels_last)
     speak_up(encoder, pipe.tokenizer, scenes.facts)  # a checkpoint overrides it
     listener = Listener(unet)
+    reader = kept_reader(settings, settings.sizes.latents)
     loop = Loop(
         settings.folder / "unet", {"unet": unet, "text_encoder": encoder}, settings.steps,
         settings.rate, warmup=200, cooldown=settings.cooldown, slower={"text_encoder": TEXT},
@@ -68,12 +71,16 @@ def train_unet(settings: Settings, scenes: Scenes, stop_at: int | None = None) -
             told = encoder(ids.to(settings.device)).last_hidden_state
             noisy = noisy.contiguous(memory_format=torch.channels_last)
             predicted = unet(noisy, times, told).sample.float()
+            guessed = dimmed(a.sqrt() * noisy - (1 - a).sqrt() * predicted, draw)
         ratio = (light / (1 - light).clamp(min=1e-6))[times]
         where = shares(labels, clean.shape[-1]).to(ratio)
         weight = emphasis(where, ratio) * level_weight(ratio)[:, None, None, None]
         error = (weight * (predicted - velocity) ** 2).mean() / weight.mean()
-        said_where = spans(pipe.tokenizer, ids, facts, where.shape[1]).to(ratio)
-        return error + HEARD * listener.loss(labels, said_where, visible(ratio))
+        said_where = spans(pipe.tokenizer, ids, facts, where.shape[1])
+        with settings.autocast():
+            unread = misread(reader, guessed, facts, said_where.any(2)) * visible(ratio)
+        heard = listener.loss(labels, said_where.to(ratio), visible(ratio))
+        return error + HEARD * heard + READ * unread.mean()
 
     def sheet(path: Path) -> None:
         with settings.autocast():

@@ -37,6 +37,7 @@ def tiny() -> Any:
             judge,
             loop,
             models,
+            reader,
             scenes,
             unet,
             vae,
@@ -49,6 +50,7 @@ def tiny() -> Any:
             judge=judge,
             loop=loop,
             models=models,
+            reader=reader,
             scenes=scenes,
             unet=unet,
             vae=vae,
@@ -74,10 +76,11 @@ def settings(tiny: Any, folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def with_latents(tiny: Any, drawn: Path) -> Path:
-    """The folder after the VAE's short training."""
+    """The folder after the short trainings of the VAE and the reader."""
     scenes = tiny.common.Scenes(drawn / "scenes")
     tiny.vae.train_vae(settings(tiny, drawn), scenes)
     tiny.vae.keep_latents(settings(tiny, drawn), scenes)
+    tiny.reader.train_reader(settings(tiny, drawn), scenes)
     return drawn
 
 
@@ -245,6 +248,28 @@ def test_attention_is_scored_by_what_it_hears_where_a_thing_is(tiny: Any) -> Non
     listener.heard = [torch.zeros(2, 64, 32)]
     listener.heard[0][0, [0, 8], 3] = 1
     assert float(listener.loss(labels, words, torch.ones(2))) == pytest.approx(0, abs=0.01)
+
+
+def test_what_is_drawn_is_read_against_what_was_said(tiny: Any) -> None:
+    subjects, objects = tiny.judge.SUBJECTS, tiny.judge.OBJECTS
+    seen = torch.full((len(subjects),), -30.0)
+    seen[[subjects.index("owl"), subjects.index("duck")]] = torch.tensor([np.log(3), 0.0]).float()
+    found = torch.full((len(objects), 2, 2), -30.0)
+    found[objects.index("lamp"), 1, 1] = 0.0
+
+    def reader(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """An owl, odds 3 to 1 against a duck; perhaps a lamp."""
+        n = len(latents)
+        return seen.expand(n, -1), found.expand(n, -1, -1, -1)
+
+    owl = {"subject": "owl", "background": "lake", "named": True, "objects": ["lamp"]}
+    duck = {**owl, "subject": "duck", "objects": []}
+    bird = {**duck, "named": False}
+    heard = torch.tensor([[True, True], [True, False], [True, False], [False, False]])
+    missed = tiny.reader.misread(reader, torch.zeros(4, 1, 2, 2), [owl, duck, bird, owl], heard)
+    lamp = np.log(2)  # a logit of 0, whether one was named or not
+    expected = [np.log(4 / 3) + lamp, np.log(4) + lamp, lamp, 0.0]
+    torch.testing.assert_close(missed, torch.tensor(expected).float(), atol=1e-4, rtol=0)
 
 
 def test_sizes_fit_the_package(tiny: Any) -> None:
