@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class AspireError(Exception):
@@ -35,6 +36,29 @@ class ServiceError(AspireError):
     """Something outside this machine (a model hub, an endpoint) did not answer."""
 
     exit_code = 5
+
+
+class Elsewhere(AspireError):  # noqa: N818 - it is raised as whatever it was there
+    """An error in another process: text and exit code, which is all that travels."""
+
+    def __init__(self, text: str, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Elsewhere, (str(self), self.exit_code))
+
+
+def last_line(error: BaseException) -> str:
+    r"""What is worth telling of another library's long error.
+
+    >>> last_line(ValueError("worker died\n  why: no memory\n"))
+    'why: no memory'
+    >>> last_line(KeyError())
+    'KeyError'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def did_you_mean(given: str, choices: Iterable[str]) -> str:

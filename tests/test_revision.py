@@ -5,7 +5,10 @@ import pytest
 
 from aspire.revision import revision, worded
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+pytestmark = pytest.mark.skipif(
+    shutil.which("git") is None,
+    reason="git is installed nowhere here; the package asks it, and does without",
+)
 
 
 def git(folder, *words):

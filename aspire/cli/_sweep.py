@@ -24,8 +24,7 @@ from rich.markup import escape
 
 from aspire.cli._app import console, say
 from aspire.cli._show import describe
-from aspire.cli.launchers.base import Elsewhere
-from aspire.errors import ConfigError
+from aspire.errors import ConfigError, Elsewhere
 from aspire.pipeline.jobs import duration
 from aspire.pipeline.sweeps import JobEntry, Ledger
 

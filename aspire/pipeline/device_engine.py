@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aspire.errors import AspireError, ConfigError
+from aspire.errors import AspireError, ConfigError, Elsewhere, last_line
 from aspire.pipeline.stage import Item, ItemResult, LocalEngine, Rec, SaveImage, Stage
 
 POLL = 0.1  # seconds between looks at what the processes have finished
@@ -98,7 +98,7 @@ class DeviceEngine:
             shutil.rmtree(spool, ignore_errors=True)
         if failures:
             raise AspireError(
-                f"{stage.name}: a process of engine=devices failed: {_last_line(failures[0])}\n"
+                f"{stage.name}: a process of engine=devices failed: {last_line(failures[0])}\n"
                 "Finished items are kept: the same command continues."
             ) from failures[0]
 
@@ -117,25 +117,6 @@ def _collected(spool: Path, stage: str) -> Iterator[Any]:
     for path in sorted(spool.glob("*.done")):
         answer = pickle.loads(path.read_bytes())
         path.unlink()
-        if isinstance(answer, Failed):
-            raise answer.error()
+        if isinstance(answer, Elsewhere):
+            raise answer
         yield answer
-
-
-class Failed:
-    """An error of ours on its way back; classes of errors may not survive pickling."""
-
-    def __init__(self, error: AspireError) -> None:
-        self.text = str(error)
-        self.exit_code = error.exit_code
-
-    def error(self) -> AspireError:
-        """The error as this process raises it."""
-        found = AspireError(self.text)
-        found.exit_code = self.exit_code
-        return found
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

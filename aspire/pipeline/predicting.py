@@ -13,8 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from aspire.errors import AspireError
-from aspire.pipeline.device_engine import Failed
+from aspire.errors import AspireError, Elsewhere
 
 # Start-up notes, in every process: this module is the first of ours that each imports.
 for _name in ("pytorch_lightning", "lightning_fabric"):
@@ -45,7 +44,7 @@ def predict_on(
             inference_mode=False,  # stages say themselves what needs no gradients
         )
         # batches are dealt out by Lightning's sampler for predicting, which repeats none
-        loader: Any = DataLoader(list(batches), batch_size=None)  # type: ignore[arg-type]
+        loader: Any = DataLoader(list(batches), batch_size=None)  # type: ignore[arg-type]  # a list will do
         trainer.predict(Share(work, spool), loader, return_predictions=False)
 
 
@@ -70,7 +69,7 @@ class Share(pl.LightningModule):
             for result in self.stage.run(pickle.loads(batch), self.save):
                 self.finished(result)
         except AspireError as error:
-            self.finished(Failed(error))
+            self.finished(Elsewhere(str(error), error.exit_code))
             raise
 
     def finished(self, answer: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aspire.errors import AspireError, ConfigError
+from aspire.errors import AspireError, ConfigError, Elsewhere, last_line
 from aspire.pipeline.ray_cluster import connect
 from aspire.pipeline.stage import Item, ItemResult, LocalEngine, Rec, SaveImage, Stage
 
@@ -87,12 +87,12 @@ class RayEngine:
         try:
             for row in done.iter_rows():
                 answer = pickle.loads(row["results"])
-                if isinstance(answer, _Failed):
-                    raise answer.error()
+                if isinstance(answer, Elsewhere):
+                    raise answer
                 yield from answer
         except ray.exceptions.RayError as error:
             raise AspireError(
-                f"{stage.name}: Ray gave it up after {self.retries} tries: {_last_line(error)}\n"
+                f"{stage.name}: Ray gave it up after {self.retries} tries: {last_line(error)}\n"
                 "Finished items are kept: the same command continues."
             ) from error
 
@@ -117,25 +117,7 @@ class _Actor:
             try:
                 answers.append(list(self.stage.run(pickle.loads(items), self.save)))
             except AspireError as error:  # nothing that another try would help
-                answers.append(_Failed(str(error), error.exit_code))
+                answers.append(Elsewhere(str(error), error.exit_code))
         results = np.empty(len(answers), object)
         results[:] = [pickle.dumps(a) for a in answers]
         return {"results": results}
-
-
-class _Failed:
-    """An error of ours on its way back; classes of errors may not survive pickling."""
-
-    def __init__(self, text: str, exit_code: int) -> None:
-        self.text = text
-        self.exit_code = exit_code
-
-    def error(self) -> AspireError:
-        found = AspireError(self.text)
-        found.exit_code = self.exit_code
-        return found
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

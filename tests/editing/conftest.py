@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny_diffusion as tiny
 from PIL import Image
 
 from aspire.data.loaded import LoadedImage
 from aspire.pipeline.records import ImageRef
-
-_spec = importlib.util.spec_from_file_location(
-    "tiny_diffusion", Path(__file__).parents[1] / "tiny_diffusion.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-tiny = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tiny)
 
 WORDS = (
     "a", "an", "the", "photo", "of", "boat", "cat", "dog", "bird", "tree", "lake", "forest",

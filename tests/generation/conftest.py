@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_diffusion as tiny
 
 from aspire.data.images import png_bytes
 from aspire.generation.base import ClassEvidence
 from aspire.pipeline.records import Effect, ImageRef, SpuriousFeature
 
-_spec = importlib.util.spec_from_file_location(
-    "tiny_diffusion", Path(__file__).parents[1] / "tiny_diffusion.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-tiny = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tiny)
 SIZE = tiny.SIZE
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from evidence import effect, feature, landbirds, ref
 
 from aspire.cli import main
 from aspire.cli._app import build, compose_config
@@ -24,42 +25,17 @@ from aspire.generation.unpersonalised import Unpersonalised
 from aspire.pipeline.records import (
     Concept,
     Context,
-    Effect,
-    ImageRef,
     Rejected,
-    SpuriousFeature,
     SyntheticImage,
 )
 
 ARMS = sorted(p.stem for p in (conf_dir() / "augmentation").glob("*.yaml"))
 
 
-def feature(phrase: str, spurious: bool = True) -> SpuriousFeature:
-    return SpuriousFeature(
-        feature_id="000/0001", y=0, rank=1, kind="change_background", phrase=phrase, support=9,
-        flips=9, flip_rate=1.0, score=0.7, mean_drop=0.5, spurious=spurious, examples=(),
-    )  # fmt: skip
-
-
-def effect(number: int, phrase: str, replacement: str | None, after: float = 0.1) -> Effect:
-    return Effect(
-        edit_id=f"e{number}", img_id=f"i{number}", y=0, kind="change_background", phrase=phrase,
-        replacement=replacement, p_before=0.9, p_after=after, predicted_after=int(after < 0.5),
-    )  # fmt: skip
-
-
-def ref(img_id: str, y: int = 0) -> ImageRef:
-    return ImageRef(img_id=img_id, file=f"{img_id}.png", y=y, mask="m.png")
-
-
 def evidence(**changes: Any) -> ClassEvidence:
     """Landbirds lean on the forest; only the lake moved the classifier."""
     values: dict[str, Any] = {
-        "y": 0,
-        "name": "landbird",
-        "features": (feature("forest"), feature("desert", spurious=False)),
-        "effects": (effect(0, "forest", "lake"), effect(1, "desert", "sea")),
-        "objects": (ref("b"), ref("a")),
+        "effects": (effect("forest", "lake"), effect("desert", "sea", number=1)),
         "scenes": {
             "forest": (ref("a"), ref("b")),
             "lake": (ref("l2", 1), ref("l1", 1), ref("l3", 1)),
@@ -76,7 +52,7 @@ def evidence(**changes: Any) -> ClassEvidence:
             "d1": frozenset({"desert"}),
         },
     }
-    return ClassEvidence(**(values | changes))
+    return landbirds(**(values | changes))
 
 
 # --- unpersonalised ---------------------------------------------------------------------------
@@ -118,7 +94,10 @@ def test_anywhere_every_free_scene_is_as_often() -> None:
 
 
 def test_unpersonalised_asks_the_effects_nothing() -> None:
-    swapped = (effect(0, "forest", "sea", 0.0), effect(1, "forest", "lake", 1.0))
+    swapped = (
+        effect("forest", "sea", after=0.0),
+        effect("forest", "lake", after=1.0, number=1),
+    )
     assert Unpersonalised().personalise(evidence(effects=swapped)) == Unpersonalised().personalise(
         evidence()
     )
@@ -139,9 +118,9 @@ def test_unpersonalised_classes_that_cannot_be() -> None:
 def edited(tmp_path: Path) -> ClassEvidence:
     """Six edits of the forest; two of the desert, which is not spurious; one that brings another
     spurious feature, one that leaves it. Each is another grey."""
-    effects = [effect(i, "forest", "lake" if i < 4 else None) for i in range(6)]
-    effects += [effect(i, "desert", "lake") for i in range(6, 8)]
-    effects += [effect(8, "forest", "jungle"), effect(9, "forest", "lake")]
+    effects = [effect("forest", "lake" if i < 4 else None, number=i) for i in range(6)]
+    effects += [effect("desert", "lake", number=i) for i in range(6, 8)]
+    effects += [effect("forest", "jungle", number=8), effect("forest", "lake", number=9)]
     files = {}
     for i, e in enumerate(effects):
         files[e.edit_id] = tmp_path / "edit" / "key" / f"{i}.png"
@@ -167,7 +146,7 @@ class Corner:
 
 def edits_in(folder: Path) -> EditSampler:
     refs = {f"i{n}": ref(f"i{n}") for n in range(10)}
-    return EditSampler(folder, refs, folder, Corner())  # type: ignore[arg-type]
+    return EditSampler(folder, refs, folder, Corner())
 
 
 def test_every_edit_of_a_found_feature_once_and_nothing_else(

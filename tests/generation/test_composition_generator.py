@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from evidence import effect, feature, landbirds, ref
 
 from aspire.data.images import read_image
 from aspire.data.loaded import LoadedImage
@@ -19,37 +20,14 @@ from aspire.generation.composition import CompositionPersonaliser, CompositionSa
 from aspire.pipeline.records import (
     Concept,
     Context,
-    Effect,
     ImageRef,
     Rejected,
-    SpuriousFeature,
 )
-
-
-def ref(img_id: str, y: int = 0, mask: str | None = "m.png") -> ImageRef:
-    return ImageRef(img_id=img_id, file=f"{img_id}.png", y=y, mask=mask)
-
-
-def feature(phrase: str, spurious: bool = True, kind: str = "change_background") -> SpuriousFeature:
-    return SpuriousFeature(
-        feature_id="000/0001", y=0, rank=1, kind=kind, phrase=phrase, support=9, flips=9,
-        flip_rate=1.0, score=0.7, mean_drop=0.5, spurious=spurious, examples=(),
-    )  # fmt: skip
-
-
-def effect(phrase: str, replacement: str | None, before: float, after: float) -> Effect:
-    return Effect(
-        edit_id="e", img_id="i", y=0, kind="change_background", phrase=phrase,
-        replacement=replacement, p_before=before, p_after=after, predicted_after=1,
-    )  # fmt: skip
 
 
 def evidence(**changes: Any) -> ClassEvidence:
     """Landbirds lean on the forest; lakes moved them by 0.6 and seas by 0.2 in all."""
     values: dict[str, Any] = {
-        "y": 0,
-        "name": "landbird",
-        "features": (feature("forest"), feature("desert", spurious=False)),
         "effects": (
             effect("forest", "lake", 0.9, 0.4),
             effect("forest", "lake", 0.9, 0.8),
@@ -57,7 +35,6 @@ def evidence(**changes: Any) -> ClassEvidence:
             effect("forest", "river", 0.5, 0.9),  # moved it the other way
             effect("desert", "lake", 1.0, 0.0),  # not spurious, so it does not count
         ),
-        "objects": (ref("b"), ref("a")),
         "scenes": {
             "lake": (ref("l2", 1), ref("l1", 1), ref("l3", 1), ref("bare", 1, None)),
             "sea": (ref("s1", 1),),
@@ -74,9 +51,8 @@ def evidence(**changes: Any) -> ClassEvidence:
             "a": frozenset({"forest"}),
             "b": frozenset({"forest"}),
         },
-        **changes,
     }
-    return ClassEvidence(**values)
+    return landbirds(**(values | changes))
 
 
 def learn(**changes: Any) -> Concept | Rejected:

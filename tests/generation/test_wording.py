@@ -110,7 +110,7 @@ class Heard:
 def test_clip_is_asked_in_the_same_words() -> None:
     class_names = ("landbird", "waterbird")
     reference = Reference(
-        lambda images: np.zeros((len(images), 2)),  # type: ignore[arg-type]
+        lambda images: np.zeros((len(images), 2)),
         class_names, {0: ("forest",)}, wordings=wordings(class_names, BIRDS),
     )  # fmt: skip
     image = [GeneratedImage("g", 0, np.zeros((8, 8, 3), np.uint8), None)]

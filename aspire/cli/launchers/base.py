@@ -13,7 +13,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
@@ -22,23 +21,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from aspire.errors import AspireError
+from aspire.errors import AspireError, Elsewhere
 from aspire.memory import keep_freed_memory
 
 PLUGINS = "hydra_plugins.aspire"  # where Hydra looks for launchers, see plugins.py
 
 Job = tuple[int, list[str]]  # its number in the sweep and its words
-
-
-class Elsewhere(AspireError):  # noqa: N818 - it is raised as whatever it was there
-    """An error of a job in another process: text and exit code, which is all that travels."""
-
-    def __init__(self, text: str, exit_code: int = 1) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Elsewhere, (str(self), self.exit_code))
 
 
 class Work:

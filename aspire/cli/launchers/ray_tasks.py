@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from aspire.cli.launchers.base import PLUGINS, Elsewhere, ElsewhereLauncher, Ended, Job, Work
+from aspire.cli.launchers.base import PLUGINS, ElsewhereLauncher, Ended, Job, Work
+from aspire.errors import Elsewhere
 from aspire.pipeline.ray_cluster import connect
 
 

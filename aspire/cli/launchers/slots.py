@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from aspire.cli.launchers.base import (
     PLUGINS,
-    Elsewhere,
     ElsewhereLauncher,
     Ended,
     Job,
@@ -22,7 +21,7 @@ from aspire.cli.launchers.base import (
     cores,
     thread_limits,
 )
-from aspire.errors import ConfigError
+from aspire.errors import ConfigError, Elsewhere
 
 _work: list[Work] = []  # of a worker process, which keeps it from job to job
 

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aspire.cli.launchers.base import PLUGINS, Elsewhere, ElsewhereLauncher, Ended, Job, Work
-from aspire.errors import ConfigError
+from aspire.cli.launchers.base import PLUGINS, ElsewhereLauncher, Ended, Job, Work
+from aspire.errors import ConfigError, Elsewhere
 
 POLL = 0.5  # seconds between two looks at the jobs
 
