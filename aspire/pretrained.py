@@ -19,6 +19,7 @@ from aspire.pipeline.stage import Json
 from aspire.pipeline.store import write_atomic
 from aspire.quiet import quiet_loading
 
+WEIGHTS = Path(__file__).with_name("weights")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What transformers and diffusers read, and by which of it a snapshot on this machine is known.
 _READ = {".json", ".safetensors", ".bin", ".txt", ".model", ".jinja"}
@@ -31,7 +32,8 @@ class Checkpoint:
     """A model of transformers or a pipeline of diffusers, on the hub or in a folder.
 
     Args:
-        model: id (``owner/name``) or folder.
+        model: id (``owner/name``), folder, or name of one that comes with the package
+            (``aspire/weights``).
         revision: commit, tag or branch on the hub; means nothing for a folder.
         instead: what to type when the user would rather do without this model.
     """
@@ -57,6 +59,9 @@ class Checkpoint:
         path = Path(self.model).expanduser()
         if path.is_dir():
             return path
+        packaged = WEIGHTS / self.model
+        if "/" not in self.model and packaged.is_dir():
+            return packaged
         if path.is_absolute() or self.model.startswith(("./", "../", "~")):
             raise ConfigError(
                 f"The model folder {self.model} does not exist. Give a folder as save_pretrained "

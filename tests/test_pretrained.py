@@ -52,6 +52,17 @@ def test_folder_that_is_not_there_is_no_id() -> None:
         Checkpoint("./nothing").identity()
 
 
+def test_a_model_of_the_package_goes_by_its_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "WEIGHTS", folder.parent)
+    assert Checkpoint("pipe").folder == folder
+    assert Checkpoint("pipe").identity() == Checkpoint(str(folder)).identity()
+    assert Checkpoint("pipe/unet").folder is None  # the owner "pipe" of a model "unet"
+    monkeypatch.chdir(folder)
+    assert Checkpoint("unet").folder == Path("unet")  # a folder of the user's comes first
+
+
 def test_commit_is_its_own_name_and_a_branch_needs_the_hub(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -62,6 +62,8 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         key, _, value = arg.partition("=")
         if key in LISTS.get(verb, ()) and "," in value and value[0] not in "['\"":
             args[number] = f"{key}=[{value}]"
+    if verb == "run" and _quick(args):
+        args.append("experiment=quickstart")
     # Hydra would print its own idea of an error; this hands the exception to us.
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -100,6 +102,16 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     if code is not None:
         return code
     return job.failed[0].exit_code if job.failed else 0
+
+
+def _quick(args: Sequence[str]) -> bool:
+    """Whether `aspire run` is the quickstart: with no word on the data or on what generates.
+
+    Nor on the arms: some choose a personaliser, over which an experiment would win, and all of a
+    comparison are to have the same generator.
+    """
+    typed = {arg.lstrip("+").partition("=")[0] for arg in args}
+    return not typed & {"arms", "dataset", "experiment", "generator", "personaliser"}
 
 
 class ReportingJob:

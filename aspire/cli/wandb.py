@@ -61,8 +61,10 @@ def _sync(cfg: DictConfig) -> None:
 
 
 def _offline(folder: Path, jobs: list[JobEntry]) -> list[Path]:
-    """Offline runs of the jobs, and of tables, which lie in the folder of their sweep."""
-    return [r for f in (folder, *(j.look.folder for j in jobs)) for r in wandb_sync.offline_runs(f)]
+    """Offline runs of the jobs, of tables in the folder of their sweep, and of personalisations."""
+    learnt = sorted((folder / "personalised").glob("*/"))
+    folders = (folder, *(job.look.folder for job in jobs), *learnt)
+    return [run for f in folders for run in wandb_sync.offline_runs(f)]
 
 
 def _sweep_name(folder: Path) -> str:

@@ -26,6 +26,8 @@ from aspire.pipeline.records import Concept, ImageRef, Rejected
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, file_digest
 
+PLACES = ("word", "scene", "class", "kind")  # to fill in in a prompt
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -53,8 +55,9 @@ class DiffusionSampler(ABC):
         model: hub id or folder; the one that was personalised.
         revision: commit, tag or branch of a hub model.
         folder: where the personaliser keeps what it learnt.
-        prompt: with ``{word}`` (the learnt one, or a word for the class), ``{scene}`` and
-            ``{class}`` (its noun); or several such, of which each image takes one.
+        prompt: with ``{word}`` (the learnt one, or a word for the class), ``{scene}``, ``{class}``
+            (its noun: "bird") and ``{kind}`` (one of its own words: "owl"); or several such, of
+            which each image takes one.
         negative_prompt: with ``{avoided}`` (the found features); "" for none.
         steps: denoising steps.
         guidance: classifier-free guidance scale.
@@ -94,7 +97,7 @@ class DiffusionSampler(ABC):
         if not prompts:
             raise ConfigError("generator.prompt=[]: expected a text, or several.")
         for key, text, places in (
-            *(("prompt", text, {"word": "", "scene": "", "class": ""}) for text in prompts),
+            *(("prompt", text, dict.fromkeys(PLACES, "")) for text in prompts),
             ("negative_prompt", negative_prompt, {"avoided": ""}),
         ):
             try:
@@ -188,6 +191,8 @@ class DiffusionSampler(ABC):
         if len(self.prompts) > 1:
             prompt = self.prompts[int(rng.integers(len(self.prompts)))]
         places = {"word": word, "scene": scene, "class": wording.noun}
+        if "{kind}" in prompt:
+            places["kind"] = wording.own[int(rng.integers(len(wording.own)))]
         return Plan(
             concept,
             prompt.format(**places),

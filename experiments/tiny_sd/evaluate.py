@@ -46,7 +46,7 @@ class Settings:
     model: str = ""  # a folder in diffusers' format; FOLDER/tiny-sd if empty
     captions: int = 1000
     steps: int = 20
-    guidance: float = 4.0
+    guidance: float = 2.5
     batch: int = 64
     device: str = "cpu"
     seed: int = 0

@@ -30,6 +30,7 @@ NOUNS = {
 }
 FUNCTION_WORDS = {"a", "of", "on", "pair"}
 HAIR = sorted({name for name, *_ in (*BLOND, *DARK)} | {"dark"})
+QUIET_HAIR = ["black", "blond", "dark"]  # colours of hair that no backdrop has
 
 
 @torch.no_grad()
@@ -48,7 +49,7 @@ def speak_up(encoder: Any, tokenizer: Any, facts: Sequence[dict[str, Any]]) -> N
     names = {n for k, v in NOUNS.items() for n in (k, *v)} | {
         o for f in facts for o in f["objects"]
     }
-    words = sorted({w for name in names for w in name.split()} - FUNCTION_WORDS)
+    words = sorted({w for name in names for w in name.split()} - FUNCTION_WORDS) + QUIET_HAIR
     ids = [i for w in words for i in tokenizer.convert_tokens_to_ids(tokenizer.tokenize(w))]
     table = encoder.get_input_embeddings().weight
     drawn = torch.randn((len(ids), table.shape[1]), generator=torch.Generator().manual_seed(9))

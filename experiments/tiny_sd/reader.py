@@ -10,6 +10,7 @@ trains. The judge of ``evaluate.py`` is another net, sees pixels, and learnt fro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from experiments.tiny_sd.common import Scenes, Settings
 from experiments.tiny_sd.grounding import shares
 from experiments.tiny_sd.judge import OBJECTS, SUBJECTS, Residual, targets, whereabouts
 from experiments.tiny_sd.loop import Loop, generator, rows
+from experiments.tiny_sd.scenes import BIRDS, DOGS
 
 LIGHTEST = 0.4  # share of the signal's variance in what the reader sees, at least
 
@@ -111,22 +113,29 @@ def misread(
         heard: (B, K) bool: whether the caption names the subject, and each of the objects.
 
     Returns:
-        (B,) for the subject, if its kind is named, plus for the objects: those named show, those
-        that are not in the scene do not.
+        (B,) for the subject, any of its world where the caption says "bird" or "dog", plus for the
+        objects: those named show, those that are not in the scene do not.
     """
     said, found = (t.float() for t in reader(latents))
-    subjects, _, shown = targets(facts)
-    missed = F.cross_entropy(said, subjects.to(said.device), reduction="none")
-    told = heard[:, 0] & torch.tensor([f["named"] for f in facts])
+    _, _, shown = targets(facts)
+    admitted = torch.stack([_admitted(f["world"], f["subject"], f["named"]) for f in facts])
+    missed = said.logsumexp(1) - said.masked_fill(~admitted.to(said.device), -1e4).logsumexp(1)
     unheard = torch.zeros(shown.shape, dtype=torch.bool)
     for row, fact in enumerate(facts):
         for k, thing in enumerate(fact["objects"], 1):
             unheard[row, OBJECTS.index(thing)] = not heard[row, k]
     objects = _anywhere(found, shown.to(found)).masked_fill(unheard.to(found.device), 0)
-    return missed * told.to(missed) + objects.sum(1)
+    return missed * heard[:, 0].to(missed) + objects.sum(1)
 
 
 def _anywhere(found: Tensor, shown: Tensor) -> Tensor:
     """(B, O): one place is enough."""
     logits = found.flatten(2).logsumexp(2)
     return F.binary_cross_entropy_with_logits(logits, shown, reduction="none")
+
+
+@cache
+def _admitted(world: str, subject: str, named: bool) -> Tensor:
+    """(S,) bool: the subjects that a caption admits."""
+    alike = {"birds": BIRDS, "dogs": DOGS}.get(world, {}) if not named else {}
+    return torch.tensor([s == subject or s in alike for s in SUBJECTS])

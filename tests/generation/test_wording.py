@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -62,6 +63,15 @@ def test_a_model_that_learnt_nothing_is_asked_for_the_class_s_own_words() -> Non
     }  # fmt: skip
     plain = GenerationRequest("g", CONCEPT, "dog_sled", 0)
     assert sampler.plan(plain).prompt == "a dog sled, a dog sled, lake"
+
+
+def test_a_learnt_word_may_stand_before_a_kind_of_the_class() -> None:
+    learnt = msgspec.structs.replace(CONCEPT, tokens=("<landbird>",))
+    sampler = TextToImage(Path(), {}, "nowhere", prompt="a {word} {kind}, {scene}")
+    asked = [GenerationRequest("g", learnt, "landbird", seed_for(0, i), LAND) for i in range(60)]
+    assert {sampler.plan(r).prompt for r in asked} == {
+        "a <landbird> owl, lake", "a <landbird> jay, lake",
+    }  # fmt: skip
 
 
 def test_personalisers_name_the_noun(landbirds: ClassEvidence) -> None:

@@ -123,3 +123,18 @@ def test_random_views_cannot_be_changed_where_there_are_none(
     assert "Expected fit.augment=true, or augmentation=fixed_views" in " ".join(
         capsys.readouterr().err.split()
     )
+
+
+@pytest.mark.slow
+def test_the_quickstart_personalises_and_generates_with_the_model_of_the_package(
+    tmp_path: Path,
+) -> None:
+    short = ["personaliser.steps=4", "personaliser.strip_every=0", "personaliser.min_images=1"]
+    short += ["personaliser.flipped_only=false", "generator.steps=2"]
+    assert main(["run", "seeds=[0]", *short, *TINY]) == 0
+    (records,) = tmp_path.glob("artifacts/generate/*/records.jsonl")
+    made = [json.loads(line) for line in records.read_text().splitlines()]
+    kinds = {w for m in made for w in m["prompt"].split(",")[0].split()}
+    assert kinds & {"<landbird>", "<waterbird>"}
+    assert kinds & {"owl", "eagle", "crow", "duck", "swan", "penguin"}
+    assert (tmp_path / "personalised").is_dir()

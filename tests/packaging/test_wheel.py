@@ -29,9 +29,11 @@ def test_wheel_brings_its_configuration(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"aspire/conf/{path.relative_to(ROOT / 'conf').as_posix()}" in names
-    for data in ("language/scenes.yaml", "reporting/report.html.j2", "py.typed"):
+    model = "weights/tiny-sd/unet/diffusion_pytorch_model.safetensors"
+    for data in ("language/scenes.yaml", "reporting/report.html.j2", "py.typed", model):
         assert f"aspire/{data}" in names
     assert not [n for n in names if n.startswith(("conf/", "tests/", "outputs/"))]
+    assert wheel.stat().st_size < 40e6
 
     elsewhere = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(elsewhere)

@@ -230,6 +230,15 @@ def test_sync_needs_an_account_and_never_asks(environment, sweep, capsys, monkey
     assert "Type wandb login, or set WANDB_API_KEY" in capsys.readouterr().err
 
 
+def test_runs_of_a_personalisation_are_uploaded_too(sweep, tmp_path, capsys):
+    outputs = shutil.copytree(sweep, tmp_path / "outputs")
+    run = outputs / "personalised" / "0a1b" / "wandb" / "offline-run-20260101_000000-x"
+    run.mkdir(parents=True)
+    (run / "run-x.wandb").write_bytes(b"")
+    assert main(["wandb", "sync", str(outputs), "dry_run=true"]) == 0
+    assert str(run) in capsys.readouterr().out.replace("\n", "")
+
+
 def test_a_server_that_is_not_there_is_said_at_once(sweep, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     wandb.teardown()
