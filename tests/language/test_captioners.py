@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_models as tiny
 from PIL import Image
 
 from aspire.data.loaded import LoadedImage
@@ -28,15 +27,6 @@ from aspire.pipeline.records import ImageRef
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.stages.caption import CaptionStage
 from aspire.pipeline.store import ArtifactStore
-
-_spec = importlib.util.spec_from_file_location(
-    "tiny_models", Path(__file__).with_name("tiny_models.py")
-)
-assert _spec is not None
-assert _spec.loader is not None
-tiny = importlib.util.module_from_spec(_spec)
-sys.modules["tiny_models"] = tiny
-_spec.loader.exec_module(tiny)
 
 PROMPT = "name this"
 KINDS: dict[str, tuple[Callable[[Path], Path], Callable[..., PretrainedCaptioner]]] = {

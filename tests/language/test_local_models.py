@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import tiny_models as tiny
 
 from aspire.errors import ConfigError, DataError, ServiceError
 from aspire.language.base import Phrases, Unreadable
 from aspire.language.chat_extractor import ChatExtractor
 from aspire.language.gguf_extractor import GgufExtractor
 from aspire.language.replay_extractor import ReplayExtractor
-
-_spec = importlib.util.spec_from_file_location(
-    "tiny_models", Path(__file__).with_name("tiny_models.py")
-)
-assert _spec is not None
-assert _spec.loader is not None
-tiny = importlib.util.module_from_spec(_spec)
-sys.modules["tiny_models"] = tiny
-_spec.loader.exec_module(tiny)
 
 BIRD = ["bird", "waterbird"]
 CAPTIONS = [

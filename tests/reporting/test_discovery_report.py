@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from pages import Outputs, Page
 
 from aspire.pipeline import records as rec
 from aspire.reporting.discovery_report import write_discovery_report
 from aspire.reporting.wording import evidence_of, judged, why
-
-_spec = importlib.util.spec_from_file_location("pages", Path(__file__).with_name("pages.py"))
-assert _spec is not None
-assert _spec.loader is not None
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
-Outputs, Page = pages.Outputs, pages.Page
 
 DROPS = (0.1, 0.2, 0.6, 0.9)
 SCORE = {"_target_": "a.b.Effect", "min_support": 2, "max_q": 0.05, "min_effect": 0.1, "seed": 0}

@@ -2,127 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+from pages import EVIL, GROUPS, Outputs, Page, arm, result_of
 
 from aspire.errors import ConfigError
-from aspire.pipeline import records as rec
 from aspire.reporting.pictures import Pictures
 from aspire.reporting.report import write_report
-
-_spec = importlib.util.spec_from_file_location("pages", Path(__file__).with_name("pages.py"))
-assert _spec is not None
-assert _spec.loader is not None
-pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(pages)
-Outputs, Page = pages.Outputs, pages.Page
-
-EVIL = '<script>alert("x")</script> & sea'
-GROUPS = ("landbird/land", "landbird/water", "waterbird/land", "waterbird/water")
-
-
-def arm(augmentation: str, worst: Sequence[float], acc: Sequence[float]) -> dict[str, Any]:
-    runs = []
-    for seed, (w, a) in enumerate(zip(worst, acc, strict=True)):
-        groups = {g: {"acc": w if g == GROUPS[1] else 0.9, "n": 50} for g in GROUPS}
-        test = {"worst_group_acc": w, "worst_group": GROUPS[1], "acc": a, "acc_adjusted": 0.9}
-        test |= {"worst_class_acc": w, "groups": groups}
-        folder = f"train/birds/erm/{augmentation}/s{seed}"
-        run = {"seed": seed, "folder": folder, "train_images": 10, "selected_step": 5}
-        runs.append(run | {"metrics": {"test": test}})
-    name = "erm" if augmentation == "none" else f"erm + {augmentation}"
-    settings = {"needs": "none", "selection": "val_acc", "steps": 10}
-    return {"arm": name, "baseline": "erm", "augmentation": augmentation, "runs": runs} | settings
-
-
-# fmt: off
-def result_of(made: Outputs) -> dict[str, Any]:
-    """Two classes; the first leans on EVIL, the second on nothing."""
-    edit_id = f"a/change_background/{EVIL}"
-    edit = rec.Edit(
-        edit_id=edit_id, img_id="a/1", y=0, kind="change_background", phrase=EVIL,
-        replacement="desert", donor="b", file="files/e.png", mask="files/m.png", edited_share=0.5,
-        control="files/c.png",
-    )
-    effect = rec.Effect(
-        edit_id=edit_id, img_id="a/1", y=0, kind="change_background", phrase=EVIL,
-        replacement="desert", p_before=0.98, p_after=0.03, predicted_after=1, p_control=0.91,
-        predicted_control=0,
-    )
-    feature = rec.SpuriousFeature(
-        feature_id="000/0001", y=0, rank=1, kind="change_background", phrase=EVIL, support=20,
-        flips=10, flip_rate=0.5, score=0.52, mean_drop=0.61, spurious=True, examples=(edit_id,),
-        members=("ocean", EVIL), interval=(0.299, 0.701), controls=20, control_rate=0.05,
-        control_drop=0.09, p_value=0.0004, q_value=0.0012,
-    )
-    context = rec.Context(phrase="desert", weight=1.0, donors=("b",))
-    concept = rec.Concept(
-        concept_id="000", y=0, objects=("a/1",), avoided=(EVIL,), contexts=(context,), effect=0.0314
-    )
-    reasons = (None, None, None, "duplicate", "low_confidence")
-    images, decisions = [], []
-    for i, reason in enumerate(reasons):
-        images.append(rec.SyntheticImage(
-            img_id=f"g{i}", y=0, seed=i, prompt=f"a landbird, scene {i}", parents=("a/1", "b"),
-            file=f"files/{i}.png", mask=None,
-        ))
-        scores = {"low_confidence": 0.001 if reason == "low_confidence" else 0.5}
-        decisions.append(
-            rec.FilterDecision(img_id=f"g{i}", kept=reason is None, reason=reason, scores=scores)
-        )
-        made.image(made.root / f"artifacts/generate/0/files/{i}.png")
-    neighbours = [
-        rec.Neighbour(img_id=f"g{i}", real_id="b", distance=d, file=f"files/r{i}.png")
-        for i, d in ((0, 0.25), (2, 0.125))
-    ]
-    for neighbour in neighbours:
-        made.image(made.root / f"artifacts/nearest/0/{neighbour.file}")
-    made.image(made.root / "artifacts/edit/0/files/e.png")
-    made.image(made.root / "artifacts/edit/0/files/m.png", mask=True)
-    made.image(made.root / "artifacts/edit/0/files/c.png")
-    no_box = rec.Rejected(item_id="c/remove_object/tree", reason="no_box")
-    weak = "the strongest is weak"
-    without = rec.Rejected(item_id="001", reason="no_spurious_feature", detail=weak)
-    return {
-        "schema": 1, "aspire": "0.1.0", "seeds": [0, 1],
-        "dataset": {
-            "name": "birds", "digest": "digest-of-birds", "spurious_attribute": "background",
-            "class_names": ["landbird", "waterbird"], "attribute_names": ["land", "water"],
-            "group_counts": {s: dict.fromkeys(GROUPS, 50) for s in ("train", "val", "test")},
-        },
-        "settings": {
-            "fit": {"steps": 10, "selection": "val_acc"}, "stage": {"edit": {"dilate": 3}},
-            "score": {"_target_": "a.Effect", "min_support": 5, "max_q": 0.05},
-            "filter": {"low_confidence": {"_target_": "x", "min_probability": 0.02}},
-        },
-        "arms": [arm("none", (0.1, 0.3), (0.5, 0.7)), arm("aspire", (0.6, 0.8), (0.8, 0.8))],
-        "missing": [],
-        "stages": {
-            "caption": made.artifact("caption", []),
-            "edit": made.artifact("edit", [edit], no_box),
-        },
-        "discovery": {"0": {
-            "score": made.artifact("score", [effect]),
-            "discover": made.artifact("discover", [feature], without),
-            "features": [msgspec.to_builtins(feature)],
-            "without": [msgspec.to_builtins(without)],
-        }},
-        "generation": {"0": {
-            "personalise": made.artifact("personalise", [concept]),
-            "generate": made.artifact("generate", images, per_class={"0": 6}),
-            "filter": made.artifact("filter", decisions),
-            "nearest": made.artifact("nearest", neighbours),
-            "kept": 3, "reasons": {"duplicate": 1, "low_confidence": 1},
-        }},
-    }
-# fmt: on
 
 
 def report(made: Outputs) -> Page:

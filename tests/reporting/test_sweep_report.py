@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pages import GROUPS, VOID, Outputs, Page, result_of
 
 from aspire.cli import main
 from aspire.errors import ConfigError
@@ -18,18 +18,6 @@ from aspire.pipeline.sweeps import Ledger
 from aspire.reporting.sweep_report import write_sweep_report
 from aspire.reporting.sweep_sources import Originals
 
-
-def load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-drawn, pages = load("test_report"), load("pages")
-GROUPS = drawn.GROUPS
 UPSTREAM = {
     "caption": {}, "edit": {}, "score": {"edit": "digest-of-edit"},
     "discover": {"score": "digest-of-score"},
@@ -52,8 +40,8 @@ WORST = {
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     """A sweep as it lies on disk: 12 jobs done, one failed and one not run."""
-    made = pages.Outputs(tmp_path / "outputs")
-    whole = drawn.result_of(made)
+    made = Outputs(tmp_path / "outputs")
+    whole = result_of(made)
     made.artifact("measure", [])
     for stage, upstream in UPSTREAM.items():
         manifest = {"stage": stage, "version": 1, "digest": f"digest-of-{stage}", "records": 1}
@@ -93,8 +81,8 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def page_of(folder: Path, **more: Any) -> Any:
-    pages.VOID.update({"input"})
-    return pages.Page(write_sweep_report(folder, **more).read_text())
+    VOID.update({"input"})
+    return Page(write_sweep_report(folder, **more).read_text())
 
 
 def test_the_table_has_numbers_gains_and_gaps(sweep: Path) -> None:

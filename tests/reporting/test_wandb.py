@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import sys
 import threading
 import time
 from collections import Counter
@@ -16,17 +14,12 @@ import pytest
 import wandb
 import yaml
 from PIL import Image
+from wandb_file import Run, read_runs
 
 from aspire.cli import main
 from aspire.reporting import wandb_run
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("wandb_file", HERE / "wandb_file.py")
-assert _spec is not None
-assert _spec.loader is not None
-wandb_file = sys.modules["wandb_file"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(wandb_file)
-Run, read_runs = wandb_file.Run, wandb_file.read_runs
 TINY = [
     "dataset.scale=0.02", "fit.steps=4", "fit.evaluations=2", "trainer.threads=1",
     "score.min_support=2", "score.max_q=1", "score.min_effect=-1", "stage.generate.per_real=0.4",
