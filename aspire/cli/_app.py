@@ -130,6 +130,7 @@ class ReportingJob:
     def __call__(self, cfg: DictConfig) -> None:
         try:
             check_preset(HydraConfig.get().runtime.choices)
+            check_arm(HydraConfig.get().runtime.choices, task_overrides())
             importlib.import_module(f"aspire.cli.{self.verb}").job(cfg)
         except AspireError as error:
             say(str(error), error.exit_code)
@@ -158,6 +159,7 @@ def compose_config(verb: str, overrides: Sequence[str]) -> tuple[DictConfig, dic
         cfg = compose(verb, list(overrides), return_hydra_config=True)
         chosen = {str(k): str(v) for k, v in cfg.hydra.runtime.choices.items()}
         check_preset(chosen)
+        check_arm(chosen, overrides)
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg, chosen
@@ -259,6 +261,27 @@ def check_preset(choices: Mapping[str, str | None]) -> None:
         f"hparams=paper has no values for baseline={method} on dataset={dataset}, only for "
         f"{there}; take hparams={instead}."
     )
+
+
+def check_arm(choices: Mapping[str, str | None], overrides: Sequence[str]) -> None:
+    """Refuse an experiment that would silently replace what makes an arm that arm.
+
+    Raises:
+        ConfigError: naming both, unless the choice was typed.
+    """
+    arm = conf_dir() / "augmentation" / f"{choices.get('augmentation')}.yaml"
+    defaults = OmegaConf.load(arm).get("defaults", []) if arm.is_file() else []
+    typed = {word.lstrip("+").partition("=")[0] for word in overrides}
+    for entry in (e for e in defaults if isinstance(e, DictConfig)):
+        ((key, own),) = entry.items()
+        group = str(key).removeprefix("override /")
+        taken = choices.get(group)
+        if taken not in (None, own) and group not in typed:
+            raise ConfigError(
+                f"augmentation={arm.stem} takes {group}={own}, experiment="
+                f"{choices.get('experiment')} takes {group}={taken}. Leave one of them out, or "
+                f"type {group}= to say which."
+            )
 
 
 @contextmanager

@@ -201,4 +201,6 @@ def _generations(made: dict[int, Generation], outputs: Path) -> dict[str, Any]:
 def _suggestion(cfg: DictConfig) -> str:
     if "duplicates" in cfg.arms:
         return "aspire table compares all runs so far"
-    return escape("aspire run 'arms=[none,duplicates,aspire]' 'references=[groupdro]': controls")
+    same = "experiment=quickstart " if "experiment=quickstart" in task_overrides() else ""
+    words = f"{same}'arms=[none,duplicates,aspire]' 'references=[groupdro]'"
+    return escape(f"aspire run {words}: controls")

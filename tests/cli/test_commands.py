@@ -11,6 +11,7 @@ from aspire.cli import VERBS, main
 from aspire.cli._app import compose_config
 from aspire.confdir import conf_dir
 from aspire.data.images import read_image
+from aspire.errors import ConfigError
 
 TINY = ["dataset.scale=0.02", "fit.steps=4", "fit.evaluations=2", "logger=none"]
 
@@ -53,6 +54,17 @@ def test_the_quickstart_generates_with_the_model_of_the_package(words, own, caps
     told = capsys.readouterr().out
     assert ("model: tiny-sd" in told) == own
     assert ("_target_: aspire.generation.textual_inversion.TextualInversion" in told) == own
+
+
+def test_an_experiment_does_not_change_what_an_arm_is():
+    with pytest.raises(ConfigError, match=r"augmentation=edits takes personaliser=edits, exp"):
+        compose_config("train", ["experiment=quickstart", "augmentation=edits"])
+    typed = ["personaliser=edits", "generator=edits"]
+    for words in (["augmentation=edits"], ["experiment=quickstart", "augmentation=edits", *typed]):
+        _, chosen = compose_config("train", words)
+        assert (chosen["personaliser"], chosen["generator"]) == ("edits", "edits")
+    compose_config("train", ["experiment=quickstart", "augmentation=duplicates"])
+    compose_config("train", ["augmentation=edits", "personaliser=lora", "generator=text_to_image"])
 
 
 @pytest.mark.parametrize(
