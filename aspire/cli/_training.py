@@ -174,12 +174,23 @@ class TrainingParts:
             raise ConfigError(f"{named} a val and a test split.")
 
     def _refuse_unstarted(self, devices: int) -> None:
-        """Several devices need a process each, started before anything else runs."""
-        if devices not in (1, int(os.environ.get("WORLD_SIZE", 1))):
+        """Several devices need a process each, started before anything else runs.
+
+        Raises:
+            ConfigError: when there are not as many processes as devices.
+        """
+        started = int(os.environ.get("WORLD_SIZE", 1))
+        if devices == started:
+            return
+        if devices == 1:
             raise ConfigError(
-                f"trainer.devices={devices} needs a process per device. Start it with\n"
-                f"  torchrun --nproc-per-node {devices} -m aspire train {' '.join(self.overrides)}"
+                f"trainer.devices=1, but torchrun started {started} processes, and each would "
+                "train the whole run alone. Type trainer.devices=auto, or leave torchrun out."
             )
+        raise ConfigError(
+            f"trainer.devices={devices} needs a process per device. Start it with\n"
+            f"  torchrun --nproc-per-node {devices} -m aspire train {' '.join(self.overrides)}"
+        )
 
     def _pixels(self, device: Any, side: int) -> Any:
         """Decoded images, from a cache shared by all jobs where that is wanted."""

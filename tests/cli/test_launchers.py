@@ -200,6 +200,15 @@ def test_a_sweep_of_jobs_of_several_processes_is_refused_once(monkeypatch, capsy
     assert not results(tmp_path)
 
 
+def test_as_many_processes_as_devices_or_none(monkeypatch, capsys, tmp_path):
+    assert main(["train", "trainer.devices=2", *TINY]) == 2
+    assert "torchrun --nproc-per-node 2 -m aspire train" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train", "trainer.devices=1", *TINY]) == 2
+    assert "torchrun started 2 processes, and each would train" in capsys.readouterr().err
+    assert not results(tmp_path)
+
+
 def test_a_plan_is_put_together_here_whatever_the_launcher(capsys, tmp_path):
     words = ["train", "-m", "seed=0,1", "hydra/launcher=slots", "dry_run=true", *TINY]
     assert main(words) == 0
