@@ -56,8 +56,8 @@ class DiffusionSampler(ABC):
         revision: commit, tag or branch of a hub model.
         folder: where the personaliser keeps what it learnt.
         prompt: with ``{word}`` (the learnt one, or a word for the class), ``{scene}``, ``{class}``
-            (its noun: "bird") and ``{kind}`` (one of its own words: "owl"); or several such, of
-            which each image takes one.
+            (its noun: "bird") and ``{kind}`` (one of its own words: "owl"; an unlearnt word is the
+            noun then); or several such, of which each image takes one.
         negative_prompt: with ``{avoided}`` (the found features); "" for none.
         steps: denoising steps.
         guidance: classifier-free guidance scale.
@@ -185,7 +185,9 @@ class DiffusionSampler(ABC):
         weights = np.array([c.weight for c in concept.contexts])
         scene = concept.contexts[int(rng.choice(len(weights), p=weights / weights.sum()))].phrase
         wording = request.wording or Wording.of_name(request.class_name)
-        words = concept.tokens or wording.own
+        # where a prompt names the kind too, the noun goes with it: "bird crow", not "owl crow"
+        named = any("{kind}" in prompt for prompt in self.prompts)
+        words = concept.tokens or ((wording.noun,) if named else wording.own)
         word = words[int(rng.integers(len(words)))]
         prompt = self.prompts[0]
         if len(self.prompts) > 1:

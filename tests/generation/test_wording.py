@@ -65,12 +65,15 @@ def test_a_model_that_learnt_nothing_is_asked_for_the_class_s_own_words() -> Non
     assert sampler.plan(plain).prompt == "a dog sled, a dog sled, lake"
 
 
-def test_a_learnt_word_may_stand_before_a_kind_of_the_class() -> None:
-    learnt = msgspec.structs.replace(CONCEPT, tokens=("<landbird>",))
+@pytest.mark.parametrize(("tokens", "word"), [(("<landbird>",), "<landbird>"), ((), "bird")])
+def test_a_learnt_word_or_the_noun_may_stand_before_a_kind_of_the_class(
+    tokens: tuple[str, ...], word: str
+) -> None:
+    concept = msgspec.structs.replace(CONCEPT, tokens=tokens)
     sampler = TextToImage(Path(), {}, "nowhere", prompt="a {word} {kind}, {scene}")
-    asked = [GenerationRequest("g", learnt, "landbird", seed_for(0, i), LAND) for i in range(60)]
+    asked = [GenerationRequest("g", concept, "landbird", seed_for(0, i), LAND) for i in range(60)]
     assert {sampler.plan(r).prompt for r in asked} == {
-        "a <landbird> owl, lake", "a <landbird> jay, lake",
+        f"a {word} owl, lake", f"a {word} jay, lake",
     }  # fmt: skip
 
 
