@@ -104,14 +104,18 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     return job.failed[0].exit_code if job.failed else 0
 
 
+def _typed(overrides: Sequence[str]) -> set[str]:
+    """The keys and groups that are set by words."""
+    return {word.lstrip("+").partition("=")[0] for word in overrides}
+
+
 def _quick(args: Sequence[str]) -> bool:
     """Whether `aspire run` is the quickstart: with no word on the data or on what generates.
 
     Nor on the arms: some choose a personaliser, over which an experiment would win, and all of a
     comparison are to have the same generator.
     """
-    typed = {arg.lstrip("+").partition("=")[0] for arg in args}
-    return not typed & {"arms", "dataset", "experiment", "generator", "personaliser"}
+    return not _typed(args) & {"arms", "dataset", "experiment", "generator", "personaliser"}
 
 
 class ReportingJob:
@@ -271,12 +275,11 @@ def check_arm(choices: Mapping[str, str | None], overrides: Sequence[str]) -> No
     """
     arm = conf_dir() / "augmentation" / f"{choices.get('augmentation')}.yaml"
     defaults = OmegaConf.load(arm).get("defaults", []) if arm.is_file() else []
-    typed = {word.lstrip("+").partition("=")[0] for word in overrides}
     for entry in (e for e in defaults if isinstance(e, DictConfig)):
         ((key, own),) = entry.items()
         group = str(key).removeprefix("override /")
         taken = choices.get(group)
-        if taken not in (None, own) and group not in typed:
+        if taken not in (None, own) and group not in _typed(overrides):
             raise ConfigError(
                 f"augmentation={arm.stem} takes {group}={own}, experiment="
                 f"{choices.get('experiment')} takes {group}={taken}. Leave one of them out, or "

@@ -8,97 +8,69 @@ arms' last column is the mean over the datasets of each seed that all of them ha
 
 from __future__ import annotations
 
-import json
 import sys
-from collections import defaultdict
 from pathlib import Path
-from statistics import mean, stdev
 
-ARMS = {  # name -> baseline and augmentation; the further down, the more of ASPIRE
-    "none": ("erm", "none"),
-    "duplicates": ("erm", "duplicates"),
-    "fixed_views": ("erm", "fixed_views"),
-    "randaugment": ("erm", "randaugment"),
-    "mixup": ("mixup", "none"),
-    "cutmix": ("cutmix", "none"),
-    "undiscovered": ("erm", "undiscovered"),
-    "anywhere": ("erm", "anywhere"),
-    "edits": ("erm", "edits"),
-    "unpersonalised": ("erm", "unpersonalised"),
-    "replace": ("erm", "replace"),
-    "aspire": ("erm", "aspire"),
-}
-Accuracies = dict[tuple[str, str, str, int], float]
+import pandas as pd
+
+from aspire.errors import AspireError
+from aspire.reporting.table import find_results
+
+ARMS = (  # the further on, the more of ASPIRE
+    "none", "duplicates", "fixed_views", "randaugment", "mixup", "cutmix", "undiscovered",
+    "anywhere", "edits", "unpersonalised", "replace", "aspire",
+)  # fmt: skip
+METHODS = ("mixup", "cutmix")  # arms that are baselines
+ARM = ["dataset", "baseline", "augmentation", "seed"]
 
 
-def read(outputs: Path) -> Accuracies:
-    """(dataset, baseline, augmentation, seed) -> worst-group accuracy in percent.
+def read(outputs: Path) -> pd.DataFrame:
+    """The columns ``ARM`` and ``percent``, the worst-group accuracy on the test split.
 
     Raises:
-        SystemExit: when one of them was run in two settings.
+        SystemExit: where there are none, or an arm was run in two settings.
     """
-    found: Accuracies = {}
-    for path in sorted(outputs.glob("train/*/*/*/*/result.json")):
-        run = json.loads(path.read_bytes())
-        key = run["dataset"], run["baseline"], run["augmentation"], run["seed"]
-        if key in found:
-            sys.exit(f"{path.parent} is a second run of {key}; expected outputs with one.")
-        found[key] = 100 * run["metrics"]["test"]["worst_group_acc"]
-    return found
+    try:
+        found = find_results(outputs / "train")
+    except AspireError as error:
+        sys.exit(str(error))
+    runs = pd.DataFrame([{key: result[key] for key in ARM} for result in found])
+    runs["percent"] = [100 * result["metrics"]["test"]["worst_group_acc"] for result in found]
+    twice = runs[runs.duplicated(ARM, keep=False)]
+    if len(twice):
+        sys.exit(f"{outputs}: expected one run of each arm and seed.\n{twice.head().to_string()}")
+    return runs
 
 
-def gains(found: Accuracies) -> dict[tuple[str, str], list[float]]:
-    """(dataset, baseline) -> points gained by each seed, in order of the seeds."""
-    pairs = defaultdict(list)
-    for (dataset, baseline, augmentation, seed), value in sorted(found.items()):
-        before = found.get((dataset, baseline, "none", seed))
-        if augmentation == "aspire" and before is not None:
-            pairs[dataset, baseline].append(value - before)
-    return dict(pairs)
-
-
-def line(name: str, pairs: dict[tuple[str, str], list[float]]) -> str:
-    """One row: over how many pairs and seeds, mean, and how many pairs gained."""
-    each = [mean(values) for values in pairs.values()]
-    by_seed = [mean(column) for column in zip(*pairs.values(), strict=False)]
-    spread = f"{stdev(by_seed):.1f}" if len(by_seed) > 1 else "-"
-    raised = sum(value > 0 for value in each)
-    return f"| {name} | {mean(each):+.1f} | {spread} | {raised} of {len(each)} | {len(by_seed)} |"
-
-
-def arm(found: Accuracies, baseline: str, augmentation: str) -> dict[str, list[float]]:
-    """Dataset -> worst-group accuracy of each seed; "mean": over the datasets, by seed."""
-    columns: dict[str, dict[int, float]] = defaultdict(dict)
-    for (dataset, *rest, seed), value in sorted(found.items()):
-        if rest == [baseline, augmentation]:
-            columns[dataset][seed] = value
-    common = set.intersection(*map(set, columns.values())) if columns else set()
-    average = [mean(values[seed] for values in columns.values()) for seed in sorted(common)]
-    return {name: list(values.values()) for name, values in columns.items()} | {"mean": average}
-
-
-def cell(values: list[float]) -> str:
-    """Mean ± sample standard deviation."""
-    spread = f"{stdev(values):.1f}" if len(values) > 1 else "-"
-    return f"{mean(values):.1f} ± {spread}" if values else "-"
+def line(name: str, gains: pd.Series) -> str:
+    """One row, of gains by dataset, baseline and seed."""
+    pairs, seeds = (gains.groupby(level).mean() for level in (["dataset", "baseline"], "seed"))
+    raised = f"{(pairs > 0).sum()} of {len(pairs)}"
+    return f"| {name} | {pairs.mean():+.1f} | {seeds.std():.1f} | {raised} | {len(seeds)} |"
 
 
 def main(outputs: Path) -> None:
-    found = read(outputs)
-    pairs = gains(found)
-    if not pairs:
-        sys.exit(f"{outputs}: no baseline has runs both without and with ASPIRE; see the README.")
+    runs = read(outputs)
+    both = runs.set_index(ARM)["percent"].unstack("augmentation").reindex(columns=ARMS)
+    gains = (both["aspire"] - both["none"]).dropna()
     print("| dataset | mean gain | std over seeds | pairs raised | seeds |")
     print("|---|---|---|---|---|")
-    for dataset in sorted({d for d, _ in pairs}):
-        print(line(dataset, {k: v for k, v in pairs.items() if k[0] == dataset}))
-    print(line("all", pairs))
-    datasets = sorted({dataset for dataset, *_ in found})
-    print("\n| arm on ERM |", " | ".join([*datasets, "mean"]), "|")
-    print("|---|" + "---|" * (len(datasets) + 1))
-    for name, which in ARMS.items():
-        columns = arm(found, *which)
-        print(f"| {name} |", " | ".join(cell(columns.get(d, [])) for d in [*datasets, "mean"]), "|")
+    for dataset, of_dataset in gains.groupby("dataset"):
+        print(line(str(dataset), of_dataset))
+    print(line("all", gains))
+
+    plain = runs["baseline"].isin(METHODS) & (runs["augmentation"] == "none")
+    runs["arm"] = runs["augmentation"].where(~plain, runs["baseline"])
+    table = runs[plain | (runs["baseline"] == "erm")].pivot(
+        index=["arm", "seed"], columns="dataset", values="percent"
+    )
+    table["mean"] = table.mean(axis=1, skipna=False)
+    print("\n| arm on ERM |", " | ".join(table.columns), "|")
+    print("|---|" + "---|" * len(table.columns))
+    for arm in (a for a in ARMS if a in table.index):
+        seeds = table.loc[arm]
+        cells = [f"{seeds[c].mean():.1f} ± {seeds[c].std():.1f}" for c in table.columns]
+        print(f"| {arm} |", " | ".join(cells), "|")
 
 
 if __name__ == "__main__":
