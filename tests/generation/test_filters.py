@@ -86,7 +86,8 @@ def test_duplicate_sees_through_a_change_of_size() -> None:
 def test_low_confidence_asks_for_the_image_s_own_class() -> None:
     red = np.zeros((4, 4, 3), np.uint8)
     red[..., 0] = 51  # 0.2 of 255
-    images = [image("a", red, y=0), image("b", red, y=1)]
+    whole = np.ones((4, 4), dtype=bool)
+    images = [image("a", red, y=0, mask=whole), image("b", red, y=1, mask=whole)]
     assert LowConfidence().measure(images, READER) == pytest.approx([0.2, 0.8])
 
 
@@ -102,6 +103,16 @@ def test_low_confidence_sees_the_object_on_grey() -> None:
     assert seen == pytest.approx([145.25 / 255] * 2, abs=1e-5)
 
 
+def test_low_confidence_does_not_judge_an_object_it_cannot_tell_from_its_scene() -> None:
+    mask = np.ones((4, 4), dtype=bool)
+    black = np.zeros((4, 4, 3), np.uint8)  # READER gives class 0 nothing
+    images = [image("a", black), image("b", black, mask=mask), image("c", black)]
+    values = dict(zip("abc", LowConfidence().measure(images, READER), strict=True))
+    assert values["b"] == 0.0
+    assert LowConfidence().reject(values) == {"b"}
+    assert LowConfidence().measure(images[:1], READER) == [values["a"]]
+
+
 def test_low_confidence_rejects_below_the_threshold_only() -> None:
     values = {"a": 0.0, "b": 0.0199, "c": 0.02, "d": 1.0}
     assert LowConfidence(min_probability=0.02).reject(values) == {"a", "b"}
@@ -111,10 +122,11 @@ def write(folder: Path, pictures: dict[str, Any]) -> list[SyntheticImage]:
     made = []
     for img_id, pixels in pictures.items():
         (folder / f"{img_id}.png").write_bytes(png_bytes(pixels))
+        (folder / f"{img_id}-mask.png").write_bytes(png_bytes(np.full_like(pixels[..., 0], 255)))
         made.append(
             SyntheticImage(
                 img_id=img_id, y=0, seed=0, prompt="", parents=("a", "b"),
-                file=f"{img_id}.png", mask=None,
+                file=f"{img_id}.png", mask=f"{img_id}-mask.png",
             )
         )  # fmt: skip
     return made
