@@ -8,6 +8,7 @@ import sys
 from aspire import __version__
 
 VERBS = {
+    "quickstart": "aspire run experiment=quickstart: see it work, minutes on a laptop",
     "run": "the whole pipeline: a baseline without and with ASPIRE, then table and report",
     "train": "one baseline on one dataset, with the chosen augmentation",
     "discover": "which features is a classifier leaning on? caption, extract, edit, score",
@@ -27,7 +28,7 @@ VERBS = {
 
 def usage() -> str:
     """The text of ``aspire --help``."""
-    verbs = "\n".join(f"  {name:<9} {what}" for name, what in VERBS.items())
+    verbs = "\n".join(f"  {name:<10} {what}" for name, what in VERBS.items())
     return f"""aspire {__version__}: find the shortcuts a classifier takes, and train them away.
 
 usage: aspire VERB [overrides]
@@ -35,7 +36,7 @@ usage: aspire VERB [overrides]
 {verbs}
 
 Start here:
-  aspire run                        the quickstart: minutes on a laptop, no GPU, no account
+  aspire quickstart                 minutes on a laptop, no GPU, no account
   aspire VERB --help                what a verb takes, and examples
   aspire train --cfg job            the configuration, without running anything
   aspire train -m seed=0,1,2        a sweep

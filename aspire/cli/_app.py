@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from aspire.cli._arms import check_arm
 from aspire.confdir import conf_dir
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
@@ -48,6 +49,9 @@ SECOND = {"sweep": "dir", "generate": "image", "wandb": "dir", "diff": "b"}
 # Lists that may be typed with commas alone, which elsewhere are a sweep.
 LISTS = {"table": ("rows", "cols", "metric", "metrics")}
 
+# Words that a verb is another verb with.
+STANDS_FOR = {"quickstart": ("experiment=quickstart",)}
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -62,8 +66,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         key, _, value = arg.partition("=")
         if key in LISTS.get(verb, ()) and "," in value and value[0] not in "['\"":
             args[number] = f"{key}=[{value}]"
-    if verb == "run" and _quick(args):
-        args.append("experiment=quickstart")
+    args = [*STANDS_FOR.get(verb, ()), *args]
     # Hydra would print its own idea of an error; this hands the exception to us.
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -102,20 +105,6 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     if code is not None:
         return code
     return job.failed[0].exit_code if job.failed else 0
-
-
-def _typed(overrides: Sequence[str]) -> set[str]:
-    """The keys and groups that are set by words."""
-    return {word.lstrip("+").partition("=")[0] for word in overrides}
-
-
-def _quick(args: Sequence[str]) -> bool:
-    """Whether `aspire run` is the quickstart: with no word on the data or on what generates.
-
-    Nor on the arms: some choose a personaliser, over which an experiment would win, and all of a
-    comparison are to have the same generator.
-    """
-    return not _typed(args) & {"arms", "dataset", "experiment", "generator", "personaliser"}
 
 
 class ReportingJob:
@@ -215,6 +204,11 @@ def check_overrides(verb: str, args: Sequence[str]) -> None:
     for word in words:
         if "=" not in word and not word.startswith("~"):
             raise ConfigError(f"{word}: expected KEY=VALUE; aspire {verb} --help shows examples.")
+    for word in STANDS_FOR.get(verb, ()):
+        key = word.partition("=")[0]
+        other = next((w for w in words if w.startswith(f"{key}=") and w != word), None)
+        if other:
+            raise ConfigError(f"aspire {verb} is aspire run {word}. Type aspire run {other}.")
     extra = [f"hydra.searchpath=[file://{Path(search).resolve()}]"] if search else []
     with _initialized():
         loader = GlobalHydra.instance().config_loader()
@@ -265,26 +259,6 @@ def check_preset(choices: Mapping[str, str | None]) -> None:
         f"hparams=paper has no values for baseline={method} on dataset={dataset}, only for "
         f"{there}; take hparams={instead}."
     )
-
-
-def check_arm(choices: Mapping[str, str | None], overrides: Sequence[str]) -> None:
-    """Refuse an experiment that would silently replace what makes an arm that arm.
-
-    Raises:
-        ConfigError: naming both, unless the choice was typed.
-    """
-    arm = conf_dir() / "augmentation" / f"{choices.get('augmentation')}.yaml"
-    defaults = OmegaConf.load(arm).get("defaults", []) if arm.is_file() else []
-    for entry in (e for e in defaults if isinstance(e, DictConfig)):
-        ((key, own),) = entry.items()
-        group = str(key).removeprefix("override /")
-        taken = choices.get(group)
-        if taken not in (None, own) and group not in _typed(overrides):
-            raise ConfigError(
-                f"augmentation={arm.stem} takes {group}={own}, experiment="
-                f"{choices.get('experiment')} takes {group}={taken}. Leave one of them out, or "
-                f"type {group}= to say which."
-            )
 
 
 @contextmanager

@@ -20,8 +20,10 @@ from aspire.cli._app import (
     plain,
     task_overrides,
 )
+from aspire.cli._arms import groups_of_arm, values_of_arm
 from aspire.cli._datasets import check_annotations, checked_dataset
 from aspire.cli._show import describe
+from aspire.cli._stored import quoted
 from aspire.cli._training import TrainingParts, loggers_of
 from aspire.data.checks import CheckReport
 from aspire.data.table import Dataset, Split
@@ -183,14 +185,20 @@ class Bench:
         return compose_config("train", self.overrides)[1]
 
     def words(self, **choices: str | int) -> list[str]:
-        """The overrides with other choices; the keys of a choice that is exchanged go with it."""
+        """The overrides with other choices; the keys of a choice that is exchanged go with it.
+
+        An arm is what its file says, whatever was typed for the others.
+        """
+        arm = str(choices.get("augmentation"))
+        choices = {**choices, **groups_of_arm(arm)}
 
         def goes(override: str) -> bool:
             group, dot, _ = override.lstrip("+~").partition("=")[0].partition(".")
             return bool(dot) and group in choices and self.chosen.get(group) != str(choices[group])
 
         kept = [o for o in self.overrides if not goes(o)]
-        return [*kept, *(f"{k}={v}" for k, v in choices.items())]
+        own = {**choices, **values_of_arm(arm)}
+        return [*kept, *(f"{k}={quoted(v)}" for k, v in own.items())]
 
     def train(self, **choices: str | int) -> TrainedRun:
         """The run that ``aspire train`` with the same words and these choices gives."""

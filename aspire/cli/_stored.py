@@ -79,7 +79,7 @@ def _difference(wanted: Json, given: Json) -> list[tuple[str, Any]]:
 
 def _corrections(wanted: Json, given: Json) -> list[str]:
     gone = [f"~{k}" for k in given if k not in wanted and not _below(k, wanted)]
-    return gone + [f"++{k}={_quoted(v)}" for k, v in _difference(wanted, given)]
+    return gone + [f"++{k}={quoted(v)}" for k, v in _difference(wanted, given)]
 
 
 def _below(key: str, wanted: Json) -> bool:
@@ -87,10 +87,10 @@ def _below(key: str, wanted: Json) -> bool:
     return any(k.startswith(f"{key}.") or key.startswith(f"{k}.") for k in wanted)
 
 
-def _quoted(value: Any) -> str:
+def quoted(value: Any) -> str:
     r"""A value in the grammar of Hydra's overrides.
 
-    >>> print(_quoted("it's"), _quoted([1, None]), _quoted(True), _quoted({"a": "null"}))
+    >>> print(quoted("it's"), quoted([1, None]), quoted(True), quoted({"a": "null"}))
     'it\'s' [1,null] true {a:'null'}
     """
     if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in WORDS:
@@ -100,7 +100,7 @@ def _quoted(value: Any) -> str:
         escaped = escaped.replace("'", "\\'")
         return f"'{escaped}'"
     if isinstance(value, list):
-        return f"[{','.join(_quoted(v) for v in value)}]"
+        return f"[{','.join(quoted(v) for v in value)}]"
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{k}:{_quoted(v)}" for k, v in value.items()) + "}"
+        return "{" + ",".join(f"{k}:{quoted(v)}" for k, v in value.items()) + "}"
     return json.dumps(value)

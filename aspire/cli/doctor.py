@@ -57,7 +57,7 @@ def job(cfg: DictConfig) -> None:
         verdict = (
             f"[red]{problems} to solve before a run[/red]"
             if problems
-            else "[green]ready[/green]: aspire run"
+            else "[green]ready[/green]: aspire quickstart"
         )
         console.print(f"\n{verdict}")
     if problems:

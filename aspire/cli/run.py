@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ METRICS = ["worst_group_acc", "acc", "acc_adjusted"]
 
 def job(cfg: DictConfig) -> None:
     """Every arm with every seed, discovery and generation on the way; then table and report."""
+    console.print(escape(shlex.join(["aspire", "run", *task_overrides()])), style="bold")
     bench = Bench("run", cfg)
     bench.refuse_random()
     seeds = [int(s) for s in cfg.seeds]
@@ -201,6 +203,6 @@ def _generations(made: dict[int, Generation], outputs: Path) -> dict[str, Any]:
 def _suggestion(cfg: DictConfig) -> str:
     if "duplicates" in cfg.arms:
         return "aspire table compares all runs so far"
-    same = "experiment=quickstart " if "experiment=quickstart" in task_overrides() else ""
-    words = f"{same}'arms=[none,duplicates,aspire]' 'references=[groupdro]'"
-    return escape(f"aspire run {words}: controls")
+    words = [w for w in task_overrides() if w.partition("=")[0] not in ("arms", "references")]
+    words += ["arms=[none,duplicates,aspire]", "references=[groupdro]"]
+    return escape(f"{shlex.join(['aspire', 'run', *words])}: controls")

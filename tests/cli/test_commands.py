@@ -39,23 +39,6 @@ def test_every_verb_has_help_with_its_own_name(verb, capsys):
     assert f"aspire {verb}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("words", "own"),
-    [
-        ([], True),
-        (["seeds=[0]", "baseline=jtt", "generator.steps=5"], True),
-        (["dataset=mini_celeba"], False),
-        (["arms=[none,edits]"], False),
-        (["generator=edits"], False),
-    ],
-)
-def test_the_quickstart_generates_with_the_model_of_the_package(words, own, capsys):
-    assert main(["run", "--cfg", "job", *words]) == 0
-    told = capsys.readouterr().out
-    assert ("model: tiny-sd" in told) == own
-    assert ("_target_: aspire.generation.textual_inversion.TextualInversion" in told) == own
-
-
 def test_an_experiment_does_not_change_what_an_arm_is():
     with pytest.raises(ConfigError, match=r"augmentation=edits takes personaliser=edits, exp"):
         compose_config("train", ["experiment=quickstart", "augmentation=edits"])

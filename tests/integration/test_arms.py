@@ -131,7 +131,7 @@ def test_the_quickstart_personalises_and_generates_with_the_model_of_the_package
 ) -> None:
     short = ["personaliser.steps=4", "personaliser.strip_every=0", "personaliser.min_images=1"]
     short += ["personaliser.flipped_only=false", "generator.steps=2"]
-    assert main(["run", "seeds=[0]", *short, *TINY]) == 0
+    assert main(["quickstart", "seeds=[0]", *short, *TINY]) == 0
     (records,) = tmp_path.glob("artifacts/generate/*/records.jsonl")
     made = [json.loads(line) for line in records.read_text().splitlines()]
     kinds = {w for m in made for w in m["prompt"].split(",")[0].split()}
