@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
+
+from aspire.console import Console
 
 Advance = Callable[[int], None]
 
@@ -44,7 +45,7 @@ class Bars:
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Advance]:
         if self.console.is_terminal:
             with RichBars(
-                TextColumn("  {task.description:<12}"),
+                TextColumn("  {task.description:<12}", markup=False),
                 BarColumn(bar_width=32),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),

@@ -23,10 +23,10 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from aspire.cli._arms import check_arm
 from aspire.confdir import conf_dir
+from aspire.console import Console
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
 
@@ -51,8 +51,6 @@ LISTS = {"table": ("rows", "cols", "metric", "metrics")}
 
 # Words that a verb is another verb with.
 STANDS_FOR = {"quickstart": ("experiment=quickstart",)}
-
-console = Console(highlight=False, soft_wrap=True)
 
 
 def run_verb(verb: str, argv: Sequence[str]) -> int:
@@ -135,12 +133,10 @@ class ReportingJob:
 def say(text: str, exit_code: int = 1) -> None:
     """Print an error, or with exit code 0 a remark, where errors belong."""
     sys.stdout.flush()
-    label = "[red]error:[/red] " if exit_code else ""  # a dry run ends early and is no error
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{label}{_escape(text)}")
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+    screen = Console(stderr=True)
+    if exit_code:  # a dry run ends early and is no error
+        screen.show("[red]error:[/red] ", end="")
+    screen.print(text)
 
 
 # --- composing ------------------------------------------------------------------------------

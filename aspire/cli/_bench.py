@@ -12,19 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from aspire.classification.predictor import Probabilities
 from aspire.classification.training import TrainedRun, TrainingJob, run_training
-from aspire.cli._app import (
-    build,
-    compose_config,
-    console,
-    own_keys,
-    plain,
-    task_overrides,
-)
+from aspire.cli._app import build, compose_config, own_keys, plain, task_overrides
 from aspire.cli._arms import groups_of_arm, values_of_arm
 from aspire.cli._datasets import check_annotations, checked_dataset
 from aspire.cli._show import describe
 from aspire.cli._stored import quoted
 from aspire.cli._training import TrainingParts, loggers_of
+from aspire.console import console
 from aspire.data.checks import CheckReport
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
@@ -77,7 +71,7 @@ class Bench:
     def _checked(self) -> tuple[Dataset, CheckReport]:
         dataset, report = checked_dataset(self.cfg.dataset)
         if report.problems or report.notes:
-            console.print(report.text(), markup=False, style="yellow")
+            console.print(report.text(), style="yellow")
         return dataset, report
 
     @cached_property
@@ -173,10 +167,15 @@ class Bench:
         reasons = ", ".join(f"{reason} {n}" for reason, n in artifact.reasons().items())
         resumed = f", {artifact.resumed} from before" if artifact.resumed else ""
         seconds = f", {artifact.seconds:.1f} s" if artifact.state == "run" else ""
-        console.print(
-            f"  {artifact.stage:<12} {artifact.state:<4} {len(artifact.records):>6} records"
-            f"{f'  rejected: {reasons}' if reasons else ''}"
-            f"  [dim]{artifact.key}{resumed}{seconds}[/dim]"
+        console.show(
+            "  {:<12} {:<4} {:>6} records{}  [dim]{}{}{}[/dim]",
+            artifact.stage,
+            artifact.state,
+            len(artifact.records),
+            f"  rejected: {reasons}" if reasons else "",
+            artifact.key,
+            resumed,
+            seconds,
         )
 
     @cached_property
@@ -242,10 +241,15 @@ class Bench:
         if ("train", job.key) not in self.announced:
             self.announced.add(("train", job.key))
             test = run.result["metrics"]["test"]
-            console.print(
-                f"  {'train':<12} {run.state:<4} {job.labels['baseline']} + "
-                f"{job.labels['augmentation']}, seed {job.seed}: test {describe(test)}"
-                f"  [dim]{job.key}[/dim]"
+            console.show(
+                "  {:<12} {:<4} {} + {}, seed {}: test {}  [dim]{}[/dim]",
+                "train",
+                run.state,
+                job.labels["baseline"],
+                job.labels["augmentation"],
+                job.seed,
+                describe(test),
+                job.key,
             )
         return run
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
-from rich.markup import escape
-from rich.table import Table
 
-from aspire.cli._app import console, task_overrides
+from aspire.cli._app import task_overrides
+from aspire.console import Table, console
 from aspire.errors import AspireError
 from aspire.pipeline.jobs import duration, look_at
 from aspire.pipeline.manners import PendingError, with_manners
@@ -120,7 +119,7 @@ def sum_up() -> int | None:
     """Print the plan; exit code 2 when a job cannot work."""
     jobs = list(planned)
     planned.clear()
-    table = Table(box=None, title_justify="left", title=f"plan of {len(jobs)} jobs: nothing is run")
+    table = Table(f"plan of {len(jobs)} jobs: nothing is run")
     table.add_column("#", justify="right")
     for column in ("job", "state", "run", "note"):
         table.add_column(column, no_wrap=column != "note")
@@ -128,7 +127,7 @@ def sum_up() -> int | None:
     for number, entry in enumerate(jobs, start=1):
         first = number_of.get(entry.after)
         note = f"after {first}" if first else (entry.note.splitlines() or [""])[0]
-        table.add_row(str(number), entry.name, entry.state, entry.key, escape(note))
+        table.add_row(str(number), entry.name, entry.state, entry.key, note)
     console.print(table)
     states = ("done", "running", "failed", "stale", "new", "invalid")
     numbers = {s: sum(e.state == s for e in jobs) for s in states}
@@ -146,5 +145,6 @@ def sum_up() -> int | None:
         console.print("no finished run yet to tell how long they take")
     invalid = [e for e in jobs if e.state == "invalid"]
     for entry in invalid:
-        console.print(f"[red]cannot work[/red]: {escape(entry.name)}: {escape(entry.note)}")
+        console.show("[red]cannot work[/red]: {}: ", entry.name, end="")
+        console.print(entry.note)  # of several lines
     return 2 if invalid else None

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from rich.text import Text
 
-from aspire.cli._app import console
+from aspire.console import Table, console
 from aspire.data.table import Dataset, Split
 from aspire.language.phrases import head_matches
 from aspire.pipeline.parts import class_words
@@ -26,9 +27,7 @@ def describe(metrics: dict[str, Any]) -> str:
 
 def show_groups(dataset: Dataset) -> None:
     """The table of group counts that every run starts with."""
-    from rich.table import Table
-
-    table = Table(title=f"{dataset.name}: images per group", title_justify="left", box=None)
+    table = Table(title=f"{dataset.name}: images per group")
     table.add_column("split")
     annotated = bool((dataset.table["place"] >= 0).any())
     for name in dataset.grouper.names if annotated else dataset.class_names:
@@ -60,9 +59,11 @@ def _warn_class_names(dataset: Dataset) -> None:
             continue
         common = Counter(w for c in captions for w in set(c.split()[:4]) if len(w) > 2)
         seen = ", ".join(w for w, _ in common.most_common(3))
-        console.print(
-            f"  [yellow]note:[/yellow] captions of class '{name}' never mention it; they begin "
-            f"with {seen}. If the classes are others here, say so: 'dataset.class_names=[...]'"
+        console.show(
+            "  [yellow]note:[/yellow] captions of class '{}' never mention it; they begin with {}. "
+            "If the classes are others here, say so: 'dataset.class_names=\\[...]'",
+            name,
+            seen,
         )
 
 
@@ -72,14 +73,10 @@ def _mentions(caption: str, words: Sequence[str]) -> bool:
 
 def show_metrics(result: dict[str, Any], split: str = "test") -> None:
     """Every group of one split of one run."""
-    from rich.table import Table
-
     measured = result["metrics"][split]
     table = Table(
         title=f"{split} accuracy, {result['baseline']} (needs: {result['needs']}; "
         f"selection: {result['selection']})",
-        title_justify="left",
-        box=None,
     )
     table.add_column("")
     table.add_column("accuracy %", justify="right")
@@ -90,14 +87,12 @@ def show_metrics(result: dict[str, Any], split: str = "test") -> None:
         table.add_row(name + worst, value, str(group["n"]))
     for name in ("worst_group_acc", "acc", "acc_adjusted", "acc_balanced"):
         if measured[name] is not None:
-            table.add_row(f"[bold]{name}[/bold]", f"{100 * measured[name]:.1f}", "")
+            table.add_row(Text(name, style="bold"), f"{100 * measured[name]:.1f}", "")
     console.print(table)
 
 
 def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: int) -> None:
     """The strongest features of each class."""
-    from rich.table import Table
-
     tested = any(f.q_value is not None for f in features.records)
     for y, name in enumerate(dataset.class_names):
         rows = [f for f in features.records if f.y == y]
@@ -105,8 +100,6 @@ def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: in
             continue
         table = Table(
             title=f"{name}: what happens to the answer when a phrase is taken out",
-            title_justify="left",
-            box=None,
         )
         table.add_column("", justify="right", no_wrap=True)
         table.add_column("feature", overflow="fold")
@@ -129,4 +122,6 @@ def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: in
         console.print(table)
     for rejected in features.rejected:
         name = dataset.class_names[int(rejected.item_id)]
-        console.print(f"  [yellow]{name}: no spurious feature found[/yellow]; {rejected.detail}")
+        console.show(
+            "  [yellow]{}: no spurious feature found[/yellow]; {}", name, rejected.detail or ""
+        )

@@ -20,10 +20,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
-from rich.markup import escape
+from rich.text import Text
 
-from aspire.cli._app import console, say
+from aspire.cli._app import say
 from aspire.cli._show import describe
+from aspire.console import console, styled
 from aspire.errors import ConfigError, Elsewhere
 from aspire.pipeline.jobs import duration
 from aspire.pipeline.sweeps import JobEntry, Ledger
@@ -175,13 +176,18 @@ def job_ended(words: Sequence[str], error: Elsewhere | None, done: int, output: 
     if error is not None and entry.state == "new":
         sweep.ledger.note(words, entry.about, entry.command, None, str(error))
         entry = sweep.ledger.entry(words, sweep.stale_after)
-    what = f"[{STYLES[entry.state]}]{entry.state}[/]"
+    what = in_colour(entry.state)
     if entry.state == "done":
         result = json.loads((entry.look.folder / "result.json").read_bytes())
-        what += f"  test {describe(result['metrics']['test'])}"
+        what = styled("{}  test {}", what, describe(result["metrics"]["test"]))
     elif entry.look.reason:
-        what += f"  {escape(entry.look.reason)}  [dim]{escape(str(output))}[/dim]"
-    console.print(f"[bold]{done}/{len(sweep.jobs)}[/bold]  {escape(entry.name)}: {what}")
+        what = styled("{}  {}  [dim]{}[/dim]", what, entry.look.reason, output)
+    console.show("[bold]{}/{}[/bold]  {}: {}", done, len(sweep.jobs), entry.name, what)
+
+
+def in_colour(state: str) -> Text:
+    """The state of a job."""
+    return Text(state, style=STYLES[state])
 
 
 def sum_up() -> int | None:
@@ -192,24 +198,23 @@ def sum_up() -> int | None:
     entries = sweep.entries()
     if len(entries) == 1 and entries[0].state == "done":
         return None
-    console.print(f"\n[bold]sweep[/bold]  {escape(str(sweep.ledger.folder))}: {counts(entries)}")
+    console.show("\n[bold]sweep[/bold]  {}: {}", sweep.ledger.folder, counts(entries))
     failed = [e for e in entries if e.state in ("failed", "stale")]
     for line in reasons(entries):
-        console.print(f"  {line}")
+        console.show("  {}", line)
     if failed or any(e.state == "new" for e in entries):
-        command = escape(sweep.ledger.sweep)
-        console.print(f"[bold]next[/bold]   the same command does what is missing: {command}")
+        command = sweep.ledger.sweep
+        console.show("[bold]next[/bold]   the same command does what is missing: {}", command)
     else:
-        console.print(
-            f"[bold]next[/bold]   aspire table {escape(str(sweep.ledger.folder))} rows=baseline "
-            "cols=dataset"
+        console.show(
+            "[bold]next[/bold]   aspire table {} rows=baseline cols=dataset", sweep.ledger.folder
         )
     if not any(e.state in ("done", "running") for e in entries):
         return next((e.exit_code for e in failed), None)
     return SOME_FAILED if failed else None
 
 
-def reasons(entries: Sequence[JobEntry]) -> list[str]:
+def reasons(entries: Sequence[JobEntry]) -> list[Text]:
     """Why jobs are not done, those with one reason together, and what finishes them."""
     found: dict[tuple[str, str], list[JobEntry]] = {}
     for entry in entries:
@@ -220,12 +225,12 @@ def reasons(entries: Sequence[JobEntry]) -> list[str]:
     for (state, why), group in found.items():
         names = "; ".join(e.name for e in group[:3])
         more = f" and {len(group) - 3} more" if len(group) > 3 else ""
-        lines.append(f"[{STYLES[state]}]{state}[/]: {escape(names)}{more}: {escape(why)}")
+        lines.append(styled("{}: {}{}: {}", in_colour(state), names, more, why))
         logs = [str(e.log) for e in group if e.log]
         if logs:
-            lines.append(f"  log: {escape(logs[0])}")
+            lines.append(styled("  log: {}", logs[0]))
         if state != "running":
-            lines.append(f"  [dim]{escape(group[0].command)}[/dim]")
+            lines.append(styled("  [dim]{}[/dim]", group[0].command))
     return lines
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from rich.text import Text
 
-from aspire.cli._app import compose_config, console, plain, task_overrides
+from aspire.cli._app import compose_config, plain, task_overrides
 from aspire.cli._datasets import checked_dataset, read_dataset
 from aspire.cli._show import show_groups
 from aspire.confdir import conf_dir
+from aspire.console import Table, console
 from aspire.data.download import Depot
 from aspire.data.sources import parts_of
 from aspire.data.table import Dataset, Split
@@ -35,9 +37,7 @@ def job(cfg: DictConfig) -> None:
 
 
 def _list(cfg: DictConfig) -> None:
-    from rich.table import Table
-
-    table = Table(box=None)
+    table = Table()
     for column in ("dataset", "what", "root"):
         table.add_column(column, no_wrap=column == "dataset", overflow="fold")
     for path in sorted((conf_dir() / "dataset").glob("*.yaml")):
@@ -54,19 +54,23 @@ def _list(cfg: DictConfig) -> None:
             where = f"{given}{there}"
         table.add_row(path.stem, what, where)
     console.print(table)
-    console.print("\n[bold]next[/bold]  aspire data show dataset=NAME")
+    console.show("\n[bold]next[/bold]  aspire data show dataset=NAME")
 
 
 def _show(cfg: DictConfig) -> None:
     (dataset, report), about = checked_dataset(cfg.dataset), _About(cfg)
-    console.print(f"{dataset.name} in {dataset.root}")
-    console.print(
-        f"classes: {', '.join(dataset.class_names)}; spurious attribute "
-        f"({dataset.spurious_attribute}): {', '.join(dataset.attribute_names)}\n"
-        f"a group: {dataset.group_definition}; worst group: the one with the lowest accuracy\n"
-        f"licence: {about.licence or 'not recorded'}\n"
-        f"homepage: {about.homepage or 'none recorded'}\n"
-        f"published counts: {_published(dataset, about.published)}"
+    console.show("{} in {}", dataset.name, dataset.root)
+    console.show(
+        "classes: {}; spurious attribute ({}): {}\n"
+        "a group: {}; worst group: the one with the lowest accuracy\n"
+        "licence: {}\nhomepage: {}\npublished counts: {}",
+        ", ".join(dataset.class_names),
+        dataset.spurious_attribute,
+        ", ".join(dataset.attribute_names),
+        dataset.group_definition,
+        about.licence or "not recorded",
+        about.homepage or "none recorded",
+        _published(dataset, about.published),
     )
     show_groups(dataset)
     columns = [c for c in ("caption", "mask_filename", "objects") if c in dataset.table.columns]
@@ -75,8 +79,8 @@ def _show(cfg: DictConfig) -> None:
         console.print(f"{column}: {100 * share:.0f} % of the images")
     if "caption" in columns:
         for caption in dataset.split(Split.TRAIN)["caption"].head(5):
-            console.print(f"  [dim]{caption}[/dim]")
-    console.print(report.text() or "every image is there and can be used", markup=False)
+            console.show("  [dim]{}[/dim]", caption)
+    console.print(report.text() or "every image is there and can be used")
 
 
 def _published(dataset: Dataset, published: dict[str, Any]) -> str:
@@ -125,7 +129,7 @@ class _About:
             wrapper=Path(str(default)).name if default else None,
             limits=Limits(**plain(cfg.unpack)),
             progress=Bars(console),
-            say=lambda line: console.print(f"  {line}", markup=False),
+            say=lambda line: console.show("  {}", line),
             **plain(cfg.download),
         )
 
@@ -163,7 +167,7 @@ def _add(cfg: DictConfig) -> None:
     console.print(f"{about.name} is in {depot.root}; took {', '.join(taken)}")
     if missing := depot.missing():
         console.print(f"still missing: {', '.join(p.name for p in missing)}")
-        console.print(f"[bold]next[/bold]  aspire data add dataset={about.name} from=FILE")
+        console.show("[bold]next[/bold]  aspire data add dataset={} from=FILE", about.name)
         return
     _after(about)
 
@@ -192,21 +196,18 @@ def _terms(about: _About) -> None:
     if about.licence:
         page = f" ({about.homepage})" if about.homepage else ""
         console.print(
-            f"licence: {about.licence.rstrip('.')}{page}\nby getting it you accept these terms",
-            markup=False,
+            f"licence: {about.licence.rstrip('.')}{page}\nby getting it you accept these terms"
         )
 
 
 def _after(about: _About) -> None:
-    console.print(f"[bold]next[/bold]  aspire data verify dataset={about.name}")
+    console.show("[bold]next[/bold]  aspire data verify dataset={}", about.name)
 
 
 # --- looking at it and passing it on ------------------------------------------------------------
 
 
 def _verify(cfg: DictConfig) -> None:
-    from rich.table import Table
-
     from aspire.data.verify import compare, surplus
 
     dataset, about = read_dataset(cfg.dataset), _About(cfg)
@@ -220,13 +221,13 @@ def _verify(cfg: DictConfig) -> None:
         console.print(f"{about.name}: no published counts to compare with; only files are checked")
     else:
         counts = compare(dataset, about.published)
-        table = Table(title=f"{about.name}: images", title_justify="left", box=None)
+        table = Table(title=f"{about.name}: images")
         for column, side in (("split", "left"), ("group", "left"), ("published", "right"),
                              ("found", "right"), ("", "left")):  # fmt: skip
             table.add_column(column, justify=side)  # type: ignore[arg-type]
         for c in counts:
             same = c.found == c.published
-            verdict = "same" if same else "[red]differs[/red]"
+            verdict = Text("same") if same else Text("differs", style="red")
             table.add_row(c.split, c.group, str(c.published), str(c.found), verdict)
         console.print(table)
         problems += [str(c) for c in counts if c.found != c.published]
@@ -257,7 +258,7 @@ def _preview(cfg: DictConfig) -> None:
     name = f"{HydraConfig.get().runtime.choices['dataset']}-{cfg.split}.png"
     path = Path(cfg.paths.outputs) / "preview" / name
     write_atomic(path, data.getvalue())
-    console.print(f"[bold]preview[/bold]  {path}")
+    console.show("[bold]preview[/bold]  {}", path)
 
 
 def _export(cfg: DictConfig) -> None:
@@ -282,12 +283,12 @@ def _export(cfg: DictConfig) -> None:
     )
     number = export.write(str(cfg.to), Path(str(cfg.dir)), bool(cfg.overwrite))
     if generated is not None and generated.filtered is None:
-        console.print("  [yellow]note:[/yellow] no filter has judged these generated images")
+        console.show("  [yellow]note:[/yellow] no filter has judged these generated images")
     if about.licence:
         terms = about.licence.rstrip(".")
-        console.print(f"licence: {terms}; its terms hold for this copy too", markup=False)
+        console.print(f"licence: {terms}; its terms hold for this copy too")
     extra = f", {len(generated.records)} of them generated" if generated else ""
-    console.print(f"[bold]exported[/bold]  {number} images{extra} to {cfg.dir}")
+    console.show("[bold]exported[/bold]  {} images{} to {}", number, extra, cfg.dir)
 
 
 ACTIONS = {

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
-from aspire.cli._app import console
+from aspire.console import Table, console, styled
 from aspire.errors import ConfigError
 from aspire.reporting.compare import SECTIONS, Difference, describe, differences
 
@@ -27,7 +24,7 @@ def job(cfg: DictConfig) -> None:
     if cfg.format == "json":
         print(json.dumps([asdict(d) for d in found], indent=1))
         return
-    console.print(f"[bold]A[/bold]  {escape(str(cfg.a))}\n[bold]B[/bold]  {escape(str(cfg.b))}")
+    console.show("[bold]A[/bold]  {}\n[bold]B[/bold]  {}", cfg.a, cfg.b)
     show_differences(found, left, right, everything=bool(cfg.all))
 
 
@@ -41,15 +38,15 @@ def show_differences(
     for section, title in SECTIONS.items():
         mine = {d.name: d for d in found if d.section == section}
         names = sorted({*left[section], *right[section]})
-        head = f"\n[bold]{section}[/bold]  [dim]{title}: "
+        head = styled("\n[bold]{}[/bold]  [dim]{}: [/dim]", section, title)
         if not names:
-            console.print(f"{head}nothing was noted[/dim]")
+            console.show("{}[dim]nothing was noted[/dim]", head)
             continue
         same = len(names) - len(mine)
-        console.print(f"{head}{len(mine)} differ, {same} are the same[/dim]")
+        console.show("{}[dim]{} differ, {} are the same[/dim]", head, len(mine), same)
         if not mine and not everything:
             continue
-        table = Table(box=None, padding=(0, 2, 0, 2))
+        table = Table(padding=(0, 2, 0, 2))
         table.add_column("", no_wrap=True)
         for column in ("A", "B"):
             table.add_column(column, overflow="fold")
@@ -58,7 +55,7 @@ def show_differences(
             if name in mine or everything:
                 pair = left[section].get(name), right[section].get(name)
                 cells = (*(_text(v) for v in pair), _change(*pair) if name in mine else "")
-                table.add_row(*(Text(c) for c in (name, *cells)))
+                table.add_row(name, *cells)
         console.print(table)
 
 

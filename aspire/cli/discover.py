@@ -8,14 +8,14 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.markup import escape
 
 from aspire import __version__
 from aspire.classification.predictor import Probabilities
-from aspire.cli._app import console, plain, task_overrides
+from aspire.cli._app import plain, task_overrides
 from aspire.cli._bench import Bench
 from aspire.cli._results import dataset_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
+from aspire.console import console
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, did_you_mean
 from aspire.pipeline.flow import Pipeline
@@ -47,12 +47,13 @@ def job(cfg: DictConfig) -> None:
 
     files = {img_id: ref.file for img_id, ref in pipeline.refs.items()}
     report = write_discovery_report(folder, bench.outputs, bench.dataset.root, files)
-    console.print(
-        f"\n[bold]report[/bold]    {escape(str(report))}\n"
-        f"[bold]features[/bold]  {escape(str(discovery.features.folder / 'records.jsonl'))}\n"
-        f"[bold]edits[/bold]     {escape(str(discovery.edits.folder))}\n"
+    console.show(
+        "\n[bold]report[/bold]    {}\n[bold]features[/bold]  {}\n[bold]edits[/bold]     {}\n"
         "[bold]next[/bold]      open the report in a browser; "
-        "aspire run trains the shortcuts away"
+        "aspire run trains the shortcuts away",
+        report,
+        discovery.features.folder / "records.jsonl",
+        discovery.edits.folder,
     )
 
 
@@ -116,7 +117,6 @@ def _show_tested(discovery: Discovery) -> None:
         console.print(
             f"  {n} edits could not be made: {reason} ({REASONS.get(reason, 'see the report')})",
             style="dim",
-            markup=False,
         )
 
 
@@ -128,7 +128,10 @@ def _show_agreement(result: dict[str, Any]) -> None:
                 f"precision@{k} {found['precision'][k]:.2f} recall@{k} {found['recall'][k]:.2f}"
                 for k in found["precision"]
             )
-            console.print(
-                f"{result['dataset']['class_names'][found['y']]}: annotated shortcut "
-                f"{escape(found['attribute'])} ({len(found['true'])} phrases name it): {values}"
+            console.show(
+                "{}: annotated shortcut {} ({} phrases name it): {}",
+                result["dataset"]["class_names"][found["y"]],
+                found["attribute"],
+                len(found["true"]),
+                values,
             )

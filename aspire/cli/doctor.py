@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from omegaconf import DictConfig
+from rich.text import Text
 
 from aspire import __version__
-from aspire.cli._app import console
 from aspire.confdir import conf_dir
+from aspire.console import Table, console
 from aspire.errors import ConfigError
 
 Status = Literal["ok", "note", "problem"]
@@ -54,23 +55,19 @@ def job(cfg: DictConfig) -> None:
         print(json.dumps([c._asdict() for c in checks], indent=1))
     else:
         _show(checks)
-        verdict = (
-            f"[red]{problems} to solve before a run[/red]"
-            if problems
-            else "[green]ready[/green]: aspire quickstart"
-        )
-        console.print(f"\n{verdict}")
+        if problems:
+            console.show("\n[red]{} to solve before a run[/red]", problems)
+        else:
+            console.show("\n[green]ready[/green]: aspire quickstart")
     if problems:
         raise ConfigError(f"{problems} problem{'s' if problems > 1 else ''} found.")
 
 
 def _show(checks: list[Check]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False)
+    table = Table(show_header=False)
     colour = {"ok": "green", "note": "yellow", "problem": "red"}
     for check in checks:
-        status = f"[{colour[check.status]}]{check.status}[/{colour[check.status]}]"
+        status = Text(check.status, style=colour[check.status])
         table.add_row(status, check.name, check.detail)
     console.print(table)
 

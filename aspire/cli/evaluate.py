@@ -10,9 +10,10 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from aspire.classification.training import load_run
-from aspire.cli._app import build, console
+from aspire.cli._app import build
 from aspire.cli._datasets import checked_dataset
 from aspire.cli._show import show_metrics
+from aspire.console import console
 from aspire.data.images import read_image
 from aspire.data.table import Split
 from aspire.errors import ConfigError, DataError
@@ -73,4 +74,4 @@ def job(cfg: DictConfig) -> None:
     path = Path(cfg.paths.outputs) / "evaluate" / f"{run.folder.name}-{key}.json"
     write_atomic(path, json.dumps(result, indent=1).encode())
     show_metrics(result, cfg.split)
-    console.print(f"\n[bold]result[/bold]  {path}\n[bold]next[/bold]    aspire table")
+    console.show("\n[bold]result[/bold]  {}\n[bold]next[/bold]    aspire table", path)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import cv2
 from omegaconf import DictConfig
-from rich.markup import escape
 
-from aspire.cli._app import build, console
+from aspire.cli._app import build
 from aspire.cli._bench import Bench
 from aspire.cli._show import show_groups
+from aspire.console import console
 from aspire.errors import ConfigError, did_you_mean
 from aspire.generation.again import origin_of, regenerate
 from aspire.pipeline.generating import count_reasons, wordings_of
@@ -31,12 +31,14 @@ def augmented_set(bench: Bench) -> None:
     """Personalise, generate and filter."""
     show_groups(bench.dataset)
     made = bench.generate(int(bench.cfg.seed))
-    console.print(
-        f"\nkept {len(made.kept)} of {len(made.images.records)} images "
-        f"(rejected: {count_reasons(made.decisions.records)})\n"
-        f"[bold]images[/bold]     {made.images.folder}\n"
-        f"[bold]decisions[/bold]  {made.decisions.folder / 'records.jsonl'}\n"
-        "[bold]next[/bold]       aspire train augmentation=aspire"
+    console.show(
+        "\nkept {} of {} images (rejected: {})\n[bold]images[/bold]     {}\n"
+        "[bold]decisions[/bold]  {}\n[bold]next[/bold]       aspire train augmentation=aspire",
+        len(made.kept),
+        len(made.images.records),
+        count_reasons(made.decisions.records),
+        made.images.folder,
+        made.decisions.folder / "records.jsonl",
     )
 
 
@@ -74,4 +76,4 @@ def again(bench: Bench) -> None:
     }
     for name, value in rows.items():
         if value:
-            console.print(f"[bold]{name:<10}[/bold] {escape(value)}")
+            console.show("[bold]{:<10}[/bold] {}", name, value)

@@ -11,9 +11,10 @@ from pathlib import Path
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from rich.text import Text
 
-from aspire.cli._app import console
 from aspire.confdir import conf_dir
+from aspire.console import Table, console
 from aspire.errors import ConfigError, did_you_mean
 
 PRESETS = ("unified", "paper", "mini")
@@ -83,7 +84,7 @@ def job(cfg: DictConfig) -> None:
         else:
             show(preset, *(_list(rows) if cfg.preset else _summary(rows)))
     if cfg.format == "rich" and not (dataset or baseline):
-        console.print("[bold]next[/bold]  aspire hparams paper dataset=waterbirds")
+        console.show("[bold]next[/bold]  aspire hparams paper dataset=waterbirds")
 
 
 # --- reading the files ----------------------------------------------------------------------
@@ -199,12 +200,9 @@ def _list(rows: list[Setting]) -> tuple[list[str], list[list[str]]]:
 
 
 def _rich(preset: str, head: list[str], body: list[list[str]], note: str = "") -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     # What the settings are about stands above them and not beside, which leaves room for sources.
     about = head.index("setting") if "setting" in head else 0
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(padding=(0, 2, 0, 0))
     for name in head[about:]:
         folds = name in ("values", "source")
         table.add_column(name, overflow="fold", no_wrap=not folds and name != "value")

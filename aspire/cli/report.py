@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from aspire.cli._app import console
 from aspire.cli._datasets import read_dataset
+from aspire.console import console
 from aspire.errors import AspireError
 from aspire.pipeline.sweeps import JobEntry, find_jobs
 from aspire.reporting.artifacts import read_result
@@ -27,7 +27,7 @@ def job(cfg: DictConfig) -> None:
     else:
         write = write_report if "arms" in read_result(folder) else write_discovery_report
         report = write(folder, folder.parent.parent)
-    console.print(f"[bold]report[/bold]  {report}\n[bold]next[/bold]    open it in a browser")
+    console.show("[bold]report[/bold]  {}\n[bold]next[/bold]    open it in a browser", report)
 
 
 def _originals(jobs: list[JobEntry]) -> dict[str, Originals]:
@@ -44,7 +44,9 @@ def _originals(jobs: list[JobEntry]) -> dict[str, Originals]:
         try:
             dataset = read_dataset(OmegaConf.load(folder / "config.yaml").dataset)
         except AspireError as error:
-            console.print(f"[yellow]note[/yellow]    no pictures of {name} before an edit: {error}")
+            console.show(
+                "[yellow]note[/yellow]    no pictures of {} before an edit: {}", name, error
+            )
             continue
         table = dataset.table
         files = dict(zip(table["img_id"].astype(str), table["img_filename"], strict=True))

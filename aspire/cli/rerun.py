@@ -12,14 +12,14 @@ from pathlib import Path
 
 import yaml
 from omegaconf import DictConfig
-from rich.markup import escape
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun, TrainingJob, load_run
-from aspire.cli._app import compose_config, console
+from aspire.cli._app import compose_config
 from aspire.cli._datasets import checked_dataset
 from aspire.cli._stored import compose_words
 from aspire.cli.diff import show_differences
+from aspire.console import console
 from aspire.errors import AspireError, ConfigError
 from aspire.pipeline.sweeps import find_jobs
 from aspire.reporting.compare import describe, differences
@@ -53,8 +53,8 @@ def job(cfg: DictConfig) -> None:
     command = ["train", *words, *data]
     changes = _changes(run, composed)
     for change in changes:
-        console.print(f"[yellow]changed[/yellow]  {escape(change)}")
-    console.print(f"[bold]command[/bold]  {escape(shlex.join(['aspire', *command]))}")
+        console.show("[yellow]changed[/yellow]  {}", change)
+    console.show("[bold]command[/bold]  {}", shlex.join(["aspire", *command]))
     if cfg.dry_run:
         return
     if changes and not cfg.anyway:
@@ -102,7 +102,7 @@ def _changes(run: TrainedRun, composed: DictConfig) -> list[str]:
         changes.append(f"code: commit {then} then, {now} now")
     stages = Provenance(outputs_of(run.folder)).of(result)
     if result["generated_digest"] and not stages:
-        console.print(
+        console.show(
             "[dim]The stages behind its generated images are not at hand: whether they are made "
             "the same way shows when they are.[/dim]"
         )
@@ -138,9 +138,9 @@ def _finished(target: Path, run: TrainedRun) -> list[Path]:
 
 def _compare(run: TrainedRun, again: TrainedRun) -> None:
     same = [k for k in NUMBERS if run.result[k] == again.result[k]]
-    console.print(f"\n[bold]rerun[/bold]    {escape(str(again.folder))}")
+    console.show("\n[bold]rerun[/bold]    {}", again.folder)
     if len(same) == len(NUMBERS):
-        console.print("[green]the same[/green]  weights and every number are those of the run")
+        console.show("[green]the same[/green]  weights and every number are those of the run")
         return
     left, right = describe(run.folder), describe(again.folder)
     found = [d for d in differences(left, right) if d.section != "execution"]

@@ -8,21 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.markup import escape
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun
-from aspire.cli._app import (
-    build,
-    check_overrides,
-    compose_config,
-    console,
-    plain,
-    task_overrides,
-)
+from aspire.cli._app import build, check_overrides, compose_config, plain, task_overrides
 from aspire.cli._bench import IDENTITY, Bench
 from aspire.cli._results import artifact_entry, dataset_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
+from aspire.console import console
 from aspire.errors import ConfigError
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
 from aspire.pipeline.store import digest_of, write_atomic
@@ -49,7 +42,7 @@ def job(cfg: DictConfig) -> None:
     made: dict[str, dict[int, Generation]] = {}
     missing: list[dict[str, Any]] = []
     for seed in seeds:
-        console.print(f"[bold]seed {seed}[/bold]")
+        console.show("[bold]seed {}[/bold]", seed)
         found[seed] = bench.pipeline.discover(bench.classifier(seed))
         why: dict[str, str] = {}
         for augmentation, parts in _generating(bench, arms, seed).items():
@@ -60,7 +53,7 @@ def job(cfg: DictConfig) -> None:
                 made.setdefault(kind, {})[seed] = bench.generate(seed, parts)
             except NothingFoundError as error:
                 why[augmentation] = error.reason
-                console.print(f"  [yellow]{augmentation}: {escape(str(error))}[/yellow]")
+                console.show("  [yellow]{}: {}[/yellow]", augmentation, str(error))
         for baseline, augmentation in arms:
             if augmentation in why:
                 arm = arm_name(baseline, augmentation)
@@ -78,18 +71,20 @@ def job(cfg: DictConfig) -> None:
     console.print(as_rich(rows, METRICS, "test"))
     for gap in missing:
         note = f"not run: {gap['arm']}, seed {gap['seed']}: {gap['reason']}"
-        console.print(f"  [yellow]{note}[/yellow]")
+        console.show("  [yellow]{}[/yellow]", note)
 
     # Imported here and last: drawing takes seconds to load, and the numbers are safe by now.
     from aspire.reporting.report import write_report
 
     files = {img_id: ref.file for img_id, ref in bench.pipeline.refs.items()}
     report = write_report(folder, bench.outputs, bench.dataset.root, files)
-    console.print(
-        f"\n[bold]report[/bold]   {report}\n"
-        f"[bold]results[/bold]  {folder / 'result.json'}\n"
+    console.show(
+        "\n[bold]report[/bold]   {}\n[bold]results[/bold]  {}\n"
         "[bold]next[/bold]     open the report in a browser; the same command again does no work;\n"
-        f"         {_suggestion(cfg)}"
+        "         {}",
+        report,
+        folder / "result.json",
+        _suggestion(cfg),
     )
 
 
@@ -205,4 +200,4 @@ def _suggestion(cfg: DictConfig) -> str:
         return "aspire table compares all runs so far"
     words = [w for w in task_overrides() if w.partition("=")[0] not in ("arms", "references")]
     words += ["arms=[none,duplicates,aspire]", "references=[groupdro]"]
-    return escape(f"{shlex.join(['aspire', 'run', *words])}: controls")
+    return f"{shlex.join(['aspire', 'run', *words])}: controls"

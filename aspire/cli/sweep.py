@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.markup import escape
-from rich.table import Table
 
-from aspire.cli._app import console
-from aspire.cli._sweep import STYLES, age, counts, reasons
+from aspire.cli._sweep import age, counts, in_colour, reasons
+from aspire.console import Table, console
 from aspire.errors import ConfigError, did_you_mean
 from aspire.pipeline.sweeps import JobEntry, find_jobs
 
@@ -33,20 +31,19 @@ def job(cfg: DictConfig) -> None:
     if cfg.format == "json":
         print(json.dumps([_plain(e) for e in entries], indent=1))
         return
-    table = Table(box=None, title=str(cfg.dir), title_justify="left")
+    table = Table(title=str(cfg.dir))
     table.add_column("job", no_wrap=True)
     table.add_column("state")
     table.add_column("age", justify="right", no_wrap=True)
     for entry in entries:
-        state = f"[{STYLES[entry.state]}]{entry.state}[/]"
-        table.add_row(escape(entry.name), state, age(entry))
+        table.add_row(entry.name, in_colour(entry.state), age(entry))
     console.print(table)
     console.print(counts(entries))
     for line in reasons(entries):
         console.print(line)
     open_jobs = [e for e in entries if e.state in ("failed", "stale", "new")]
     if command := next((e.sweep or e.command for e in open_jobs), ""):
-        console.print(f"[bold]next[/bold]  {escape(command)}")
+        console.show("[bold]next[/bold]  {}", command)
 
 
 def _plain(entry: JobEntry) -> dict[str, object]:

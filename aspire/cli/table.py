@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
-from aspire.cli._app import console
+from aspire.console import console
 from aspire.errors import ConfigError
 from aspire.pipeline.sweeps import find_jobs
 from aspire.reporting.grid import make_grid

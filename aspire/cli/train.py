@@ -9,14 +9,14 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.markup import escape
 
 from aspire.classification.predictor import Probabilities
 from aspire.classification.training import TrainedRun
 from aspire.cli import _plan, _sweep
-from aspire.cli._app import console, plain, task_overrides
+from aspire.cli._app import plain, task_overrides
 from aspire.cli._bench import Bench
 from aspire.cli._show import show_groups, show_metrics
+from aspire.console import console
 from aspire.errors import AspireError, ConfigError
 from aspire.pipeline.jobs import JobFailedError, RunningError, reason_of
 from aspire.pipeline.manners import with_manners
@@ -56,13 +56,13 @@ def _job_alone(cfg: DictConfig) -> None:
     try:
         run = bench.train()
     except RunningError as error:
-        console.print(f"  {escape(str(error))} It is left alone.")
+        console.show("  {} It is left alone.", error)
         return
     show_metrics(run.result)
-    console.print(
-        f"\n[bold]run[/bold]   {run.folder}\n"
-        f"[bold]next[/bold]  aspire evaluate {run.folder}\n"
-        "      aspire table"
+    console.show(
+        "\n[bold]run[/bold]   {}\n[bold]next[/bold]  aspire evaluate {}\n      aspire table",
+        run.folder,
+        run.folder,
     )
 
 
@@ -74,7 +74,7 @@ def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
     about = {k: hydra.runtime.choices.get(k) for k in _sweep.LABELS} | {"seed": int(cfg.seed)}
     total = f"/{len(_sweep.current[0].jobs)}" if _sweep.current else ""
     arm = f"{about['dataset']}, {about['baseline']} + {about['augmentation']}, seed {cfg.seed}"
-    console.print(f"[bold]{hydra.job.num + 1}{total}[/bold]  {arm}")
+    console.show("[bold]{}{}[/bold]  {}", hydra.job.num + 1, total, arm)
     folders: list[Path] = []
 
     def started(folder: Path) -> None:
@@ -87,7 +87,7 @@ def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
             run = SharingBench("train", cfg).train()
     except RunningError as error:
         ledger.note(words, about, command, error.look.folder)
-        console.print(f"  left alone: {escape(error.look.who)} works on it")
+        console.show("  left alone: {} works on it", error.look.who)
         return
     except Exception as error:
         trace = "" if isinstance(error, AspireError) else traceback.format_exc()

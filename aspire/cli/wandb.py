@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig
-from rich.markup import escape
 
-from aspire.cli._app import check_overrides, console, plain
+from aspire.cli._app import check_overrides, plain
 from aspire.confdir import conf_dir
+from aspire.console import console
 from aspire.errors import ConfigError, did_you_mean
 from aspire.pipeline.sweeps import JobEntry, find_jobs
 from aspire.reporting import wandb_sync
@@ -47,7 +47,7 @@ def _sync(cfg: DictConfig) -> None:
     )
     if cfg.dry_run:
         for path in (*runs, *new):
-            console.print(f"  {escape(str(path))}")
+            console.show("  {}", path)
         return
     wandb_sync.check_account()
     done = {job.look.folder for job in jobs if job.state == "done"}
@@ -57,7 +57,7 @@ def _sync(cfg: DictConfig) -> None:
         wandb_sync.write_run(job_folder, place, _sweep_name(folder))
     runs = _offline(folder, jobs)
     wandb_sync.upload(runs, place)
-    console.print(f"[bold]done[/bold]  {len(runs)} runs uploaded to project {cfg.project}")
+    console.show("[bold]done[/bold]  {} runs uploaded to project {}", len(runs), cfg.project)
 
 
 def _offline(folder: Path, jobs: list[JobEntry]) -> list[Path]:
@@ -101,7 +101,7 @@ def _dashboard(cfg: DictConfig) -> None:
     if written is not None:
         wandb_sync.upload([written], _place(cfg))
     os.environ.setdefault("WANDB_SILENT", "true")
-    console.print(f"[bold]dashboard[/bold]  {save(report)}")
+    console.show("[bold]dashboard[/bold]  {}", save(report))
 
 
 def _subject(cfg: DictConfig, jobs: list[JobEntry]) -> Any:

@@ -13,6 +13,7 @@ from aspire.errors import ConfigError
 from aspire.pipeline.sweeps import JobEntry
 from aspire.reporting.grid import Grid, Key
 from aspire.reporting.published import METRICS, Published, published
+from aspire.text import visible
 
 GAIN = "  gain"
 NARROW = 13  # characters of a cell; four columns fit a terminal
@@ -225,14 +226,15 @@ def _markdown(labels: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
 
 def as_rich_grid(layout: Layout) -> list[Any]:
     """Renderables for a terminal of 80 columns: a table per metric, then notes."""
-    from rich.table import Table
     from rich.text import Text
+
+    from aspire.console import Table
 
     shown: list[Any] = []
     for block in layout.blocks:
-        table = Table(title=block.metric, title_justify="left", box=None, padding=(0, 1, 0, 0))
+        table = Table(title=block.metric, padding=(0, 1, 0, 0))
         table.add_column("")
-        for column in layout.columns:
+        for column in map(visible, layout.columns):
             # Long names break at an underscore.
             head, _, tail = column.rpartition("_") if len(column) > NARROW else ("", "", column)
             table.add_column(Text(f"{head}_\n{tail}" if head else tail), justify="right")
@@ -244,10 +246,10 @@ def as_rich_grid(layout: Layout) -> list[Any]:
             if line.kind == "numbers":  # under its baseline an arm needs no more than its own name
                 label = label.replace(f"{above} + ", "  + ") if above else label
                 above = above if label != line.label else label
-            table.add_row(Text(label), *(Text(t, justify="right") for t in cells), style=style)
+            table.add_row(label, *(Text(t, justify="right") for t in cells), style=style)
         shown += [table, Text("")]
-    shown += [Text(t, style="dim") for t in layout.header]
-    shown += [Text(t) for t in (*layout.notes, *sources_of(layout))]
+    shown += [Text(visible(t), style="dim") for t in layout.header]
+    shown += [Text(visible(t)) for t in (*layout.notes, *sources_of(layout))]
     return shown
 
 

@@ -214,7 +214,7 @@ def cells(row: Row, metrics: Sequence[str]) -> list[str]:
 
 def as_rich(rows: Sequence[Row], metrics: Sequence[str], split: str) -> Any:
     """The table for a terminal; columns that are the same everywhere go into the caption."""
-    from rich.table import Table
+    from aspire.console import Table
 
     varying = [c for c in COLUMNS if c == "arm" or len({getattr(r, c) for r in rows}) > 1]
     fixed = [f"{c} {getattr(rows[0], c)}" for c in COLUMNS if c not in varying]
