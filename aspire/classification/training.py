@@ -25,6 +25,7 @@ from aspire.pipeline.store import digest_of, write_atomic
 from aspire.processes import is_main
 from aspire.reporting.table import arm_name
 from aspire.revision import revision
+from aspire.text import file_name
 
 RESULT_SCHEMA = 1
 VERSION = 2  # rises when equal settings give other weights
@@ -115,7 +116,9 @@ class TrainingJob:
         """``<root>/<dataset>/<baseline>/<augmentation>/<model>-s<seed>-<key>``."""
         labels = self.labels
         name = f"{labels['model']}-s{self.seed}-{self.key}"
-        return root / self.dataset.name / labels["baseline"] / labels["augmentation"] / name
+        return (
+            root / file_name(self.dataset.name) / labels["baseline"] / labels["augmentation"] / name
+        )
 
     @property
     def name(self) -> str:

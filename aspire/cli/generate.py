@@ -13,6 +13,7 @@ from aspire.errors import ConfigError, did_you_mean
 from aspire.generation.again import origin_of, regenerate
 from aspire.pipeline.generating import count_reasons, wordings_of
 from aspire.pipeline.store import write_atomic
+from aspire.text import file_name
 
 
 def job(cfg: DictConfig) -> None:
@@ -60,7 +61,7 @@ def again(bench: Bench) -> None:
     pixels, difference = regenerate(
         made, dataset.class_names[record.y], sampler, wordings_of(bench.pipeline)[record.y]
     )
-    file = bench.outputs / "again" / f"{record.img_id}-{made.file.stem[:12]}.png"
+    file = bench.outputs / "again" / f"{file_name(record.img_id)}-{made.file.stem[:12]}.png"
     ok, png = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     assert ok
     write_atomic(file, png.tobytes())

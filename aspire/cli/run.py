@@ -20,6 +20,7 @@ from aspire.errors import ConfigError
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.reporting.table import arm_name, as_rich, rows_of
+from aspire.text import file_name
 
 # Where and how fast, not what.
 WHERE = ("paths", "trainer", "logger", "engine")
@@ -118,7 +119,7 @@ def _folder(bench: Bench, cfg: DictConfig, seeds: list[int], arms: list[tuple[st
     identity = {str(k): plain(v) for k, v in cfg.items() if k not in WHERE}
     identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": bench.dataset_digest}
     key = digest_of(identity)[:8]
-    return bench.outputs / "run" / f"{bench.dataset.name}-{key}"
+    return bench.outputs / "run" / f"{file_name(bench.dataset.name)}-{key}"
 
 
 def _result(

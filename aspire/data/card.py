@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aspire import __version__
 from aspire.data.generated import GeneratedImages
 from aspire.data.table import Dataset
+from aspire.text import markdown, visible
 
 LAYOUTS = {
     "folder": "`SPLIT/CLASS/ATTRIBUTE/IMAGE` (ATTRIBUTE `unknown` where it is not known, as of "
@@ -64,15 +65,15 @@ class Card:
         source = f" Homepage: {self.homepage}" if self.homepage else ""
         return "\n\n".join(
             [
-                f"# {data.name}, exported by aspire {__version__}",
-                f"{total:,} images. Classes: {', '.join(data.class_names)}. Spurious attribute "
-                f"({data.spurious_attribute}): {', '.join(data.attribute_names)}. A group: "
-                f"{data.group_definition}.{source}",
+                f"# {markdown(data.name)}, exported by aspire {__version__}",
+                f"{total:,} images. Classes: {_listed(data.class_names)}. Spurious attribute "
+                f"({markdown(data.spurious_attribute)}): {_listed(data.attribute_names)}. A group: "
+                f"{markdown(data.group_definition)}.{source}",
                 f"## Layout\n\n{LAYOUTS[kind]}\n\n{COLUMNS}",
                 f"## Counts\n\n{self._table(counts)}",
                 f"## Terms\n\n{terms}",
-                f"## How it was made\n\n{self._made()}\n\n    {self.command}",
-                f"## Reading it back\n\n    {self._back(kind)}\n",
+                f"## How it was made\n\n{self._made()}\n\n    {visible(self.command)}",
+                f"## Reading it back\n\n    {visible(self._back(kind))}\n",
             ]
         )
 
@@ -83,7 +84,7 @@ class Card:
         lines = [f"| group | {' | '.join(splits)} |", "|---" + "|---:" * len(splits) + "|"]
         for group in groups:
             cells = " | ".join(str(counts.get((s, group), 0)) for s in splits)
-            lines.append(f"| {group} | {cells} |")
+            lines.append(f"| {markdown(group)} | {cells} |")
         return "\n".join(lines)
 
     def _made(self) -> str:
@@ -113,3 +114,7 @@ class Card:
         if kind == "csv":
             return f"aspire data show dataset=csv dataset.metadata=FOLDER/metadata.csv{names}"
         return f"aspire data show dataset={kind} dataset.root=FOLDER"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(markdown, names))

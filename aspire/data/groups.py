@@ -27,8 +27,16 @@ class Grouper:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """``"<class>/<attribute>"`` in id order."""
-        return tuple(f"{c}/{a}" for c in self.class_names for a in self.attribute_names)
+        """``"<class>/<attribute>"`` in id order.
+
+        >>> Grouper(["a", "a/b"], ["b/c", "c"]).names  # else two groups would have one name
+        ('a/b%2Fc', 'a/c', 'a%2Fb/b%2Fc', 'a%2Fb/c')
+        """
+        pairs = [(c, a) for c in self.class_names for a in self.attribute_names]
+        names = [f"{c}/{a}" for c, a in pairs]
+        if len(set(names)) < len(names):
+            names = ["/".join(part.replace("/", "%2F") for part in pair) for pair in pairs]
+        return tuple(names)
 
     def ids(self, y: NDArray[Any], place: NDArray[Any]) -> NDArray[np.int64]:
         """Group ids, -1 where ``place`` is -1.

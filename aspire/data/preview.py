@@ -11,6 +11,7 @@ from aspire.data.images import read_image
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, DataError, did_you_mean
 from aspire.rng import seed_for
+from aspire.text import shortened
 
 TILE, GAP, MARGIN, LABEL, HEAD = 128, 6, 24, 220, 84
 MAX_GROUPS, MAX_EXAMPLES = 64, 32  # at most 8,800 x 4,600 pixels, 120 MB while it is drawn
@@ -49,8 +50,9 @@ def contact_sheet(dataset: Dataset, split: str = "train", examples: int = 8) -> 
     width = 2 * MARGIN + LABEL + examples * (TILE + GAP) - GAP
     sheet = Image.new("RGB", (width, MARGIN + HEAD + len(shown) * (TILE + GAP) + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), f"{dataset.name} · {split}", fill=INK, font=_font(30))
-    below = f"{total:,} images, {len(rows)} groups: class and {dataset.spurious_attribute}"
+    name, attribute = (shortened(t, 80) for t in (dataset.name, dataset.spurious_attribute))
+    draw.text((MARGIN, MARGIN), f"{name} · {split}", fill=INK, font=_font(30))
+    below = f"{total:,} images, {len(rows)} groups: class and {attribute}"
     if len(shown) < len(rows):
         below += f"; the first {len(shown)} are shown"
     draw.text((MARGIN, MARGIN + 42), below, fill=FAINT, font=_font(17))
@@ -135,7 +137,7 @@ def _label(draw: ImageDraw.ImageDraw, row: Row, top: int, total: int, note: str)
         (f"{number:,}   {share}", 74, 19, ACCENT if note else INK),
         (note, 98, 14, ACCENT),
     ):
-        font = _font(size)
+        font, text = _font(size), shortened(text, 80)
         while text and draw.textlength(text, font=font) > LABEL - 14:
             text = f"{text.rstrip('…')[:-1]}…"
         draw.text((MARGIN, top + at), text, fill=ink, font=font)

@@ -11,6 +11,7 @@ from typing import Any
 
 from aspire.errors import ConfigError, ServiceError
 from aspire.reporting.table import arm_name
+from aspire.reporting.wandb_results import kept_key
 from aspire.reporting.wandb_sync import gain_key
 
 WIDE, HALF = 24, 12  # of 24 columns
@@ -138,7 +139,7 @@ def _blocks(wr: Any, subject: Subject) -> Iterator[Any]:
         )
     yield wr.H1("Discovered features")
     for dataset, classes in subject.kept.items():
-        keys = [f"generated/kept/{name}" for name in classes]
+        keys = [kept_key(name) for name in classes]
         keys += [f"generated/rejected/{reason}" for reason in subject.rejected]
         yield wr.H2(dataset)
         yield wr.PanelGrid(
@@ -165,9 +166,9 @@ def _runs(
     """The runs of the sweep, of one dataset and kind."""
     filters = [f"JobType = '{job_type}'"]
     if subject.sweep:
-        filters.append(f"Config('sweep') = '{subject.sweep}'")
+        filters.append(f"Config('sweep') = {subject.sweep!r}")
     if dataset:
-        filters.append(f"Config('dataset') = '{dataset}'")
+        filters.append(f"Config('dataset') = {dataset!r}")
     if augmented:
         filters.append("Config('augmentation') != 'none'")
     return wr.Runset(name=dataset or job_type, filters=" and ".join(filters))

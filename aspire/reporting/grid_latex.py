@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from aspire.reporting.grid_text import Layout, Line, sources_of
+from aspire.text import latex
 
 
 def as_latex(layout: Layout) -> str:
@@ -15,31 +16,31 @@ def as_latex(layout: Layout) -> str:
         "% needs \\usepackage{booktabs,graphicx}",
         "\\begin{table}",
         "\\centering",
-        f"\\caption{{{escape_latex(' '.join(f'{t}.' for t in layout.header))}}}",
+        f"\\caption{{{latex(' '.join(f'{t}.' for t in layout.header))}}}",
         "\\medskip",
         # as wide as it is, but never wider than the text
         "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{",
         f"\\begin{{tabular}}{{l{'r' * (len(layout.columns) * len(metrics))}}}",
         "\\toprule",
     ]
-    names = [escape_latex(c) for c in layout.columns]
+    names = [latex(c) for c in layout.columns]
     if many:
         spans = [f"\\multicolumn{{{len(metrics)}}}{{c}}{{{n}}}" for n in names]
         lines.append(" & " + " & ".join(spans) + " \\\\")
         ends = [2 + i * len(metrics) for i in range(len(names))]
         lines.append(" ".join(f"\\cmidrule(lr){{{e}-{e + len(metrics) - 1}}}" for e in ends))
-        lines.append(" & " + " & ".join(escape_latex(m) for _ in names for m in metrics) + " \\\\")
+        lines.append(" & " + " & ".join(latex(m) for _ in names for m in metrics) + " \\\\")
     else:
-        lines.append(f"{escape_latex(metrics[0])} & " + " & ".join(names) + " \\\\")
+        lines.append(f"{latex(metrics[0])} & " + " & ".join(names) + " \\\\")
     lines.append("\\midrule")
     for label, kind, cells in _rows_over_metrics(layout):
         quad = "\\quad " if kind != "numbers" else ""
-        texts = [MINUS.sub("$-$", escape_latex(t)) for t in cells]
-        lines.append(f"{quad}{escape_latex(label.strip())} & " + " & ".join(texts) + " \\\\")
+        texts = [MINUS.sub("$-$", latex(t)) for t in cells]
+        lines.append(f"{quad}{latex(label.strip())} & " + " & ".join(texts) + " \\\\")
     lines += ["\\bottomrule", "\\end{tabular}}"]
     below = (*layout.notes, *sources_of(layout))
     if below:
-        text = " \\\\\n".join(escape_latex(t) for t in below)
+        text = " \\\\\n".join(latex(t) for t in below)
         lines += ["", "\\medskip", f"{{\\footnotesize\\raggedright {text}\\par}}"]
     return "\n".join([*lines, "\\end{table}"])
 
@@ -66,22 +67,4 @@ def _rows_over_metrics(layout: Layout) -> list[tuple[str, str, list[str]]]:
     return rows
 
 
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
-    "<": r"$<$", ">": r"$>$", "|": r"$|$", '"': "''",
-}  # fmt: skip
-
-
 MINUS = re.compile(r"(?<!\w)-(?=\d)")
-
-
-def escape_latex(text: str) -> str:
-    r"""Text that LaTeX prints as it is.
-
-    >>> escape_latex("mini_birds: 50 % ± 2")
-    'mini\\_birds: 50 \\% $\\pm$ 2'
-    """
-    escaped = "".join(SPECIAL.get(c, c) for c in text)
-    # A row that began with a bracket would be taken for the length after the \\ before it.
-    return f"{{}}{escaped}" if escaped.startswith("[") else escaped

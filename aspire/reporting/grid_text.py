@@ -13,7 +13,7 @@ from aspire.errors import ConfigError
 from aspire.pipeline.sweeps import JobEntry
 from aspire.reporting.grid import Grid, Key
 from aspire.reporting.published import METRICS, Published, published
-from aspire.text import visible
+from aspire.text import cell, markdown, visible
 
 GAIN = "  gain"
 NARROW = 13  # characters of a cell; four columns fit a terminal
@@ -189,14 +189,15 @@ def as_markdown(layout: Layout, width: int = 80) -> str:
         width: a wider table is split by columns, so that it fits a terminal; 0 for never.
     """
     parts = [t for block in layout.blocks for t in _markdown_tables(layout, block, width)]
-    below = [f"- {text}" for text in (*layout.header, *layout.notes, *sources_of(layout))]
+    below = [f"- {markdown(t)}" for t in (*layout.header, *layout.notes, *sources_of(layout))]
     return "\n\n".join([*parts, "\n".join(below)])
 
 
 def _markdown_tables(layout: Layout, block: Block, width: int) -> list[str]:
-    labels = [block.metric, *(line.label.replace("  ", "↳ ") for line in block.lines)]
+    labels = [block.metric, *(_indented(line.label) for line in block.lines)]
     columns = [
-        [name, *(line.texts[i] for line in block.lines)] for i, name in enumerate(layout.columns)
+        [markdown(name), *(line.texts[i] for line in block.lines)]
+        for i, name in enumerate(layout.columns)
     ]
     first = max(map(len, labels))
     tables: list[list[list[str]]] = []
@@ -209,6 +210,12 @@ def _markdown_tables(layout: Layout, block: Block, width: int) -> list[str]:
         tables[-1].append(column)
         room -= needed
     return [_markdown(labels, table) for table in tables]
+
+
+def _indented(label: str) -> str:
+    """A label below another has an arrow where a terminal has spaces."""
+    inner = label.removeprefix("  ")
+    return f"{'↳ ' if inner != label else ''}{markdown(inner)}"
 
 
 def _markdown(labels: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
@@ -292,7 +299,7 @@ def as_csv(grid: Grid, against: str | None) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(k for r in rows for k in r)))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({k: cell(v) for k, v in row.items()} for row in rows)
     return text.getvalue().replace("\r\n", "\n").rstrip("\n")
 
 

@@ -15,6 +15,7 @@ from aspire.pipeline.store import write_atomic
 from aspire.reporting import plots
 from aspire.reporting.artifacts import Artifacts, Json
 from aspire.reporting.wording import KINDS, REASONS, number
+from aspire.text import visible
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
@@ -22,6 +23,7 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -36,6 +38,11 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
     }
     write_atomic(path, environment.get_template(template).render(**values).encode())
     return path
+
+
+def _shown(value: Any) -> Any:
+    """A text without characters that do something; what the templates made stays as it is."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def stages_of(result: Json, artifacts: Artifacts) -> list[Json]:

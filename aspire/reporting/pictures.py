@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from PIL import Image, UnidentifiedImageError
 
@@ -52,7 +52,7 @@ class Pictures:
 
     def original(self, img_id: str, alt: str) -> Picture | None:
         """An image of the dataset, from the kept copies or from the dataset; else None."""
-        name = quote(img_id, safe="")
+        name = hashlib.sha256(img_id.encode(errors="surrogatepass")).hexdigest()[:16]
         for copy in (self.kept / f"{name}.png", self.kept / f"{name}.jpeg"):
             if copy.is_file():
                 return _embedded(copy.read_bytes(), alt)

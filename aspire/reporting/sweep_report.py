@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from aspire import __version__
 from aspire.errors import ConfigError
@@ -152,7 +154,7 @@ def write_sweep_report(
         found=found,
         jobs=[_job(j, folder, results) for j in jobs],
         command=next((j.sweep for j in jobs if j.sweep), ""),
-        folder=str(folder),
+        folder=shlex.quote(str(folder)),
     )
     return write_page(folder / "report.html", "sweep.html.j2", page=page)
 
@@ -289,7 +291,7 @@ def _job(job: JobEntry, folder: Path, results: Mapping[str, Json]) -> JobView:
     return JobView(
         entry=job,
         arm=arm_name(str(job.about.get("baseline")), str(job.about.get("augmentation"))),
-        link=f"{link}/" if link else "",
+        link=f"{quote(link)}/" if link else "",  # a folder may be called javascript:
         worst=test.get("worst_group_acc"),
         acc=test.get("acc"),
         spent=duration(job.look.seconds) if job.look.seconds else "",

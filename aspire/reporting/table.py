@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aspire.errors import ConfigError, did_you_mean
+from aspire.text import cell, markdown
 
 METRICS = (
     "worst_group_acc",
@@ -194,13 +195,13 @@ def as_text(rows: Sequence[Row], metrics: Sequence[str], split: str, style: str)
         )
         for r in rows:
             numbers = [v for m in metrics for v in (r.cells[m].mean, r.cells[m].std)]
-            writer.writerow([*(getattr(r, c) for c in COLUMNS), len(r.seeds), *numbers])
+            writer.writerow([*(cell(getattr(r, c)) for c in COLUMNS), len(r.seeds), *numbers])
         return text.getvalue().rstrip("\n")
     if style == "md":
         head = [*COLUMNS, *metrics]
         lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
         lines += [
-            f"| {' | '.join([*(str(getattr(r, c)) for c in COLUMNS), *cells(r, metrics)])} |"
+            f"| {' | '.join([*(markdown(getattr(r, c)) for c in COLUMNS), *cells(r, metrics)])} |"
             for r in rows
         ]
         return "\n".join([*lines, "", caption(split)])

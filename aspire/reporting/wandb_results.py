@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from aspire.reporting.pictures import beside, small
 from aspire.reporting.provenance import Provenance, Source, drawn_by_lot, outputs_of
 from aspire.reporting.report import spread
 from aspire.reporting.wording import KINDS
+from aspire.text import file_name, shortened
 
 SHOWN = 16  # pictures of each class, and of each reason
 COLUMNS = (
@@ -71,7 +73,7 @@ def _artifact(run: Any, name: str, kind: str, content: Mapping[str, Any]) -> Non
 def _log_dataset(run: Any, result: Mapping[str, Any]) -> None:
     names = ("class_names", "attribute_names", "group_counts", "group_definition")
     content = {"digest": result["dataset_digest"], **{k: result[k] for k in names}}
-    _artifact(run, f"dataset-{result['dataset']}", "dataset", content)
+    _artifact(run, f"dataset-{file_name(result['dataset'])}", "dataset", content)
 
 
 def _log_generated(run: Any, result: Mapping[str, Any], sources: Mapping[str, Source]) -> None:
@@ -84,7 +86,9 @@ def _log_generated(run: Any, result: Mapping[str, Any], sources: Mapping[str, So
             for name, s in sources.items()
         },
     }
-    _artifact(run, f"generated-{result['dataset']}-s{result['seed']}", "generated-set", content)
+    _artifact(
+        run, f"generated-{file_name(result['dataset'])}-s{result['seed']}", "generated-set", content
+    )
 
 
 def _log_features(
@@ -104,6 +108,20 @@ def _log_features(
     run.summary["features/shortcuts"] = sum(bool(row[4]) for row in rows)
 
 
+def media(name: str) -> str:
+    """A name as part of the key of pictures, of which W&B makes the names of files.
+
+    >>> media("waterbird"), media("../x")
+    ('waterbird', '___x')
+    """
+    return re.sub(r'\.\.|[\\/:*?"<>|]', "_", shortened(name, 64))
+
+
+def kept_key(name: str) -> str:
+    """Under which key the generated images of a class are."""
+    return f"generated/kept/{media(name)}"
+
+
 def _log_pictures(
     run: Any, result: Mapping[str, Any], artifacts: Artifacts, sources: Mapping[str, Source]
 ) -> None:
@@ -119,7 +137,7 @@ def _log_pictures(
             continue
         name = result["class_names"][image.y]
         if decision.kept:
-            grids[f"generated/kept/{name}"].append((image, f"{name}: {image.prompt}"))
+            grids[kept_key(name)].append((image, f"{name}: {image.prompt}"))
             continue
         reason = str(decision.reason)
         reasons[reason] += 1
@@ -160,5 +178,5 @@ def _nearest(
             continue
         words = f"{image.prompt} | {n.real_id}, difference {n.distance:.3f}"
         both = wandb.Image(beside(made, real), caption=words)
-        found[f"generated/nearest/{result['class_names'][image.y]}"].append(both)
+        found[f"generated/nearest/{media(result['class_names'][image.y])}"].append(both)
     return found

@@ -20,8 +20,10 @@ from typing import Any
 
 from aspire.errors import ConfigError
 from aspire.reporting.table import arm_name
+from aspire.text import shortened
 
 MODES = ("auto", "online", "offline", "disabled")
+NAME, TAG = 128, 64  # characters that W&B takes
 FINISH = 60.0  # seconds for the last uploads of a job
 SECRET = re.compile(r"(?i)(api_?key|token|secret|passw|credential|authorization)")
 
@@ -229,10 +231,10 @@ def _init(about: About, place: Place, mode: str) -> Any:
         id=about.key,
         resume="allow" if mode == "online" else None,
         mode=mode,  # type: ignore[arg-type]
-        name=about.name,
-        group=about.sweep or about.group,
+        name=shortened(about.name, NAME),
+        group=shortened(about.sweep or about.group, NAME),
         job_type=about.job_type,
-        tags=sorted({t for t in (*about.tags, about.sweep) if t}),
+        tags=sorted({shortened(t, TAG) for t in (*about.tags, about.sweep) if t}),
         config=about.config(),
         settings=settings,
     )
