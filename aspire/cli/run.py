@@ -29,7 +29,7 @@ METRICS = ["worst_group_acc", "acc", "acc_adjusted"]
 
 def job(cfg: DictConfig) -> None:
     """Every arm with every seed, discovery and generation on the way; then table and report."""
-    console.print(escape(shlex.join(["aspire", "run", *task_overrides()])), style="bold")
+    console.print(shlex.join(["aspire", "run", *task_overrides()]), style="bold")
     bench = Bench("run", cfg)
     bench.refuse_random()
     seeds = [int(s) for s in cfg.seeds]
