@@ -134,7 +134,7 @@ class TrainingJob:
 POLL = 0.5  # seconds between two looks at a run that someone else works on
 
 
-def run_training(job: TrainingJob, root: Path, config_yaml: str) -> TrainedRun:
+def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun:
     """The run of this job: the finished one if there is one, else made or resumed now.
 
     What happens with a run that someone else works on, :func:`aspire.pipeline.manners.manners`
@@ -142,7 +142,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: str) -> TrainedRun:
 
     Args:
         root: runs are kept below it.
-        config_yaml: the resolved configuration, kept beside the result.
+        config_yaml: text of the resolved configuration, kept beside the result.
 
     Raises:
         RunningError: someone else works on it, and it shall be left alone.
@@ -163,7 +163,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: str) -> TrainedRun:
                 if (folder / "result.json").is_file():  # finished a moment ago
                     break
                 wanted.started(folder)
-                write_atomic(folder / "config.yaml", config_yaml.encode())
+                write_atomic(folder / "config.yaml", config_yaml)
                 _train(job, folder)
             return TrainedRun(folder, "run")
         except RunningError as error:

@@ -25,10 +25,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from aspire.cli._arms import check_arm
+from aspire.cli._own import own_targets
 from aspire.confdir import conf_dir
 from aspire.console import Console
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
+from aspire.stored.config import trusting
 
 # A first word without "=" stands for this key: `aspire table DIR`, `aspire data show`.
 POSITIONAL = {
@@ -122,7 +124,8 @@ class ReportingJob:
         try:
             check_preset(HydraConfig.get().runtime.choices)
             check_arm(HydraConfig.get().runtime.choices, task_overrides())
-            importlib.import_module(f"aspire.cli.{self.verb}").job(cfg)
+            with trusting(own_targets(cfg)):
+                importlib.import_module(f"aspire.cli.{self.verb}").job(cfg)
         except AspireError as error:
             say(str(error), error.exit_code)
             self.failed.append(error)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from aspire.classification.predictor import Probabilities
 from aspire.classification.training import TrainedRun, TrainingJob, run_training
@@ -16,7 +16,7 @@ from aspire.cli._app import build, compose_config, own_keys, plain, task_overrid
 from aspire.cli._arms import groups_of_arm, values_of_arm
 from aspire.cli._datasets import check_annotations, checked_dataset
 from aspire.cli._show import describe
-from aspire.cli._stored import quoted
+from aspire.cli._stored import quoted, stored_yaml
 from aspire.cli._training import TrainingParts, loggers_of
 from aspire.console import console
 from aspire.data.checks import CheckReport
@@ -28,6 +28,7 @@ from aspire.pipeline.parts import Backends, Generation, StageSettings
 from aspire.pipeline.store import Artifact, ArtifactStore
 from aspire.pretrained import remember_digests
 from aspire.progress import Bars
+from aspire.stored.config import read_node
 
 # What a training run is made of; everything else is where and how fast.
 IDENTITY = ("model", "baseline", "augmentation", "optimizer", "scheduler", "fit")
@@ -235,7 +236,7 @@ class Bench:
         )
         from aspire.reporting.wandb_run import close_run, session
 
-        run = run_training(job, self.outputs / "train", OmegaConf.to_yaml(cfg, resolve=True))
+        run = run_training(job, self.outputs / "train", stored_yaml(cfg))
         close_run()
         session.trained = run.folder
         if ("train", job.key) not in self.announced:
@@ -274,7 +275,7 @@ class Bench:
                 train=lambda baseline: self.train(
                     baseline=baseline, augmentation="none", groups="annotated", seed=seed
                 ),
-                make_model=lambda run: build(OmegaConf.load(run.folder / "config.yaml").model),
+                make_model=lambda run: build(read_node(run.folder, "model")),
                 # torch is only asked when there is something to predict
                 device=lambda: build(self.cfg.trainer).torch_device(),
             )

@@ -1,4 +1,4 @@
-"""From a stored configuration back to the words that compose it today."""
+"""What a run keeps of its configuration, and from there back to the words that compose it today."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from aspire.cli._app import compose_config, plain
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError
 from aspire.reporting.compare import EXECUTION, leaves
+from aspire.stored.config import absolute
 
 LIST_GROUPS = ("filter",)  # groups of which several choices hold at once
 PLAIN = re.compile(r"[A-Za-z/_][\w/.-]*")  # needs no quotes
+KEY = re.compile(r"[\w./-]+")
 WORDS = ("true", "false", "null", "inf", "nan")  # would be something else without
 Json = Mapping[str, Any]
+
+
+def stored_yaml(cfg: DictConfig) -> bytes:
+    """The text of a run's ``config.yaml``: resolved, with absolute paths."""
+    return OmegaConf.to_yaml(absolute(plain(cfg))).encode()
 
 
 def compose_words(stored: Json, result: Json) -> list[str]:
@@ -34,6 +42,9 @@ def compose_words(stored: Json, result: Json) -> list[str]:
     Raises:
         ConfigError: when no words lead to the stored settings.
     """
+    for key, _ in leaves(stored):
+        if not KEY.fullmatch(key):
+            raise ConfigError(f"config.yaml: {key[:80]!r} is no key that can be typed again.")
     words = [f"seed={result['seed']}", "hparams=unified"]
     for group, node in stored.items():
         folder = conf_dir() / group

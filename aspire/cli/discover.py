@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from aspire import __version__
 from aspire.classification.predictor import Probabilities
@@ -15,6 +15,7 @@ from aspire.cli._app import plain, task_overrides
 from aspire.cli._bench import Bench
 from aspire.cli._results import dataset_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
+from aspire.cli._stored import stored_yaml
 from aspire.console import console
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, did_you_mean
@@ -98,7 +99,7 @@ def _write(bench: Bench, discovery: Discovery, result: dict[str, Any]) -> Path:
     """Keep the result in a folder of its own."""
     key = digest_of([discovery.features.key, result["classifier"]["digest"]])[:8]
     folder = bench.outputs / "discover" / f"{file_name(bench.dataset.name)}-{key}"
-    write_atomic(folder / "config.yaml", OmegaConf.to_yaml(bench.cfg, resolve=True).encode())
+    write_atomic(folder / "config.yaml", stored_yaml(bench.cfg))
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
     return folder
 

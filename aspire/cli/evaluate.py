@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from aspire.classification.training import load_run
 from aspire.cli._app import build
@@ -15,9 +15,10 @@ from aspire.cli._datasets import checked_dataset
 from aspire.cli._show import show_metrics
 from aspire.console import console
 from aspire.data.images import read_image
-from aspire.data.table import Split
-from aspire.errors import ConfigError, DataError
+from aspire.data.table import Dataset, Split
+from aspire.errors import AspireError, ConfigError, DataError
 from aspire.pipeline.store import digest_of, write_atomic
+from aspire.stored.config import base_of, read_node, rerooted
 
 CHUNK = 256  # images in memory at once
 
@@ -33,10 +34,8 @@ def job(cfg: DictConfig) -> None:
     if cfg.split not in names:
         raise ConfigError(f"split={cfg.split}: expected train, val, test or unseen.")
     run = load_run(Path(cfg.run))
-    trained = OmegaConf.load(run.folder / "config.yaml")
-    if cfg.root is not None:
-        trained.dataset.root = cfg.root
-    dataset, _ = checked_dataset(cfg.get("dataset") or trained.dataset)
+    model = read_node(run.folder, "model")
+    dataset = _dataset(cfg, run.folder)
     if list(dataset.class_names) != run.result["class_names"]:
         raise DataError(
             f"The run tells {', '.join(run.result['class_names'])} apart, the dataset holds "
@@ -47,7 +46,7 @@ def job(cfg: DictConfig) -> None:
     weights = run.weights_by(cfg.selection) if cfg.selection else run.weights
     predictor = RunPredictor(
         run,
-        lambda: build(trained.model),
+        lambda: build(model),
         lambda: build(cfg.trainer).torch_device(),
         weights=weights,
     )
@@ -75,3 +74,23 @@ def job(cfg: DictConfig) -> None:
     write_atomic(path, json.dumps(result, indent=1).encode())
     show_metrics(result, cfg.split)
     console.show("\n[bold]result[/bold]  {}\n[bold]next[/bold]    aspire table", path)
+
+
+def _dataset(cfg: DictConfig, folder: Path) -> Dataset:
+    """The one that was typed, else the one the run was trained on, wherever it lies by now.
+
+    Raises:
+        AspireError: when it cannot be read, with what to type where it has moved.
+    """
+    if cfg.get("dataset"):
+        return checked_dataset(cfg.dataset)[0]
+    node = read_node(folder, "dataset")
+    if cfg.root is not None:
+        node = rerooted(node, Path(cfg.root))
+    try:
+        return checked_dataset(node)[0]
+    except AspireError as error:
+        if base_of(node).exists():
+            raise
+        hint = f"It was in {base_of(node)}. Where it has moved: aspire evaluate RUN root=DIR"
+        raise type(error)(f"{error}\n{hint}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from aspire.cli._datasets import read_dataset
 from aspire.console import console
@@ -16,6 +16,7 @@ from aspire.reporting.discovery_report import write_discovery_report
 from aspire.reporting.report import write_report
 from aspire.reporting.sweep_report import write_sweep_report
 from aspire.reporting.sweep_sources import Originals
+from aspire.stored.config import read_node
 
 
 def job(cfg: DictConfig) -> None:
@@ -42,7 +43,7 @@ def _originals(jobs: list[JobEntry]) -> dict[str, Originals]:
             continue
         tried.add(name)
         try:
-            dataset = read_dataset(OmegaConf.load(folder / "config.yaml").dataset)
+            dataset = read_dataset(read_node(folder, "dataset"))
         except AspireError as error:
             console.show(
                 "[yellow]note[/yellow]    no pictures of {} before an edit: {}", name, error

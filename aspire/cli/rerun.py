@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from omegaconf import DictConfig
 
 from aspire import __version__
@@ -25,6 +24,7 @@ from aspire.pipeline.sweeps import find_jobs
 from aspire.reporting.compare import describe, differences
 from aspire.reporting.provenance import Provenance, outputs_of
 from aspire.revision import revision, worded
+from aspire.stored.config import read_config
 
 # A result is another one when any of these is.
 NUMBERS = ("weights_sha256", "metrics", "selected_step")
@@ -42,13 +42,14 @@ def job(cfg: DictConfig) -> None:
             f"{cfg.run}: not a training run. aspire run and aspire discover are repeated by the "
             "command in their report; finished work is found."
         )
-    stored = yaml.safe_load((run.folder / "config.yaml").read_bytes())
+    stored = read_config(run.folder)
     words = [*compose_words(stored, run.result), *map(str, cfg.set)]
     target = Path(cfg.paths.outputs) / "rerun" / run.folder.name
     composed, _ = compose_config("train", words)
     data = [f"paths.outputs={target}", f"paths.data={composed.paths.data}", "logger=none"]
     # Where and how fast is of today, but another number of threads rounds otherwise.
-    if threads := stored.get("trainer", {}).get("threads"):
+    trainer = stored.get("trainer")
+    if isinstance(trainer, dict) and isinstance(threads := trainer.get("threads"), int):
         data.append(f"trainer.threads={threads}")
     command = ["train", *words, *data]
     changes = _changes(run, composed)

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun
@@ -15,6 +15,7 @@ from aspire.cli._app import build, check_overrides, compose_config, plain, task_
 from aspire.cli._bench import IDENTITY, Bench
 from aspire.cli._results import artifact_entry, dataset_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
+from aspire.cli._stored import stored_yaml
 from aspire.console import console
 from aspire.errors import ConfigError
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
@@ -23,7 +24,7 @@ from aspire.reporting.table import arm_name, as_rich, rows_of
 from aspire.text import file_name
 
 # Where and how fast, not what.
-WHERE = ("paths", "trainer", "logger", "engine")
+WHERE = ("paths", "trainer", "logger", "engine", "own")
 METRICS = ["worst_group_acc", "acc", "acc_adjusted"]
 
 
@@ -64,7 +65,7 @@ def job(cfg: DictConfig) -> None:
             runs.setdefault((baseline, augmentation), []).append(run)
 
     result = _result(bench, cfg, seeds, runs, found, made, missing)
-    write_atomic(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True).encode())
+    write_atomic(folder / "config.yaml", stored_yaml(cfg))
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
     console.print()
     show_features(bench.dataset, found[seeds[0]].features, 5)

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from aspire.errors import ConfigError
 from aspire.reporting.provenance import Provenance, outputs_of
+from aspire.stored.config import read_config
 
 Json = dict[str, Any]
 
 # Keys of a configuration that say where and how fast, not what.
-EXECUTION = ("paths", "trainer", "logger", "engine", "dry_run", "sweep")
+EXECUTION = ("paths", "trainer", "logger", "engine", "dry_run", "sweep", "own")
 SECTIONS = {
     "settings": "what changes the result",
     "execution": "where and how fast",
@@ -49,7 +48,7 @@ def describe(folder: Path) -> dict[str, Json]:
     """
     folder = Path(folder)
     result = _read(folder / "result.json")
-    config = yaml.safe_load((folder / "config.yaml").read_bytes())
+    config = read_config(folder)
     environment = _read(folder / "environment.json", needed=False)
     stored = dict(leaves(config))
     execution = {k: v for k, v in stored.items() if k.split(".")[0] in EXECUTION}

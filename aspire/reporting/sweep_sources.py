@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import yaml
 
+from aspire.errors import ConfigError
 from aspire.pipeline.records import FilterDecision, Rejected, SpuriousFeature
 from aspire.reporting.artifacts import Artifacts, Json
 from aspire.reporting.discovery import SeedView, views_of
 from aspire.reporting.pictures import Pictures
 from aspire.reporting.provenance import Provenance, Source, drawn_by_lot, outputs_of
 from aspire.reporting.report import Generations
+from aspire.stored.config import read_config
+from aspire.stored.notes import note
 
 EXAMPLES = 2  # strips of edits for each feature
 GALLERY = 12  # generated images shown of a class
@@ -64,28 +66,33 @@ def found_on(
         runs: folder and result of its finished runs.
         kept: folder for small copies of the originals that are shown.
     """
-    by_seed: dict[str, tuple[Path, Json, dict[str, Source]]] = {}
+    by_seed: dict[str, tuple[Path, Json, dict[str, Source], Json]] = {}
     provenances: dict[Path, Provenance] = {}
     # Arms exchange parts; what ASPIRE itself has made comes first.
     for folder, result in sorted(runs, key=lambda run: run[1]["augmentation"] != "aspire"):
         outputs = outputs_of(folder)
         provenance = provenances.setdefault(outputs, Provenance(outputs))
         sources = provenance.of(result)
-        if sources and not drawn_by_lot(sources):
-            by_seed.setdefault(str(result["seed"]), (folder, result, sources))
+        if not sources or drawn_by_lot(sources) or str(result["seed"]) in by_seed:
+            continue
+        try:
+            config = read_config(folder)
+        except ConfigError as error:  # the other runs are shown
+            note(f"Left out of what was found on {dataset}: {error}")
+            continue
+        by_seed[str(result["seed"])] = (folder, result, sources, config)
     if not by_seed:
         return None
     ordered = dict(sorted(by_seed.items(), key=lambda item: int(item[0])))
-    folder, first, sources = next(iter(ordered.values()))
+    folder, first, sources, config = next(iter(ordered.values()))
     # Seeds of another outputs folder would need another root; one sweep has one.
     artifacts = Artifacts(outputs_of(folder))
-    config = yaml.safe_load((folder / "config.yaml").read_bytes())
     whole = {
         "dataset": {"name": dataset, "class_names": first["class_names"]},
-        "settings": {"score": config["score"], "filter": config.get("filter", {})},
+        "settings": {"score": config.get("score", {}), "filter": config.get("filter", {})},
         "stages": {name: _entry(source) for name, source in sources.items()},
-        "discovery": {seed: _discovery(artifacts, s) for seed, (_, _, s) in ordered.items()},
-        "generation": {seed: _generation(artifacts, s) for seed, (_, _, s) in ordered.items()},
+        "discovery": {seed: _discovery(artifacts, s) for seed, (_, _, s, _) in ordered.items()},
+        "generation": {seed: _generation(artifacts, s) for seed, (_, _, s, _) in ordered.items()},
     }
     root, files = (originals.root, originals.files) if originals else (None, {})
     pictures = Pictures(kept / dataset, root, files)

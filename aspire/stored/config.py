@@ -1,0 +1,262 @@
+"""Configurations that lie in folders: read as plain data, with an allow-list of what they may name.
+
+Whatever a configuration names by ``_target_`` is imported and called. The user's own words may name
+anything; a folder that somebody sends may name what ``conf/`` names in the same group, and nothing
+else, unless the user says that it is code of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aspire.confdir import conf_dir
+from aspire.errors import ConfigError
+
+Json = dict[str, Any]
+
+LARGEST = 2**20  # bytes of a configuration; ours have some 10,000
+# Library functions that look up what another argument names, which then is a target too.
+_LOOKUPS = ("hydra.utils.get_method", "hydra.utils.get_class", "hydra.utils.get_object")
+
+_own: ContextVar[frozenset[str]] = ContextVar("own", default=frozenset())
+
+
+class StoredConfigError(ConfigError):
+    """A configuration in a folder that cannot be read, or that names what it must not."""
+
+
+@contextmanager
+def trusting(names: Iterable[str]) -> Iterator[None]:
+    """Let stored configurations name these too, for a while.
+
+    Args:
+        names: dotted names of the user's own classes and functions.
+    """
+    token = _own.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _own.reset(token)
+
+
+def read_config(folder: Path) -> Json:
+    """The ``config.yaml`` of a run folder as plain values; nothing in it is resolved.
+
+    Raises:
+        StoredConfigError: when it is not there or no such file, holds an interpolation, or names a
+            class or function that is neither in ``conf/`` nor the user's own. File and key stand in
+            the message.
+    """
+    path = Path(folder) / "config.yaml"
+    content = _parsed(path)
+    for key in content:  # they name folders of conf/
+        if not str(key).isidentifier() or key in ("hydra", "defaults"):
+            raise StoredConfigError(
+                f"{path}: {str(key)[:80]!r} is no key of a run's configuration."
+            )
+    for key, value in _leaves(content, ""):
+        if isinstance(value, str) and "${" in value:
+            raise StoredConfigError(
+                f"{path}: {key} holds an interpolation. A stored configuration is written "
+                "resolved, and nothing in it is looked up again. Put the value itself there if "
+                "you know it, or train the run again."
+            )
+    for key, target in (pair for group, node in content.items() for pair in named(node, group)):
+        allowed = shipped_targets().get(key.partition(".")[0], frozenset()) | _own.get()
+        if not isinstance(target, str) or target not in allowed:
+            raise StoredConfigError(_refusal(path, key, target))
+    return content
+
+
+def read_node(folder: Path, group: str) -> Json:
+    """One part of it, of which something is to be built.
+
+    Raises:
+        StoredConfigError: as :func:`read_config`, and where it has no such part.
+    """
+    node = read_config(folder).get(group)
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise StoredConfigError(
+            f"{Path(folder) / 'config.yaml'}: {group} names no class. Expected what aspire train "
+            f"wrote there: {group}: {{_target_: ...}}."
+        )
+    return node
+
+
+def named(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(key, name) of everything that a node would have imported, at any depth."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield f"{key}._target_", node["_target_"]
+            if node["_target_"] in _LOOKUPS:
+                yield from ((f"{key}.{k}", v) for k, v in node.items() if k != "_target_")
+        for name, value in node.items():
+            yield from named(value, f"{key}.{name}")
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from named(value, f"{key}[{number}]")
+
+
+@cache
+def shipped_targets() -> Mapping[str, frozenset[str]]:
+    """Group of ``conf/`` -> what its files name."""
+    found: dict[str, set[str]] = {}
+    inner: set[tuple[str, str]] = set()  # group, and another that stands in it: ${inpainter}
+    for path in sorted(conf_dir().rglob("*.yaml")):
+        head, _, _ = path.relative_to(conf_dir()).as_posix().partition("/")
+        for group, node in _parts_of(path, head).items():
+            found.setdefault(group, set()).update(str(name) for _, name in named(node))
+            inner |= {(group, m[1]) for _, v in _leaves(node, "") if (m := _NODE.fullmatch(str(v)))}
+    before = None
+    while before != (before := sum(map(len, found.values()))):
+        for group, other in inner:
+            found[group] |= found.get(other, set())
+    return {group: frozenset(names) for group, names in found.items()}
+
+
+def targets_in(folder: Path) -> set[str]:
+    """What the yaml files of the user's own configuration folder name."""
+    return {
+        str(name)
+        for path in sorted(Path(folder).rglob("*.yaml"))
+        for _, name in named(_parts_of(path, ""))
+    }
+
+
+_NODE = re.compile(r"\$\{(\w+)\}")
+
+
+def _parts_of(path: Path, group: str) -> Json:
+    """By group: that of the file's folder, or where it fills several, its first keys."""
+    text = path.read_text("utf-8")
+    content = yaml.load(text, _CLoader) or {}
+    if not isinstance(content, Mapping):
+        return {}
+    alone = path.parent == conf_dir() or "@package _global_" in text.partition("\n")[0]
+    parts = content if alone else {group: content}
+    return {str(k): v for k, v in parts.items() if k != "hydra"}
+
+
+def _refusal(path: Path, key: str, target: Any) -> str:
+    name = str(target) if isinstance(target, str) else f"a {type(target).__name__}"
+    return (
+        f"{path}: {key} names {name[:200]}, which aspire's own conf/ does not name there. What a "
+        "configuration names is run, so one that lies in a folder may not name anything else. If "
+        f"it is code of your own, say so: 'own=[{name[:200]}]', or give the folder of your yaml "
+        "files with --config-dir."
+    )
+
+
+_CLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only; no aliases, of which a small file can make an endless one."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it holds an alias (*name)")
+        return super().compose_node(parent, index)
+
+
+def _parsed(path: Path) -> Json:
+    if not path.is_file():
+        raise StoredConfigError(
+            f"{path.parent}: no config.yaml in it. Expected the folder of a finished run as aspire "
+            "train made it; take the whole folder, or train it again."
+        )
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"larger than {LARGEST} bytes")
+        content = yaml.load(path.read_bytes(), _Loader)
+        if not isinstance(content, dict) or not content:
+            raise ValueError("no keys and values")
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StoredConfigError(
+            f"{path} is damaged: {reason}. Expected the configuration that aspire train wrote; "
+            "take the folder from where it came from again, or train it again."
+        ) from None
+    return content
+
+
+def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Keys and values at any depth; a key is looked at like a value."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            inner = f"{key}.{name}" if key else str(name)
+            yield inner, name
+            yield from _leaves(value, inner)
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from _leaves(value, f"{key}[{number}]")
+    else:
+        yield key, node
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+# Keys whose values are files or folders where they exist; an id of a hub never does.
+PLACES = frozenset(
+    {"root", "path", "file", "folder", "dir", "table", "metadata", "images", "cache", "data",
+     "outputs", "weights", "model", "prompt", "config"}
+)  # fmt: skip
+
+
+def absolute(node: Any, key: str = "") -> Any:
+    """The same values with absolute paths, so that they mean the same in another folder.
+
+    Args:
+        node: plain values.
+        key: that they stand under.
+    """
+    if isinstance(node, Mapping):
+        return {k: absolute(v, str(k)) for k, v in node.items()}
+    if isinstance(node, list):
+        return [absolute(v, key) for v in node]
+    return str(Path(node).expanduser().absolute()) if is_place(key, node) else node
+
+
+def is_place(key: str, value: Any) -> bool:
+    """Whether a value names a file or folder of this machine."""
+    if key not in PLACES or not isinstance(value, str) or not value or len(value) > 4096:
+        return False
+    try:
+        return Path(value).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+# --- data that has moved -----------------------------------------------------------------------
+
+
+def base_of(dataset: Mapping[str, Any]) -> Path:
+    """The folder that a stored dataset lies in."""
+    if dataset.get("root"):
+        return Path(str(dataset["root"]))
+    return Path(str(dataset.get("metadata") or dataset.get("images") or ".")).parent
+
+
+def rerooted(dataset: Mapping[str, Any], root: Path) -> Json:
+    """The node of a dataset whose folder is another now: what lay below it lies below that.
+
+    Args:
+        dataset: its stored node.
+        root: where the folder is.
+    """
+    base = base_of(dataset)
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, str) and Path(value).is_relative_to(base):
+            return str(root / Path(value).relative_to(base))
+        return value
+
+    return {k: moved(v) if k in PLACES else v for k, v in dataset.items()}
