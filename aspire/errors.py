@@ -32,6 +32,10 @@ class DataError(AspireError):
     exit_code = 3
 
 
+class DamagedError(DataError):
+    """Stored work that is not what was kept: cut short, changed, or of another shape."""
+
+
 class ServiceError(AspireError):
     """Something outside this machine (a model hub, an endpoint) did not answer."""
 

@@ -26,6 +26,8 @@ from aspire.processes import is_main
 from aspire.reporting.table import arm_name
 from aspire.revision import revision
 from aspire.text import file_name
+from aspire.stored.notes import note
+from aspire.stored.results import damage, read_any
 
 RESULT_SCHEMA = 1
 VERSION = 2  # rises when equal settings give other weights
@@ -40,9 +42,12 @@ class TrainedRun:
 
     @cached_property
     def result(self) -> dict[str, Any]:
-        """The content of ``result.json``."""
-        content: dict[str, Any] = json.loads((self.folder / "result.json").read_bytes())
-        return content
+        """The content of ``result.json``.
+
+        Raises:
+            DamagedError: when it cannot be read.
+        """
+        return read_any(self.folder)
 
     @property
     def weights(self) -> Path:
@@ -151,7 +156,9 @@ def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun
     folder = job.folder(root)
     wanted = manners()
     together = int(os.environ.get("WORLD_SIZE", 1)) > 1  # then the main process decides for all
-    while not (folder / "result.json").is_file():
+    if (folder / "result.json").is_file() and (reason := damage(folder)):
+        note(f"{reason} The run is finished again.")
+    while not _finished(folder):
         if wanted.plan:
             job.parts()
             raise PendingError(f"{job.name}, {job.key}", look_at(folder, wanted.stale_after))
@@ -160,7 +167,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun
             return TrainedRun(folder, "run")
         try:
             with claim(folder, {**job.about(), "command": wanted.command}, wanted.stale_after):
-                if (folder / "result.json").is_file():  # finished a moment ago
+                if _finished(folder):  # a moment ago
                     break
                 wanted.started(folder)
                 write_atomic(folder / "config.yaml", config_yaml)
@@ -173,6 +180,10 @@ def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun
                 raise
             time.sleep(POLL)
     return TrainedRun(folder, "hit")
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "result.json").is_file() and not damage(folder)
 
 
 def _train(job: TrainingJob, folder: Path) -> None:
@@ -272,6 +283,7 @@ def load_run(folder: Path) -> TrainedRun:
 
     Raises:
         ConfigError: when there is none.
+        DamagedError: when its result cannot be read.
     """
     folder = Path(folder)
     if not (folder / "result.json").is_file():
@@ -279,4 +291,5 @@ def load_run(folder: Path) -> TrainedRun:
             f"run={folder}: no result.json in it. Expected the folder of a finished run, such as "
             "the one that aspire train prints."
         )
+    read_any(folder)
     return TrainedRun(folder, "hit")

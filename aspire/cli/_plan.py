@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from aspire.console import Table, console
 from aspire.errors import AspireError
 from aspire.pipeline.jobs import duration, look_at
 from aspire.pipeline.manners import PendingError, with_manners
+from aspire.stored.results import damage, read_any
 
 NO_WORK = {"_target_": "aspire.pipeline.manners.NoWork"}
 
@@ -109,7 +109,9 @@ def _expected(root: Path, cfg: DictConfig, choices: Any) -> float | None:
 
 def _rate(path: Path) -> float | None:
     """Seconds a finished run took per step of its setting fit.steps."""
-    result = json.loads(path.read_bytes())
+    if damage(path.parent):
+        return None
+    result = read_any(path.parent)
     seconds = look_at(path.parent).seconds
     steps = result.get("identity", {}).get("fit", {}).get("steps")
     return seconds / steps if steps and seconds else None

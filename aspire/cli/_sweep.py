@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import shlex
 import sys
@@ -28,6 +27,7 @@ from aspire.console import console, styled
 from aspire.errors import ConfigError, Elsewhere
 from aspire.pipeline.jobs import duration
 from aspire.pipeline.sweeps import JobEntry, Ledger
+from aspire.stored.results import read_training
 
 SOME_FAILED = 4  # exit code of a sweep
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "stale": "yellow", "new": "dim"}
@@ -178,7 +178,7 @@ def job_ended(words: Sequence[str], error: Elsewhere | None, done: int, output: 
         entry = sweep.ledger.entry(words, sweep.stale_after)
     what = in_colour(entry.state)
     if entry.state == "done":
-        result = json.loads((entry.look.folder / "result.json").read_bytes())
+        result = read_training(entry.look.folder)
         what = styled("{}  test {}", what, describe(result["metrics"]["test"]))
     elif entry.look.reason:
         what = styled("{}  {}  [dim]{}[/dim]", what, entry.look.reason, output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -17,6 +16,7 @@ from aspire.reporting.report import write_report
 from aspire.reporting.sweep_report import write_sweep_report
 from aspire.reporting.sweep_sources import Originals
 from aspire.stored.config import read_node
+from aspire.stored.results import read_training
 
 
 def job(cfg: DictConfig) -> None:
@@ -39,7 +39,7 @@ def _originals(jobs: list[JobEntry]) -> dict[str, Originals]:
         name, folder = str(entry.about.get("dataset")), entry.look.folder
         if entry.state != "done" or name in tried:
             continue
-        if not json.loads((folder / "result.json").read_bytes())["generated_digest"]:
+        if not read_training(folder)["generated_digest"]:
             continue
         tried.add(name)
         try:

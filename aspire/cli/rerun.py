@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from aspire.reporting.compare import describe, differences
 from aspire.reporting.provenance import Provenance, outputs_of
 from aspire.revision import revision, worded
 from aspire.stored.config import read_config
+from aspire.stored.results import read_mapping
 
 # A result is another one when any of these is.
 NUMBERS = ("weights_sha256", "metrics", "selected_step")
@@ -95,7 +95,7 @@ def _changes(run: TrainedRun, composed: DictConfig) -> list[str]:
             f"the same settings had key {result['key']} and have {key}"
         )
     environment = run.folder / "environment.json"
-    noted = json.loads(environment.read_bytes()) if environment.is_file() else {}
+    noted = read_mapping(environment)
     if noted.get("aspire", __version__) != __version__:
         changes.append(f"code: aspire {noted['aspire']} then, {__version__} now")
     then, now = worded(noted), worded(revision())

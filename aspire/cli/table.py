@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from aspire.reporting.grid_text import (
     lay_out,
 )
 from aspire.reporting.table import as_rich, as_text, find_results, rows_of
+from aspire.stored.notes import note
+from aspire.stored.results import read_training
 
 FORMATS = ("rich", "md", "latex", "csv", "json")
 
@@ -35,7 +36,10 @@ def job(cfg: DictConfig) -> None:
     folder = Path(cfg.dir)
     jobs = find_jobs(folder, float(cfg.stale_after))
     done = [j.look.folder for j in jobs if j.state == "done"]
-    results = {str(f): json.loads((f / "result.json").read_bytes()) for f in done}
+    results = {str(f): read_training(f) for f in done}
+    for entry in jobs:
+        if entry.look.damaged:
+            note(f"not in the table: {entry.name}: {entry.look.reason}")
     if jobs and (cfg.rows or cfg.cols):
         grid = make_grid(
             jobs, results, _words(cfg.rows), _words(cfg.cols), metrics, str(cfg.split)

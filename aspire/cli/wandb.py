@@ -18,6 +18,7 @@ from aspire.errors import ConfigError, did_you_mean
 from aspire.pipeline.sweeps import JobEntry, find_jobs
 from aspire.reporting import wandb_sync
 from aspire.reporting.wandb_run import Place
+from aspire.stored.results import read_training
 
 METHODS = ("grid", "random", "bayes")
 METRICS = ["worst_group_acc", "acc", "acc_adjusted"]
@@ -112,7 +113,7 @@ def _subject(cfg: DictConfig, jobs: list[JobEntry]) -> Any:
 
     done = [j.look.folder for j in jobs if j.state == "done"]
     provenances: dict[Path, Provenance] = {}
-    results = [(f, json.loads((f / "result.json").read_bytes())) for f in done]
+    results = [(f, read_training(f)) for f in done]
     if not results:
         raise ConfigError(f"{cfg.dir}: no job in it is finished; see aspire sweep status {cfg.dir}")
     kept: dict[str, set[str]] = defaultdict(set)

@@ -6,9 +6,9 @@ file systems too), and the highest number counts, so that of any number of proce
 of machines exactly one starts, and exactly one takes over from a dead one. Its modification time is
 the heartbeat, compared with that of a file made just now in the same folder: clocks may differ.
 
-The state of a run is ``done`` with a ``result.json``, ``running`` with a fresh heartbeat,
-``stale`` when the heartbeat stopped or the process is gone from this machine, ``failed`` when the
-last attempt said so, and ``new`` otherwise.
+The state of a run is ``done`` with a ``result.json`` that can be read, ``running`` with a fresh
+heartbeat, ``stale`` when the heartbeat stopped or the process is gone from this machine, ``failed``
+when the last attempt said so or the result is damaged, and ``new`` otherwise.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 from aspire.errors import AspireError
 from aspire.pipeline.store import write_atomic
+from aspire.stored.results import damage
 
 State = Literal["new", "running", "done", "failed", "stale"]
 
@@ -46,6 +47,7 @@ class Look:
         reason: why the last attempt failed, in one line.
         seconds: of work in all attempts.
         about: what the attempt was told about its job.
+        damaged: there is a result, and it cannot be read.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class Look:
     reason: str = ""
     seconds: float = 0.0
     about: Mapping[str, Any] | None = None
+    damaged: bool = False
 
 
 class RunningError(AspireError):
@@ -84,6 +87,8 @@ def look_at(folder: Path, stale_after: float = 60.0) -> Look:
     )
     result = folder / "result.json"
     if result.is_file():
+        if reason := damage(folder):
+            return replace(known, state="failed", age=_age(result), reason=reason, damaged=True)
         return replace(known, state="done", age=_age(result))
     if not attempts:
         return known
@@ -224,9 +229,9 @@ def _read(path: Path) -> dict[str, Any]:
     """The content; {} for one that is being written at this moment."""
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, FileNotFoundError):
+    except (ValueError, FileNotFoundError):
         return {}
-    return content
+    return content if isinstance(content, dict) else {}
 
 
 def _end(path: Path, content: Mapping[str, Any], **how: str) -> None:

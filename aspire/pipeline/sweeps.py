@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from aspire.pipeline.jobs import Look, State, look_at
 from aspire.pipeline.store import digest_of, write_atomic
+from aspire.stored.results import read_any
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,7 @@ class Ledger:
             "words": list(words),
             "about": dict(about),
             "command": command,
-            "sweep": self.sweep
-            or (json.loads(path.read_bytes())["sweep"] if path.exists() else ""),
+            "sweep": self.sweep or (_job(path)["sweep"] if path.exists() else ""),
             "run": Path(os.path.relpath(run, path.parent)).as_posix() if run else None,
             "failed": failed,
             "exit_code": exit_code if failed else 0,
@@ -155,7 +158,7 @@ def _is_job(path: Path) -> bool:
 
 
 def _entry(path: Path, stale_after: float) -> JobEntry:
-    content = json.loads(path.read_bytes())
+    content = _job(path)
     log = path.with_suffix(".log")
     look = Look(path, "failed" if content["failed"] else "new", reason=content["failed"])
     if content["run"]:
@@ -173,17 +176,48 @@ def _entry(path: Path, stale_after: float) -> JobEntry:
     )
 
 
+class _Job(msgspec.Struct):
+    about: dict[str, Any]
+    command: str = ""
+    sweep: str = ""
+    run: str | None = None
+    failed: str = ""
+    exit_code: int = 0
+
+
+def _job(path: Path) -> dict[str, Any]:
+    """What was written down of a job; of a damaged file that it is one."""
+    try:
+        return msgspec.structs.asdict(msgspec.json.decode(path.read_bytes(), type=_Job))
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
+        reason = f"{path} is damaged: {error}. The command of the sweep writes it again."
+        return msgspec.structs.asdict(_Job(about={}, failed=reason))
+
+
 def _entry_of_run(folder: Path, stale_after: float) -> JobEntry | None:
     look = look_at(folder, stale_after)
     about = look.about
     if look.state == "done":
-        result = json.loads((folder / "result.json").read_bytes())
+        result = read_any(folder)
         if "weights_sha256" not in result:  # of something else than a training run
             return None
         about = result
+    elif look.damaged and about is None:
+        if not (folder / "model.safetensors").is_file():  # of something else
+            return None
+        about = _named(folder)
     if about is None:
         return None
     keys = ("dataset", "baseline", "augmentation", "model", "seed", "key")
     return JobEntry(
         {k: about.get(k) for k in keys}, look, str((look.about or {}).get("command", ""))
     )
+
+
+def _named(folder: Path) -> dict[str, Any]:
+    """What the path says: ``<dataset>/<baseline>/<augmentation>/<model>-s<seed>-<key>``."""
+    dataset, baseline, augmentation, name = ("?", "?", "?", "?", *folder.resolve().parts)[-4:]
+    found = re.fullmatch(r"(.+)-s(\d+)-(\w+)", name)
+    model, seed, key = found.groups() if found else (name, "0", "")
+    about = {"dataset": dataset, "baseline": baseline, "augmentation": augmentation}
+    return about | {"model": model, "seed": int(seed), "key": key}

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from aspire.errors import ConfigError
+from aspire.stored.results import read_any
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -46,6 +47,7 @@ def read_result(folder: Path) -> Json:
 
     Raises:
         ConfigError: when the folder holds neither.
+        DamagedError: when the file cannot be read.
     """
     path = folder / "result.json"
     if not path.is_file():
@@ -54,7 +56,7 @@ def read_result(folder: Path) -> Json:
             "aspire run or aspire discover has made (outputs/run/DATASET-..., "
             "outputs/discover/DATASET-...); make one with: aspire run"
         )
-    result: Json = json.loads(path.read_bytes())
+    result = read_any(folder)
     if "discovery" not in result:
         raise ConfigError(
             f"{folder}: its result.json is not of an aspire run or aspire discover. Expected "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from aspire.errors import ConfigError
 from aspire.reporting.provenance import Provenance, outputs_of
 from aspire.stored.config import read_config
+from aspire.stored.results import read_any, read_mapping
 
 Json = dict[str, Any]
 
@@ -45,11 +45,17 @@ def describe(folder: Path) -> dict[str, Json]:
 
     Raises:
         ConfigError: when it holds no finished run.
+        DamagedError: when its result cannot be read.
     """
     folder = Path(folder)
-    result = _read(folder / "result.json")
+    if not (folder / "result.json").is_file():
+        raise ConfigError(
+            f"{folder}: no result.json in it. Expected the folder of a finished run, such as "
+            "outputs/train/DATASET/BASELINE/AUGMENTATION/RUN."
+        )
+    result = read_any(folder)
     config = read_config(folder)
-    environment = _read(folder / "environment.json", needed=False)
+    environment = read_mapping(folder / "environment.json")
     stored = dict(leaves(config))
     execution = {k: v for k, v in stored.items() if k.split(".")[0] in EXECUTION}
     return {
@@ -89,18 +95,6 @@ def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, node
 
 
-def _read(path: Path, needed: bool = True) -> Json:
-    if path.is_file():
-        content: Json = json.loads(path.read_bytes())
-        return content
-    if needed:
-        raise ConfigError(
-            f"{path.parent}: no {path.name} in it. Expected the folder of a finished run, such as "
-            "outputs/train/DATASET/BASELINE/AUGMENTATION/RUN."
-        )
-    return {}
-
-
 def _code(folder: Path, result: Json, environment: Json) -> Json:
     """Versions of the package and of every stage, and the commit where it was noted."""
     code = {k: environment[k] for k in _CODE if k in environment}
@@ -115,14 +109,15 @@ def _data(folder: Path, result: Json) -> Json:
         about = {"dataset": result["dataset"]["name"], "digest": result["dataset"]["digest"]}
         return about | {f"stage.{k}": v["digest"] for k, v in result["stages"].items()}
     data = {"dataset": result["dataset"], "digest": result["dataset_digest"]}
-    data |= {"train_images": result["train_images"], "generated": result["generated_digest"]}
+    data |= {"train_images": result.get("train_images"), "generated": result["generated_digest"]}
     sources = Provenance(outputs_of(folder)).of(result)
     return data | {f"stage.{name}": source.digest for name, source in sources.items()}
 
 
 def _results(result: Json) -> Iterator[tuple[str, Any]]:
     if "metrics" in result:
-        yield from ((k, result[k]) for k in ("weights_sha256", "selection", "selected_step"))
+        names = ("weights_sha256", "selection", "selected_step")
+        yield from ((k, result.get(k)) for k in names)
         yield from leaves(result["metrics"])
         return
     for arm in result.get("arms", []):

@@ -6,7 +6,6 @@ Equal inputs give equal bytes: nothing here asks for the time, the machine or th
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from aspire.reporting.limits import gaps_of, outcomes_of
 from aspire.reporting.page import flat, stages_of, write_page
 from aspire.reporting.pictures import Picture, Pictures
 from aspire.revision import worded
+from aspire.stored.results import damage, read_any, read_mapping
 
 GALLERY = 24  # generated images shown per class
 REJECTS = 6  # rejected images shown per filter
@@ -198,8 +198,7 @@ def _versions(result: Json, outputs: Path) -> list[tuple[str, str]]:
     versions = [("aspire", str(result["aspire"]))]
     for run in (r for a in result["arms"] for r in a["runs"]):
         path = outputs / run["folder"] / "environment.json"
-        if path.is_file():
-            content = json.loads(path.read_bytes())
+        if content := read_mapping(path):
             content = {**content, "commit": worded(content)}
             names = ("commit", "python", "torch")
             return versions + [(k, str(content[k])) for k in names if content.get(k)]
@@ -220,6 +219,6 @@ def _command(result: Json, outputs: Path) -> str:
     words.append(f"references=[{','.join(b for b, _ in pairs if b != main)}]")
     words.append(f"seeds=[{','.join(map(str, result['seeds']))}]")
     trained = [outputs / r["folder"] / "result.json" for a in result["arms"] for r in a["runs"]]
-    words += [f"model={json.loads(p.read_bytes())['model']}" for p in trained[:1] if p.is_file()]
+    words += [f"model={read_any(p.parent)['model']}" for p in trained[:1] if not damage(p.parent)]
     kept = {k: result["settings"].get(k, {}) for k in ("fit", "stage")}
     return shlex.join(["aspire", "run", *words, *(f"{k}={v}" for k, v in flat(kept))])

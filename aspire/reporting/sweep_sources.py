@@ -5,7 +5,6 @@ A run knows its generated images by digest alone; the artifacts behind them tell
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from aspire.reporting.provenance import Provenance, Source, drawn_by_lot, output
 from aspire.reporting.report import Generations
 from aspire.stored.config import read_config
 from aspire.stored.notes import note
+from aspire.stored.results import read_training
 
 EXAMPLES = 2  # strips of edits for each feature
 GALLERY = 12  # generated images shown of a class
@@ -137,4 +137,4 @@ def _generation(artifacts: Artifacts, sources: Mapping[str, Source]) -> Json:
 
 def read_results(folders: Sequence[Path]) -> dict[str, Json]:
     """Folder of a finished run -> content of its ``result.json``."""
-    return {str(f): json.loads((f / "result.json").read_bytes()) for f in folders}
+    return {str(f): read_training(f) for f in folders}

@@ -14,6 +14,8 @@ from typing import Any
 
 from aspire.errors import ConfigError, did_you_mean
 from aspire.text import cell, markdown
+from aspire.stored.notes import note
+from aspire.stored.results import damage, read_any
 
 METRICS = (
     "worst_group_acc",
@@ -90,7 +92,10 @@ def find_results(folder: Path) -> list[dict[str, Any]]:
     folder = Path(folder)
     results = []
     for path in sorted(folder.rglob("result.json")) if folder.is_dir() else []:
-        content = json.loads(path.read_bytes())
+        if reason := damage(path.parent):
+            note(f"not in the table: {reason}")
+            continue
+        content = read_any(path.parent)
         if "weights_sha256" in content:  # of a training run, not of a whole `aspire run`
             results.append(content)
     if not results:

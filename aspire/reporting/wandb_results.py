@@ -17,6 +17,7 @@ from aspire.reporting.provenance import Provenance, Source, drawn_by_lot, output
 from aspire.reporting.report import spread
 from aspire.reporting.wording import KINDS
 from aspire.text import file_name, shortened
+from aspire.stored.results import read_mapping
 
 SHOWN = 16  # pictures of each class, and of each reason
 COLUMNS = (
@@ -43,7 +44,7 @@ def log_sources(run: Any, folder: Path, result: Mapping[str, Any]) -> None:
         {
             "digests": digests,
             "aspire": __version__,
-            "environment": json.loads(environment.read_bytes()) if environment.is_file() else {},
+            "environment": read_mapping(environment),
             **{k: result[k] for k in ("needs", "selection", "train_images")},
         },
         allow_val_change=True,

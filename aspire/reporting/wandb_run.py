@@ -7,7 +7,6 @@ everything is written offline for ``aspire wandb sync``.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 from aspire.errors import ConfigError
 from aspire.reporting.table import arm_name
 from aspire.text import shortened
+from aspire.stored.results import read_training
 
 MODES = ("auto", "online", "offline", "disabled")
 NAME, TAG = 128, 64  # characters that W&B takes
@@ -296,7 +296,7 @@ class JobRun:
             return
         if not failed and self.about.job_type == "train":
             with harmless("logging the results"):
-                self._log_results(json.loads((self.about.folder / "result.json").read_bytes()))
+                self._log_results(read_training(self.about.folder))
         with harmless("finishing a run"):
             self.run.finish(exit_code=int(failed))
 

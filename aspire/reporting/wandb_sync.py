@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from aspire.reporting import wandb_run
 from aspire.reporting.grid import Grid, make_grid
 from aspire.reporting.grid_text import records
 from aspire.reporting.table import arm_name
+from aspire.stored.results import read_training
 
 AT_ONCE = 50  # folders in one call of wandb sync
 ANSWER = 10.0  # seconds within which a server must answer
@@ -40,7 +40,7 @@ def unlogged(jobs: Sequence[JobEntry]) -> list[Path]:
 
 def write_run(folder: Path, place: wandb_run.Place, sweep: str = "") -> None:
     """The W&B run of a finished job, offline, from its ``result.json`` alone."""
-    result = json.loads((folder / "result.json").read_bytes())
+    result = read_training(folder)
     labels = {k: result[k] for k in ("dataset", "baseline", "augmentation", "model", "seed")}
     arm = f"{labels['dataset']}-{labels['baseline']}-{labels['augmentation']}"
     about = wandb_run.About(
@@ -121,7 +121,7 @@ def make_grid_of(jobs: Sequence[JobEntry], metrics: Sequence[str]) -> Grid:
     done = [j.look.folder for j in jobs if j.state == "done"]
     if not done:
         raise ConfigError("No job here is finished; see aspire sweep status DIR.")
-    results = {str(f): json.loads((f / "result.json").read_bytes()) for f in done}
+    results = {str(f): read_training(f) for f in done}
     return make_grid(jobs, results, ["baseline"], ["dataset"], metrics, "test")
 
 

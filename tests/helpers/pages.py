@@ -17,6 +17,9 @@ from aspire.pipeline import records as rec
 
 VOID = {"meta", "link", "img", "br", "rect", "line", "circle"}
 
+EFFECT = {"_target_": "aspire.discovery.effect.Effect"}
+LOW_CONFIDENCE = {"_target_": "aspire.generation.filters.LowConfidence", "min_probability": 0.02}
+
 
 class Page(HTMLParser):
     """What the tests look at; fails on tags that are not closed in order."""
@@ -186,8 +189,8 @@ def result_of(made: Outputs) -> dict[str, Any]:
         },
         "settings": {
             "fit": {"steps": 10, "selection": "val_acc"}, "stage": {"edit": {"dilate": 3}},
-            "score": {"_target_": "a.Effect", "min_support": 5, "max_q": 0.05},
-            "filter": {"low_confidence": {"_target_": "x", "min_probability": 0.02}},
+            "score": EFFECT | {"min_support": 5, "max_q": 0.05},
+            "filter": {"low_confidence": LOW_CONFIDENCE},
         },
         "arms": [arm("none", (0.1, 0.3), (0.5, 0.7)), arm("aspire", (0.6, 0.8), (0.8, 0.8))],
         "missing": [],

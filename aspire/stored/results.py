@@ -1,0 +1,179 @@
+"""``result.json`` by a schema: what does not fit is a damaged file and never half a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from aspire.errors import DamagedError
+from aspire.stored.notes import note
+
+Json = dict[str, Any]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+# Below the folder that it is relative to, and nowhere else.
+Below = Annotated[str, msgspec.Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$)).+$")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class GroupResult(msgspec.Struct):
+    """Accuracy in a group, None without an image of it."""
+
+    acc: Fraction | None
+    n: Count
+
+
+class SplitResult(msgspec.Struct):
+    """What :class:`aspire.classification.metrics.GroupMetrics` says of a split."""
+
+    acc: Fraction
+    groups: dict[str, GroupResult]
+    worst_group_acc: Fraction | None = None
+    worst_group: str | None = None
+    worst_class_acc: Fraction | None = None
+    acc_adjusted: Fraction | None = None
+    acc_balanced: Fraction | None = None
+
+
+class TrainingResult(msgspec.Struct):
+    """Of a training run, as far as anything reads it again."""
+
+    dataset: str
+    dataset_digest: str
+    class_names: list[str]
+    baseline: str
+    augmentation: str
+    model: str
+    seed: int
+    needs: str
+    selection: str
+    metrics: dict[str, SplitResult]
+    weights_sha256: str
+    identity: dict[str, Any]
+    generated_digest: str | None
+    key: str = ""
+    attribute_names: list[str] = []
+    selected_step: int | None = None
+    selectable: dict[str, Below] = {}
+    steps: Count = 0
+    train_images: Count = 0
+    history: dict[str, list[dict[str, float]]] = {}
+    warnings: list[str] = []
+
+
+class _Dataset(msgspec.Struct):
+    name: str
+    class_names: list[str]
+
+
+class _Artifact(msgspec.Struct):
+    folder: Below
+    digest: str
+
+
+class _Discovery(msgspec.Struct):
+    score: _Artifact
+    discover: _Artifact
+    features: list[dict[str, Any]]
+
+
+class _ArmRun(msgspec.Struct):
+    seed: int
+    folder: Below
+    metrics: dict[str, SplitResult]
+
+
+class _Arm(msgspec.Struct):
+    arm: str
+    runs: list[_ArmRun]
+
+
+class WholeResult(msgspec.Struct):
+    """Of ``aspire run`` and ``aspire discover``."""
+
+    dataset: _Dataset
+    settings: dict[str, Any]
+    stages: dict[str, _Artifact]
+    discovery: dict[str, _Discovery]
+    arms: list[_Arm] = []
+    overrides: list[str] = []
+
+
+def read_training(folder: Path) -> Json:
+    """The ``result.json`` of a training run.
+
+    Raises:
+        DamagedError: when it is not there, cut short, or of another shape; with the reason.
+    """
+    content = read_any(folder)
+    if "weights_sha256" not in content:
+        raise DamagedError(f"{Path(folder) / 'result.json'}: not of a training run.")
+    return content
+
+
+def damage(folder: Path) -> str:
+    """Why the ``result.json`` in a folder cannot be used, or "" where it can."""
+    try:
+        read_any(folder)
+    except DamagedError as error:
+        return str(error)
+    return ""
+
+
+def read_mapping(path: Path) -> Json:
+    """A JSON file that only adds to what is shown: empty where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        note(f"{path} is damaged; what it says is left out.")
+        return {}
+    return content
+
+
+def read_any(folder: Path) -> Json:
+    """The ``result.json`` of whatever lies in the folder, by the schema of its kind.
+
+    Raises:
+        DamagedError: as :func:`read_training`.
+    """
+    path = Path(folder) / "result.json"
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DamagedError(f"{path} cannot be read: {error.strerror or error}.") from None
+    content = _read(path, stat.st_size, stat.st_mtime_ns)
+    if isinstance(content, str):
+        raise DamagedError(f"{path} is damaged: {content}.")
+    return json.loads(content)  # type: ignore[no-any-return]  # of its own for every caller
+
+
+@lru_cache(maxsize=4096)
+def _read(path: Path, size: int, modified: int) -> bytes | str:
+    """The text, or what is wrong with it; looked at again when size or time have changed."""
+    try:
+        data = path.read_bytes()
+        content = json.loads(data)
+    except OSError as error:
+        return str(error.strerror or error)
+    except (ValueError, RecursionError) as error:
+        return f"no JSON ({error})" if size else "empty"
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__} where keys and values were expected"
+    kinds: Mapping[str, type] = {"weights_sha256": TrainingResult, "discovery": WholeResult}
+    kind = next((k for key, k in kinds.items() if key in content), None)
+    if kind is None and "metrics" in content:  # the one key that says what it is has gone
+        kind = TrainingResult
+    try:
+        if kind is not None:
+            msgspec.convert(content, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        return str(error)
+    return data
