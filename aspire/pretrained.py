@@ -16,15 +16,15 @@ from typing import Any
 
 from aspire.errors import ConfigError, ServiceError
 from aspire.pipeline.stage import Json
-from aspire.pipeline.store import write_atomic
 from aspire.quiet import quiet_loading
+from aspire.stored.seals import file_digest as file_digest
+from aspire.stored.seals import remember_digests as remember_digests
 
 WEIGHTS = Path(__file__).with_name("weights")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What transformers and diffusers read, and by which of it a snapshot on this machine is known.
 _READ = {".json", ".safetensors", ".bin", ".txt", ".model", ".jinja"}
 _HEADS = ("config.json", "model_index.json")
-_LARGE = 2**24  # bytes; smaller files are read again sooner than a note about them is found
 
 
 @dataclass(frozen=True)
@@ -125,47 +125,6 @@ def device_and_dtype(device: str = "auto") -> tuple[Any, Any]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
     return torch.device(device), torch.bfloat16 if bf16 else torch.float32
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, read once as long as its size and time do not change.
-
-    Once in this process, and with :func:`remember_digests` once and for all.
-
-    Raises:
-        FileNotFoundError: when it does not exist.
-    """
-    path = path.resolve()
-    stat = path.stat()
-    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
-
-
-def remember_digests(folder: Path | None) -> None:
-    """Keep the digests of large files in a folder, so that the next process need not read them.
-
-    Args:
-        folder: made when missing; None to keep nothing.
-    """
-    global _notes
-    _notes = folder
-
-
-_notes: Path | None = None
-
-
-@cache
-def _file_digest(path: Path, size: int, modified: int) -> str:
-    note = None
-    if _notes is not None and size >= _LARGE:
-        seen = hashlib.sha256(f"{path}|{size}|{modified}".encode()).hexdigest()
-        note = _notes / f"{seen}.digest"
-        if note.is_file():
-            return note.read_text()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if note is not None:
-        write_atomic(note, digest.encode())
-    return digest
 
 
 def _digest_of_folder(folder: Path) -> str:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from aspire.data.groups import Grouper
 from aspire.errors import DataError, did_you_mean
-from aspire.pipeline.store import write_atomic
+from aspire.stored.seals import read_digest, write_digest
 
 REQUIRED = ("img_id", "img_filename", "y", "split", "place")
 OPTIONAL = ("caption", "mask_filename", "objects", "source", "parent_id")
@@ -183,17 +183,19 @@ class Dataset:
             if name
         ]
         seen = hashlib.sha256((head + table).encode())
+        newest = 0.0
         for path in files:
             stat = path.stat()
+            newest = max(newest, stat.st_mtime)
             seen.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}".encode())
         remembered = cache / f"{seen.hexdigest()}.digest" if cache else None
-        if remembered and remembered.is_file():
-            return remembered.read_text()
+        if remembered and (known := read_digest(remembered, newest)) is not None:
+            return known
         whole = hashlib.sha256((head + table).encode())
         for path in files:
             whole.update(hashlib.sha256(path.read_bytes()).digest())
         if remembered:
-            write_atomic(remembered, whole.hexdigest().encode())  # others may be reading it
+            write_digest(remembered, whole.hexdigest())  # others may be reading it
         return whole.hexdigest()
 
 

@@ -7,7 +7,8 @@ Layout, under the store's root::
                   rejected.jsonl
                   files/<aa>/<sha256>.png
 
-A folder with a manifest is complete. Work in progress lies in ``<stage>/<key>.partial`` with a
+A folder with a manifest is complete, and verified before it is used: what is not as it was
+committed is made again. Work in progress lies in ``<stage>/<key>.partial`` with a
 journal of finished items; a killed run continues after the last of them.
 """
 
@@ -15,12 +16,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import shutil
 import time
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -31,10 +31,20 @@ from numpy.typing import NDArray
 
 from aspire import __version__
 from aspire.data.images import png_bytes
-from aspire.errors import AspireError
+from aspire.errors import AspireError, DamagedError
 from aspire.pipeline.records import Record, Rejected
 from aspire.pipeline.stage import Engine, Item, ItemResult, Json, Rec, Stage
 from aspire.progress import Progress, Silent
+from aspire.stored.artifacts import (
+    images_in,
+    is_image,
+    read_manifest,
+    verified_lines,
+    verify,
+)
+from aspire.stored.files import tidy
+from aspire.stored.files import write_atomic as write_atomic
+from aspire.stored.notes import note
 
 T = TypeVar("T")
 
@@ -47,15 +57,6 @@ def digest_of(value: Json) -> str:
     """
     text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is either absent, old or whole, whenever the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # of this process on this machine, for folders are shared between machines
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
 
 
 @dataclass(frozen=True)
@@ -135,30 +136,41 @@ class ArtifactStore:
         folder = self.root / stage.name / key
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{key}.lock")):
-            artifact = self._load(stage, folder, "hit")
+            tidy(folder)
+            artifact = self._hit(stage, folder, max_rejected)
             if artifact is None:
                 artifact = self._make(stage, items, spec, folder, engine, max_rejected)
-            else:
-                manifest = json.loads((folder / "manifest.json").read_bytes())
-                empty, total = manifest["without_record"], manifest["items"]
-                _check_share(stage.name, empty, total, artifact.rejected, max_rejected, folder)
         self.on_done(artifact)
+        return artifact
+
+    def _hit(
+        self, stage: Stage[Item, Rec], folder: Path, max_rejected: float
+    ) -> Artifact[Rec] | None:
+        """The finished artifact; None where there is none, or it is not what was committed."""
+        if not folder.is_dir():
+            return None
+        try:
+            artifact = self._load(stage, folder, "hit")
+            manifest = read_manifest(folder)
+        except DamagedError as error:
+            note(f"{error} It is made again.")
+            return None
+        empty, total = manifest["without_record"], manifest["items"]
+        _check_share(stage.name, empty, total, artifact.rejected, max_rejected, folder)
         return artifact
 
     def _load(
         self, stage: Stage[Item, Rec], folder: Path, state: Literal["hit", "run"]
-    ) -> Artifact[Rec] | None:
-        if not (folder / "manifest.json").is_file():
-            return None
-        manifest = json.loads((folder / "manifest.json").read_bytes())
+    ) -> Artifact[Rec]:
+        manifest = verify(folder)
         return Artifact(
             stage=stage.name,
             key=folder.name,
             folder=folder,
             digest=manifest["digest"],
             state=state,
-            records=tuple(_read_lines(folder / "records.jsonl", stage.record)),
-            rejected=tuple(_read_lines(folder / "rejected.jsonl", Rejected)),
+            records=tuple(verified_lines(folder, stage.record)),
+            rejected=tuple(verified_lines(folder, Rejected, "rejected.jsonl")),
             resumed=manifest["resumed"] if state == "run" else 0,
             seconds=manifest["seconds"],
         )
@@ -175,6 +187,7 @@ class ArtifactStore:
         started = time.monotonic()
         partial = folder.with_suffix(".partial")
         partial.mkdir(exist_ok=True)
+        tidy(partial, deep=True)
         results = _read_journal(partial / "journal.jsonl", stage.record)
         resumed = len(results)
         todo = [item for item in items if stage.item_id(item) not in results]
@@ -210,13 +223,11 @@ class ArtifactStore:
             "aspire": __version__,
         }
         write_atomic(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
-        if folder.exists():  # without a manifest, so somebody's leftovers
+        if folder.exists():  # damaged, or without a manifest
             shutil.rmtree(folder)
         partial.replace(folder)
         (folder / "journal.jsonl").unlink()  # last: until the rename a kill must find it
-        artifact = self._load(stage, folder, "run")
-        assert artifact is not None
-        return artifact
+        return self._load(stage, folder, "run")
 
 
 @dataclass(frozen=True)
@@ -236,7 +247,8 @@ class _Files:
 
 def _journal_line(result: ItemResult[Any]) -> bytes:
     line = {"item": result.item_id, "records": result.records, "rejected": result.rejected}
-    return msgspec.json.encode(line) + b"\n"
+    text = msgspec.json.encode(line)
+    return b"%s\t%08x\n" % (text, zlib.crc32(text))
 
 
 def _read_journal(path: Path, record: type[Rec]) -> dict[str, ItemResult[Rec]]:
@@ -249,32 +261,28 @@ def _read_journal(path: Path, record: type[Rec]) -> dict[str, ItemResult[Rec]]:
     if len(kept) < len(whole):
         write_atomic(path, kept)
     for line in kept.splitlines():
-        raw = msgspec.json.decode(line)
+        text, tab, check = line.partition(b"\t")  # JSON holds no tabs; lines of old have no check
+        if tab and check != b"%08x" % zlib.crc32(text):
+            continue  # damaged: that item is done again
+        broken = [f for f, sha in images_in(text) if not is_image(path.parent / f, sha)]
+        for file in broken:
+            (path.parent / file).unlink(missing_ok=True)
+        if broken:
+            continue
         try:
+            raw = msgspec.json.decode(text)
             results[raw["item"]] = ItemResult(
                 raw["item"],
                 tuple(msgspec.convert(r, record) for r in raw["records"]),
                 tuple(msgspec.convert(r, Rejected) for r in raw["rejected"]),
             )
-        except msgspec.ValidationError:  # of another version: that item is done again
+        except (msgspec.DecodeError, KeyError, TypeError):  # of another version, or damaged
             continue
     return results
 
 
 def _write_lines(path: Path, records: Sequence[Record]) -> None:
     write_atomic(path, b"".join(msgspec.json.encode(r) + b"\n" for r in records))
-
-
-def _read_lines(path: Path, record: type[T]) -> Iterator[T]:
-    decoder = msgspec.json.Decoder(record)
-    for line in path.read_bytes().splitlines():
-        try:
-            yield decoder.decode(line)
-        except msgspec.ValidationError as error:
-            raise AspireError(
-                f"{path} holds a record this version cannot read: {error}. Remove the folder "
-                f"{path.parent} and run the command again."
-            ) from None
 
 
 def _check_share(

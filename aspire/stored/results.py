@@ -31,7 +31,7 @@ class SplitResult(msgspec.Struct):
     """What :class:`aspire.classification.metrics.GroupMetrics` says of a split."""
 
     acc: Fraction
-    groups: dict[str, GroupResult]
+    groups: dict[str, GroupResult] = {}
     worst_group_acc: Fraction | None = None
     worst_group: str | None = None
     worst_class_acc: Fraction | None = None

@@ -248,24 +248,6 @@ def test_no_items_give_an_empty_artifact(tmp_path: Path) -> None:
     assert run(tmp_path, Writer(), items=[]).state == "hit"
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        (b'{"img_id":"a","text":"b","colour":"c"}', "unknown field `colour`"),
-        (b'{"img_id":"a"}', "missing required field `text`"),
-        (b'{"img_id":"a","text":3}', r"Expected `str`, got `int` - at `\$.text`"),
-    ],
-)
-def test_record_of_another_shape_is_an_error_naming_the_field(
-    tmp_path: Path, line: bytes, said: str
-) -> None:
-    artifact = run(tmp_path, Writer())
-    artifact.path("records.jsonl").write_bytes(line + b"\n")
-    with pytest.raises(AspireError, match=said) as caught:
-        run(tmp_path, Writer())
-    assert f"Remove the folder {artifact.folder}" in str(caught.value)
-
-
 def test_records_refuse_an_unknown_kind_of_edit() -> None:
     edit = Edit(
         edit_id="1", img_id="1", y=0, kind="remove_object", phrase="p", replacement=None,

@@ -28,6 +28,8 @@ def training(seed: int, worst: float | None, acc: float, **changes: Any) -> dict
         "selection": "val_acc",
         "steps": 10,
         "weights_sha256": "w",
+        "class_names": ["a", "b"],
+        "generated_digest": None,
         "metrics": {"test": test},
     } | changes
 

@@ -1,0 +1,68 @@
+"""Files that are whole or absent whenever a process dies, and what is left of those that died."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+FORGOTTEN = 3600.0  # seconds after which nobody on another machine still writes a file
+
+_TEMPORARY = re.compile(r"\..+\.(?P<machine>[^/]*)\.(?P<process>\d+)")
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is either absent, old or whole, whenever the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # of this process on this machine, for folders are shared between machines
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def tidy(folder: Path, deep: bool = False) -> None:
+    """Take away what killed processes have left half-written in a folder.
+
+    Args:
+        folder: in which nobody else works at the moment, or only processes that are alive.
+        deep: also in all folders below it.
+    """
+    for path in _dot_files(Path(folder), deep):
+        if path.name.startswith(".now-") or path.suffix == ".tmp" or _abandoned(path):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:  # somebody else's folder, read only
+                return
+
+
+def _dot_files(folder: Path, deep: bool) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder):
+        yield from (Path(root) / f for f in files if f.startswith(".") or f.endswith(".tmp"))
+        if not deep:
+            folders.clear()
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether it is a temporary file whose process has gone."""
+    found = _TEMPORARY.fullmatch(path.name)
+    if found is None:
+        return False
+    if found["machine"] == platform.node() and os.name != "nt":
+        try:
+            os.kill(int(found["process"]), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            pass
+        return False
+    try:
+        return time.time() - path.stat().st_mtime > FORGOTTEN
+    except OSError:
+        return False
