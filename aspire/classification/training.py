@@ -25,9 +25,9 @@ from aspire.pipeline.store import digest_of, write_atomic
 from aspire.processes import is_main
 from aspire.reporting.table import arm_name
 from aspire.revision import revision
-from aspire.text import file_name
 from aspire.stored.notes import note
 from aspire.stored.results import damage, read_any
+from aspire.text import file_name
 
 RESULT_SCHEMA = 1
 VERSION = 2  # rises when equal settings give other weights

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from aspire.errors import ConfigError, did_you_mean
-from aspire.text import cell, markdown
 from aspire.stored.notes import note
 from aspire.stored.results import damage, read_any
+from aspire.text import cell, markdown
 
 METRICS = (
     "worst_group_acc",

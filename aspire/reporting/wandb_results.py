@@ -16,8 +16,8 @@ from aspire.reporting.pictures import beside, small
 from aspire.reporting.provenance import Provenance, Source, drawn_by_lot, outputs_of
 from aspire.reporting.report import spread
 from aspire.reporting.wording import KINDS
-from aspire.text import file_name, shortened
 from aspire.stored.results import read_mapping
+from aspire.text import file_name, shortened
 
 SHOWN = 16  # pictures of each class, and of each reason
 COLUMNS = (

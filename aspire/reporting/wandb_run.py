@@ -19,8 +19,8 @@ from typing import Any
 
 from aspire.errors import ConfigError
 from aspire.reporting.table import arm_name
-from aspire.text import shortened
 from aspire.stored.results import read_training
+from aspire.text import shortened
 
 MODES = ("auto", "online", "offline", "disabled")
 NAME, TAG = 128, 64  # characters that W&B takes
