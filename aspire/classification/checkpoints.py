@@ -8,13 +8,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytorch_lightning as pl
 from safetensors.torch import save
 
 from aspire.classification.module import ClassificationModule
 from aspire.classification.selection import RULES, score
+from aspire.errors import DamagedError
 from aspire.pipeline.store import write_atomic
 from aspire.progress import Advance
+from aspire.stored.notes import note
+from aspire.stored.seals import file_digest
 
 
 class SelectionCheckpoint(pl.Callback):
@@ -83,18 +87,68 @@ class SelectionCheckpoint(pl.Callback):
 
     def finish(self, steps: int) -> None:
         """Mark the phase as done; its training state is not needed any more."""
-        done = {"steps": steps, "best": self.best_steps, "history": self.history}
+        kept = sorted({weights_file(self.folder, n) for n in self.best_steps.values()})
+        done = {
+            "steps": steps,
+            "best": self.best_steps,
+            "history": self.history,
+            "sha256": {file.name: file_digest(file) for file in kept},
+        }
         write_atomic(self.folder / "finished.json", json.dumps(done).encode())
         self.last.unlink(missing_ok=True)
 
 
+class FinishedPhase(msgspec.Struct):
+    """What ``finished.json`` says of a phase.
+
+    Args:
+        best: rule -> step of the evaluation it selects.
+        sha256: file of weights -> digest.
+    """
+
+    steps: int
+    best: dict[str, int]
+    history: list[dict[str, float]]
+    sha256: dict[str, str] = {}
+
+
 def finished_phase(folder: Path) -> dict[str, Any] | None:
-    """What :meth:`SelectionCheckpoint.finish` wrote: steps, best (rule -> step), history."""
+    """What :meth:`SelectionCheckpoint.finish` wrote; None where there is nothing or it is damaged.
+
+    Of a damaged phase, which is trained again, a line says so.
+    """
     path = folder / "finished.json"
     if not path.is_file():
         return None
-    content: dict[str, Any] = json.loads(path.read_bytes())
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        done = msgspec.convert(content, FinishedPhase)
+        for step in done.best.values():
+            check_kept(weights_file(folder, step), done)
+    except (OSError, ValueError, RecursionError, DamagedError) as error:
+        note(f"{folder} is damaged: {error} It is trained again.")
+        for file in (path, *folder.glob("step-*.safetensors")):
+            file.unlink(missing_ok=True)
+        return None
     return content
+
+
+def check_kept(weights: Path, done: FinishedPhase | None = None) -> Path:
+    """The weights of an evaluation, compared with what its phase says of them.
+
+    Raises:
+        DamagedError: when they are not those that were kept.
+    """
+    if done is None:
+        try:
+            text = (weights.parent / "finished.json").read_bytes()
+            done = msgspec.convert(json.loads(text), FinishedPhase)
+        except (OSError, ValueError, RecursionError) as error:
+            raise DamagedError(f"{weights.parent}/finished.json is damaged: {error}") from None
+    expected = done.sha256.get(weights.name)
+    if not weights.is_file() or (done.sha256 and file_digest(weights) != expected):
+        raise DamagedError(f"{weights.name} is not what was kept.")
+    return weights
 
 
 def weights_file(folder: Path, step: int) -> Path:

@@ -44,10 +44,13 @@ from aspire.data.pixels import PixelReader, PixelSource
 from aspire.data.random_views import Change
 from aspire.data.table import Split
 from aspire.errors import ConfigError
-from aspire.pipeline.store import digest_of, write_atomic
+from aspire.pipeline.store import digest_of
 from aspire.processes import is_main, wait_for_all
 from aspire.progress import Progress, Silent
 from aspire.rng import seed_for
+from aspire.stored.files import sound_checkpoint, tidy
+from aspire.stored.notes import note
+from aspire.stored.seals import intact, write_sealed
 
 LoggerFactory = Callable[[str], Any]
 
@@ -211,6 +214,8 @@ class TrainingContext:
         """One phase in its folder: loaded where it is finished, else trained or resumed."""
         label = self._label(phase, folder)
         folder.mkdir(parents=True, exist_ok=True)
+        if is_main():
+            tidy(folder)
         done = finished_phase(folder)
         if done is None:
             self._train(phase, folder, objective, net, table, draw, fit, settings)
@@ -410,9 +415,11 @@ class TrainingContext:
         }
         path = self.shared.root / "features" / f"{digest_of(identity)[:16]}.safetensors"
         if path.is_file():
-            return load_file(path)["features"]
+            if intact(path):
+                return load_file(path)["features"]
+            note(f"{path} is not what was kept. The features are computed again.")
         features = self.collect(net, table, lambda n, x: n.features(x))
-        write_atomic(path, save({"features": features.contiguous()}))
+        write_sealed(path, save({"features": features.contiguous()}))
         return features
 
     def collect(
@@ -452,12 +459,14 @@ class TrainingContext:
     def remember(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         path = self.folder / "state" / f"{name}.npy"
         if path.is_file():
-            kept: NDArray[Any] = np.load(path, allow_pickle=False)
-            return kept
+            if intact(path):
+                kept: NDArray[Any] = np.load(path, allow_pickle=False)
+                return kept
+            note(f"{path} is not what was kept. It is made again.")
         made = make()
         content = io.BytesIO()
         np.save(content, made, allow_pickle=False)
-        write_atomic(path, content.getvalue())
+        write_sealed(path, content.getvalue())
         return made
 
     def record(self, **values: Any) -> None:
@@ -474,7 +483,7 @@ def _lock(folder: Path) -> FileLock:
 
 
 def _resume_point(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
+    if not sound_checkpoint(path):
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aspire.classification.training import TrainedRun, load_run
 from aspire.data.images import Pixels
-from aspire.errors import ConfigError
+from aspire.errors import ConfigError, DamagedError
 from aspire.pretrained import device_and_dtype, file_digest
 
 
@@ -155,11 +155,9 @@ class RunPredictor:
         from aspire.data.transforms import stack_views
 
         if self._loaded is None:
-            from safetensors.torch import load_file
-
             model = self.make_model()
             net = model.build(len(self.run.result["class_names"]))
-            net.load_state_dict(load_file(self.weights))
+            load_weights(net, self.run.check(self.weights))
             device = self.device()
             net.to(device, memory_format=torch.channels_last).eval()
             self._loaded = (net, model.preprocessing(), device)
@@ -175,6 +173,24 @@ class RunPredictor:
         if not parts:
             return np.zeros((0, len(self.run.result["class_names"])), np.float32)
         return np.concatenate(parts)
+
+
+def load_weights(net: Any, file: Path) -> None:
+    """Put weights into a network.
+
+    Raises:
+        DamagedError: when the file cannot be read, or is of another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        net.load_state_dict(load_file(file))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DamagedError(
+            f"{file} holds no weights of the network that config.yaml beside it describes: {reason}"
+        ) from None
 
 
 def _itself(thing: Any) -> Any:

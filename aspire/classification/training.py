@@ -18,7 +18,7 @@ import numpy as np
 
 from aspire import __version__
 from aspire.data.table import Dataset
-from aspire.errors import ConfigError
+from aspire.errors import ConfigError, DamagedError
 from aspire.pipeline.jobs import RunningError, claim, look_at
 from aspire.pipeline.manners import PendingError, manners
 from aspire.pipeline.store import digest_of, write_atomic
@@ -27,6 +27,7 @@ from aspire.reporting.table import arm_name
 from aspire.revision import revision
 from aspire.stored.notes import note
 from aspire.stored.results import damage, read_any
+from aspire.stored.seals import file_digest
 from aspire.text import file_name
 
 RESULT_SCHEMA = 1
@@ -72,6 +73,36 @@ class TrainedRun:
                 )
             )
         return self.folder / selectable[selection]
+
+    def check(self, weights: Path) -> Path:
+        """The weights, selected ones or others of the run, once they are seen to be its own.
+
+        Raises:
+            DamagedError: when they are not what the run was finished with, with what to do.
+        """
+        from aspire.classification.checkpoints import check_kept
+
+        try:
+            if weights != self.weights:
+                return check_kept(weights)
+            if not weights.is_file():
+                raise DamagedError("it is not there.")
+            if (found := file_digest(weights)) != self.digest:
+                raise DamagedError(
+                    f"its SHA-256 is {found[:12]}..., and that of the run's result is "
+                    f"{self.digest[:12]}..."
+                )
+        except DamagedError as error:
+            raise DamagedError(
+                f"{weights}: these are not the weights that the run was finished with: {error} "
+                f"Take the folder from where it came from again, or remove {self.folder} and train "
+                f"it again{self._command()}."
+            ) from None
+        return weights
+
+    def _command(self) -> str:
+        command = (look_at(self.folder).about or {}).get("command")
+        return f": {command}" if command else ""
 
     @property
     def digest(self) -> str:

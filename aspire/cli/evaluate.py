@@ -43,7 +43,7 @@ def job(cfg: DictConfig) -> None:
             "them with 'dataset.class_names=[...]'."
         )
     table = ImageTable.of(dataset, names[cfg.split])
-    weights = run.weights_by(cfg.selection) if cfg.selection else run.weights
+    weights = run.check(run.weights_by(cfg.selection) if cfg.selection else run.weights)
     predictor = RunPredictor(
         run,
         lambda: build(model),

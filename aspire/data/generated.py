@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from aspire.data.table import Dataset
-from aspire.errors import ConfigError
+from aspire.errors import ConfigError, DamagedError
 from aspire.pipeline.records import FilterDecision, SyntheticImage
+from aspire.stored.artifacts import is_committed, verified_lines
+from aspire.stored.results import read_mapping
 
 T = TypeVar("T")
 
@@ -62,8 +61,8 @@ def read_generated(path: Path) -> GeneratedImages:
         ConfigError: when it is none of these, or it is open which decisions count.
     """
     path = Path(path).expanduser()
-    result = _json(path / "result.json")
-    manifest = _json(path / "manifest.json")
+    result = read_mapping(path / "result.json")
+    manifest = read_mapping(path / "manifest.json")
     decided: Path | None = None
     if result.get("generation"):
         store = path.resolve().parent.parent
@@ -99,31 +98,20 @@ def read_generated(path: Path) -> GeneratedImages:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _lines(folder: Path, record: type[T]) -> list[T]:
-    decoder = msgspec.json.Decoder(record)
+    if not is_committed(folder):
+        raise ConfigError(f"{folder}: the artifact is not there any more.")
     try:
-        return [
-            decoder.decode(line) for line in (folder / "records.jsonl").read_bytes().splitlines()
-        ]
-    except OSError:
-        raise ConfigError(f"{folder}: its records.jsonl is not there any more.") from None
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{folder}/records.jsonl is of another version: {error}.") from None
+        return verified_lines(folder, record)
+    except DamagedError as error:
+        raise DamagedError(f"{error} The command that made it makes it again.") from None
 
 
 def _upstream(folder: Path, stage: str) -> Path:
     """The artifact of that stage that this one was made from."""
-    digest = _json(folder / "manifest.json").get("upstream", {}).get(stage)
+    digest = read_mapping(folder / "manifest.json").get("upstream", {}).get(stage)
     for path in sorted((folder.resolve().parent.parent / stage).glob("*/manifest.json")):
-        if digest and _json(path).get("digest") == digest:
+        if digest and read_mapping(path).get("digest") == digest:
             return path.parent
     raise ConfigError(f"{folder}: the {stage} artifact it was made from is not beside it any more.")
 
@@ -134,10 +122,10 @@ def _decisions(generate: Path, digest: str) -> list[Path]:
     measured = {
         found.get("digest")
         for path in store.glob("measure/*/manifest.json")
-        if (found := _json(path)).get("upstream", {}).get("generate") == digest
+        if (found := read_mapping(path)).get("upstream", {}).get("generate") == digest
     }
     return [
         path.parent
         for path in sorted(store.glob("filter/*/manifest.json"))
-        if _json(path).get("upstream", {}).get("measure") in measured
+        if read_mapping(path).get("upstream", {}).get("measure") in measured
     ]

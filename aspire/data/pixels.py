@@ -9,6 +9,7 @@ import json
 import mmap
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,10 +19,13 @@ from filelock import FileLock
 
 from aspire.data.images import Pixels, image_size, read_image
 from aspire.progress import Progress, Silent
+from aspire.stored.notes import note
+from aspire.stored.seals import intact, seal
 
 PixelReader = Callable[[Path], Pixels]
 """Path of an image -> (H, W, 3) uint8 RGB, shrunk to the side that is stored."""
 
+FILES = ("pixels.bin", "index.npy")
 CHUNK = 64  # images decoded between two entries of the index; what a kill can cost
 MAPPED_BYTES = 2**28  # of the cache that a process holds at once
 AUTO_BYTES = 4 * 2**30  # largest cache made without being asked for
@@ -107,6 +111,9 @@ def open_cache(
     folder = root / f"{key[:16]}-{side}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if folder.is_dir() and not all(intact(folder / name) for name in FILES):
+            note(f"{folder} is not what was kept. The images are decoded again.")
+            shutil.rmtree(folder)
         if not folder.is_dir():
             _build(folder, paths, side, progress or Silent(), threads)
     return PixelCache(folder, paths)
@@ -117,7 +124,7 @@ def _build(
 ) -> None:
     partial = folder.with_suffix(".partial")
     partial.mkdir(exist_ok=True)
-    rows = _finished(partial / "index.jsonl")
+    rows = _finished(partial)
     end = rows[-1][0] + rows[-1][1] * rows[-1][2] * 3 if rows else 0
     with (
         (partial / "pixels.bin").open("r+b" if rows else "wb") as data,
@@ -131,29 +138,42 @@ def _build(
             chunk = paths[start : start + CHUNK]
             lines = []
             for pixels in pool.map(lambda path: decode(path, side), chunk):
+                content = np.ascontiguousarray(pixels).data
                 rows.append((end, pixels.shape[0], pixels.shape[1]))
-                lines.append(json.dumps(rows[-1]) + "\n")
-                data.write(np.ascontiguousarray(pixels).data)
+                lines.append(json.dumps([*rows[-1], zlib.crc32(content)]) + "\n")
+                data.write(content)
                 end += pixels.size
             data.flush()  # the index never promises what is not written
             index.write("".join(lines))
             index.flush()
             advance(len(chunk))
     np.save(partial / "index.npy", np.array(rows, dtype=np.int64).reshape(-1, 3))
+    for name in FILES:
+        seal(partial / name)
     if folder.exists():
         shutil.rmtree(folder)
     partial.replace(folder)
 
 
-def _finished(index: Path) -> list[tuple[int, int, int]]:
-    """Images that an interrupted build has finished; a line cut short is dropped."""
-    if not index.is_file():
+def _finished(partial: Path) -> list[tuple[int, int, int]]:
+    """Images that an interrupted build has finished, up to the first that is not as it was."""
+    index, pixels = partial / "index.jsonl", partial / "pixels.bin"
+    if not (index.is_file() and pixels.is_file()):
         return []
-    whole = index.read_text()
-    kept = whole[: whole.rfind("\n") + 1]
-    index.write_text(kept)
-    rows = (json.loads(line) for line in kept.splitlines())
-    return [(offset, height, width) for offset, height, width in rows]
+    rows: list[tuple[int, int, int]] = []
+    lines = index.read_bytes().splitlines(keepends=True)
+    with pixels.open("rb") as data:
+        for line in lines:
+            try:
+                offset, height, width, check = map(int, json.loads(line))
+            except (ValueError, TypeError):  # cut short by a kill
+                break
+            content = data.read(height * width * 3)
+            if zlib.crc32(content) != check or offset + len(content) != data.tell():
+                break
+            rows.append((offset, height, width))
+    index.write_bytes(b"".join(lines[: len(rows)]))
+    return rows
 
 
 class PixelSource:

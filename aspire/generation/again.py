@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import msgspec
 import numpy as np
 
 from aspire.data.images import Pixels, read_image
-from aspire.errors import AspireError, ConfigError
+from aspire.errors import AspireError, ConfigError, DamagedError
 from aspire.generation.base import GenerationRequest, Sampler
 from aspire.generation.wording import Wording
 from aspire.pipeline.records import Concept, Rejected, SyntheticImage
 from aspire.pipeline.store import digest_of
+from aspire.stored.artifacts import read_manifest, verified_lines
+from aspire.stored.notes import note
+from aspire.stored.results import read_mapping
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def origin_of(image: str | Path, artifacts: Path) -> Origin:
     found = [
         (manifest.parent, record)
         for manifest in manifests
-        for record in _records(manifest.parent / "records.jsonl", SyntheticImage)
+        for record in _records(manifest.parent, SyntheticImage)
         if record.img_id == str(image)
         or (manifest.parent / record.file).resolve() == path.resolve()
     ]
@@ -68,11 +71,11 @@ def origin_of(image: str | Path, artifacts: Path) -> Origin:
         listed = "\n  ".join(files[:8])
         raise ConfigError(f"{image} is in {len(files)} generated sets; give one of\n  {listed}")
     folder, record = found[0]
-    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest = read_manifest(folder)
     wanted = manifest["upstream"]["personalise"]
     for other in sorted((artifacts / "personalise").glob("*/manifest.json")):
-        if json.loads(other.read_bytes())["digest"] == wanted:
-            for concept in _records(other.parent / "records.jsonl", Concept):
+        if read_mapping(other).get("digest") == wanted:
+            for concept in _records(other.parent, Concept):
                 if concept.y == record.y:
                     return Origin(
                         folder / record.file,
@@ -127,6 +130,10 @@ def regenerate(
     return result.pixels, int(np.abs(result.pixels - before).max())
 
 
-def _records(path: Path, kind: type[Any]) -> list[Any]:
-    decode: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
-    return [decode(line) for line in path.read_bytes().splitlines()]
+def _records(folder: Path, kind: type[T]) -> list[T]:
+    """Those of an artifact; of a damaged one none, and a line says so."""
+    try:
+        return verified_lines(folder, kind)
+    except DamagedError as error:
+        note(f"Left out: {error}")
+        return []

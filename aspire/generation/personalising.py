@@ -32,6 +32,10 @@ from aspire.generation.diffusion_model import native_size
 from aspire.generation.settings import Loggers, Training
 from aspire.pipeline.store import write_atomic
 from aspire.rng import seed_for
+from aspire.stored.files import sound_checkpoint, tidy
+from aspire.stored.notes import note
+from aspire.stored.results import read_mapping
+from aspire.stored.seals import file_digest
 
 
 def learn(
@@ -100,6 +104,7 @@ def learn(
         **measured,
         "loss": [round(x, 6) for x in module.losses[-100:]],
         "micro_batch": training.micro_batch or training.batch_size,
+        "sha256": file_digest(folder / "learned.safetensors"),
     }
     # Last, since its presence says that the folder is finished.
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
@@ -108,11 +113,22 @@ def learn(
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The content of ``result.json`` of a finished personalisation."""
+    """The content of ``result.json`` of a finished personalisation.
+
+    None where there is none, or what was learnt is not what was kept; then a line says so.
+    """
     if not (folder / "result.json").is_file():
         return None
-    content: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
-    return content
+    tidy(folder)
+    content = read_mapping(folder / "result.json")
+    weights = folder / "learned.safetensors"
+    kept = content.get("sha256")  # results of old have none
+    if "effect" in content and weights.is_file() and kept in (None, file_digest(weights)):
+        return content
+    note(f"{folder} is damaged. It is learnt again.")
+    for file in (folder / "result.json", weights):
+        file.unlink(missing_ok=True)
+    return None
 
 
 def lock(folder: Path) -> FileLock:
@@ -161,7 +177,7 @@ def _train(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        resume = last if last.is_file() else None
+        resume = last if sound_checkpoint(last) else None
         trainer.fit(module, ckpt_path=resume, weights_only=True)
     return module
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
-from aspire.errors import ConfigError
+from aspire.errors import ConfigError, DamagedError
+from aspire.stored.artifacts import is_committed, read_manifest, verified_lines
+from aspire.stored.notes import note
 from aspire.stored.results import read_any
 
 T = TypeVar("T")
@@ -27,19 +26,24 @@ class Artifacts:
         self.absent: set[str] = set()
 
     def lines(self, folder: str, record: type[T], name: str = "records.jsonl") -> list[T]:
-        """The records of an artifact; none where it is not there, which ``absent`` then says."""
-        path = self.outputs / folder / name
-        if not path.is_file():
-            self.absent.add(folder)
-            return []
-        decoder = msgspec.json.Decoder(record)
-        return [decoder.decode(line) for line in path.read_bytes().splitlines()]
+        """The records of an artifact; none where it is not there, which ``absent`` then says.
+
+        One that is not what was committed counts as one that is not there, and a line says so.
+        """
+        try:
+            if is_committed(self.outputs / folder):
+                return verified_lines(self.outputs / folder, record, name)
+        except DamagedError as error:
+            note(f"Left out: {error}")
+        self.absent.add(folder)
+        return []
 
     def manifest(self, folder: str) -> Json:
         """The manifest of an artifact, or an empty one."""
-        path = self.outputs / folder / "manifest.json"
-        content: Json = json.loads(path.read_bytes()) if path.is_file() else {}
-        return content
+        try:
+            return read_manifest(self.outputs / folder)
+        except DamagedError:
+            return {}
 
 
 def read_result(folder: Path) -> Json:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aspire.errors import DamagedError
 from aspire.pipeline.store import digest_of
+from aspire.stored.artifacts import read_manifest
+from aspire.stored.notes import note
 
 # In pipeline order.
 STAGES = (
@@ -52,7 +54,11 @@ class Provenance:
         """(stage, digest) -> artifact."""
         found = {}
         for path in sorted((self.outputs / "artifacts").glob("*/*/manifest.json")):
-            manifest = json.loads(path.read_bytes())
+            try:
+                manifest = read_manifest(path.parent)
+            except DamagedError as error:
+                note(f"Left out: {error}")
+                continue
             folder = path.parent.relative_to(self.outputs).as_posix()
             source = Source(manifest["stage"], folder, manifest)
             found[source.stage, source.digest] = source

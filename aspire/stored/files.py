@@ -6,8 +6,11 @@ import os
 import platform
 import re
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from aspire.stored.notes import note
 
 FORGOTTEN = 3600.0  # seconds after which nobody on another machine still writes a file
 
@@ -25,6 +28,26 @@ def write_atomic(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sound_checkpoint(path: Path) -> bool:
+    """Whether a state to resume from is there and whole; a damaged one is removed, with a line.
+
+    Args:
+        path: of a file that ``torch.save`` wrote, whose members have check sums.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as members:
+            broken = members.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        broken = str(error) or type(error).__name__
+    if broken is None:
+        return True
+    note(f"{path} is damaged ({broken}). What it was kept for begins anew.")
+    path.unlink(missing_ok=True)
+    return False
 
 
 def tidy(folder: Path, deep: bool = False) -> None:

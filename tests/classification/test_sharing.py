@@ -59,6 +59,44 @@ def test_erm_is_trained_once_for_all_and_as_each_would_alone(
     assert same(first, alone)
 
 
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("name", ["step-*.safetensors", "finished.json"])
+def test_a_damaged_erm_is_trained_again(
+    name: str, context: Make, shared: Identities, steps: list[int], caplog: Any
+) -> None:
+    first = context("a", shared=shared).erm()
+    (folder,) = (shared.root / "erm").glob("erm-*")
+    _flip(sorted(folder.glob(name))[-1])
+    assert same(first, context("b", shared=shared).erm())
+    assert len(steps) == 16
+    (line,) = caplog.messages
+    assert line.startswith(f"{folder} is damaged: ")
+    assert line.endswith("It is trained again.")
+
+
+def test_damaged_features_and_states_are_made_again(
+    context: Make, shared: Identities, caplog: Any
+) -> None:
+    run = context("a", shared=shared)
+    net = run.network("erm")
+    right = run.features(net, Split.VAL)
+    (kept,) = (shared.root / "features").glob("*.safetensors")
+    _flip(kept)
+    assert torch.equal(run.features(net, Split.VAL), right)
+    assert torch.equal(run.features(net, Split.VAL), right)
+    assert caplog.messages == [f"{kept} is not what was kept. The features are computed again."]
+    caplog.clear()
+    run.remember("rows", lambda: np.arange(3))
+    _flip(run.folder / "state" / "rows.npy")
+    assert run.remember("rows", lambda: np.arange(3)).tolist() == [0, 1, 2]
+    assert "rows.npy is not what was kept. It is made again." in caplog.text
+
+
 def test_selection_does_not_train_again_but_settings_do(
     context: Make, shared: Identities, steps: list[int]
 ) -> None:

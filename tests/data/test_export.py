@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from pages import commit
 from PIL import Image
 
 from aspire.data.export import COLUMNS, MARK, Export
@@ -20,13 +21,13 @@ from aspire.pipeline.records import FilterDecision, SyntheticImage
 KEPT = [True, False, True]
 
 
-def write_artifact(folder, stage, digest, upstream, records):
+def write_artifact(folder, upstream, records):
     folder.mkdir(parents=True)
-    manifest = {"stage": stage, "digest": digest, "upstream": upstream}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "records.jsonl").write_bytes(
         b"".join(msgspec.json.encode(r) + b"\n" for r in records)
     )
+    (folder / "rejected.jsonl").touch()
+    return commit(folder, upstream, {})
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def store(tmp_path, waterbirds):
         )
         for i in range(3)
     ]  # fmt: skip
-    write_artifact(root / "generate" / "aaa", "generate", "G", {}, images)
+    made = write_artifact(root / "generate" / "aaa", {}, images)
     (root / "generate" / "aaa" / "files").mkdir()
     for i, image in enumerate(images):
         folder = root / "generate" / "aaa"
@@ -49,7 +50,7 @@ def store(tmp_path, waterbirds):
         mask = np.zeros((8, 8), np.uint8)
         mask[2:4, 2:4] = 255
         (folder / image.mask).write_bytes(png_bytes(mask))
-    write_artifact(root / "measure" / "bbb", "measure", "M", {"generate": "G"}, [])
+    write_artifact(root / "measure" / "bbb", {"generate": made}, [])
     decide(root / "filter" / "ccc", images)
     return root
 
@@ -59,7 +60,8 @@ def decide(folder, images):
         FilterDecision(img_id=i.img_id, kept=k, reason=None if k else "near_uniform", scores={})
         for i, k in zip(images, KEPT, strict=True)
     ]
-    write_artifact(folder, "filter", "F", {"measure": "M"}, decisions)
+    measured = json.loads((folder.parents[1] / "measure/bbb/manifest.json").read_text())
+    write_artifact(folder, {"measure": measured["digest"]}, decisions)
 
 
 def hashes(root, names):

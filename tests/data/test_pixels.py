@@ -89,6 +89,45 @@ def test_killed_build_continues(
         np.testing.assert_array_equal(cache(path), decode(path, 32))
 
 
+@pytest.mark.parametrize("name", ["pixels.bin", "index.npy", "pixels.bin.sha256"])
+def test_a_damaged_cache_is_decoded_again(
+    paths: list[Path], tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = open_cache(tmp_path, "key", paths, 32).folder
+    data = bytearray((folder / name).read_bytes())
+    data[-1] ^= 1
+    (folder / name).write_bytes(bytes(data))
+    cache = open_cache(tmp_path, "key", paths, 32)
+    assert caplog.messages == [f"{folder} is not what was kept. The images are decoded again."]
+    for path in paths:
+        np.testing.assert_array_equal(cache(path), decode(path, 32))
+
+
+def test_a_damaged_build_continues_before_the_damage(
+    paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 1)
+
+    def failing(path: Path, side: int) -> np.ndarray:
+        if path == paths[6]:
+            raise KeyboardInterrupt
+        return decode(path, side)
+
+    monkeypatch.setattr(module, "decode", failing)
+    with pytest.raises(KeyboardInterrupt):
+        open_cache(tmp_path, "key", paths, 32, threads=1)
+    (partial,) = tmp_path.glob("*.partial")
+    with (partial / "pixels.bin").open("r+b") as file:  # in the fourth of six images
+        file.seek(3 * file.seek(0, 2) // 6 + 1)
+        file.write(b"\x07\x07\x07")
+    calls: list[Path] = []
+    monkeypatch.setattr(module, "decode", lambda p, s: calls.append(p) or decode(p, s))
+    cache = open_cache(tmp_path, "key", paths, 32, threads=1)
+    assert calls == paths[3:]
+    for path in paths:
+        np.testing.assert_array_equal(cache(path), decode(path, 32))
+
+
 def test_batches_are_the_same_with_and_without(waterbirds: Dataset, tmp_path: Path) -> None:
     train, val = (ImageTable.of(waterbirds, s) for s in (Split.TRAIN, Split.VAL))
     preprocessing = Preprocessing(size=16)

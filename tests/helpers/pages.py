@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -104,7 +105,7 @@ class Outputs:
         for name, lines in (("records", records), ("rejected", rejected)):
             data = b"".join(msgspec.json.encode(r) + b"\n" for r in lines)
             (folder / f"{name}.jsonl").write_bytes(data)
-        (folder / "manifest.json").write_text(json.dumps({"identity": identity}))
+        commit(folder, {}, identity)
         reasons = {r.reason: sum(o.reason == r.reason for o in rejected) for r in rejected}
         counts = {"records": len(records), "rejected": reasons}
         return {"folder": f"artifacts/{stage}/0", "digest": f"digest-of-{stage}"} | counts
@@ -112,6 +113,16 @@ class Outputs:
     def write(self, result: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "result.json").write_text(json.dumps(result))
+
+
+def commit(folder: Path, upstream: Mapping[str, str], identity: Mapping[str, Any]) -> str:
+    """Write the manifest of an artifact whose records lie there; its digest."""
+    lines = [(folder / f"{name}.jsonl").read_bytes() for name in ("records", "rejected")]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in lines)).hexdigest()
+    manifest = {"stage": folder.parent.name, "version": 1, "digest": digest, "records": 1}
+    manifest |= {"rejected": {}, "identity": dict(identity), "upstream": dict(upstream)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return digest
 
 
 EVIL = '<script>alert("x")</script> & sea'

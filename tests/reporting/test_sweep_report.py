@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pages import GROUPS, VOID, Outputs, Page, result_of
+from pages import GROUPS, VOID, Outputs, Page, commit, result_of
 
 from aspire.cli import main
 from aspire.errors import ConfigError
@@ -19,12 +19,9 @@ from aspire.reporting.sweep_report import write_sweep_report
 from aspire.reporting.sweep_sources import Originals
 
 UPSTREAM = {
-    "caption": {}, "edit": {}, "score": {"edit": "digest-of-edit"},
-    "discover": {"score": "digest-of-score"},
-    "personalise": {"discover": "digest-of-discover"}, "generate": {"personalise":
-    "digest-of-personalise"}, "measure": {"generate": "digest-of-generate"},
-    "filter": {"measure": "digest-of-measure"},
-    "nearest": {"generate": "digest-of-generate", "filter": "digest-of-filter"},
+    "caption": [], "edit": [], "score": ["edit"], "discover": ["score"],
+    "personalise": ["discover"], "generate": ["personalise"], "measure": ["generate"],
+    "filter": ["measure"], "nearest": ["generate", "filter"],
 }  # fmt: skip
 # (dataset, baseline, augmentation) -> worst-group accuracy of seeds 0 and 1
 WORST = {
@@ -43,11 +40,11 @@ def sweep(tmp_path: Path) -> Path:
     made = Outputs(tmp_path / "outputs")
     whole = result_of(made)
     made.artifact("measure", [])
-    for stage, upstream in UPSTREAM.items():
-        manifest = {"stage": stage, "version": 1, "digest": f"digest-of-{stage}", "records": 1}
-        manifest |= {"rejected": {}, "identity": {}, "upstream": upstream}
-        (made.root / f"artifacts/{stage}/0/manifest.json").write_text(json.dumps(manifest))
-    generated = digest_of(["digest-of-generate", "digest-of-filter"])
+    digests: dict[str, str] = {}
+    for stage, names in UPSTREAM.items():
+        upstream = {name: digests[name] for name in names}
+        digests[stage] = commit(made.root / f"artifacts/{stage}/0", upstream, {})
+    generated = digest_of([digests["generate"], digests["filter"]])
     folder = made.root / "sweeps" / "mine"
     ledger = Ledger(folder, "aspire train experiment=mine")
     for (dataset, baseline, augmentation), values in WORST.items():
