@@ -104,3 +104,13 @@ def shortened(text: object, most: int) -> str:
     if len(shown) <= most:
         return shown
     return f"{shown[: most - 9]}-{hashlib.sha256(shown.encode()).hexdigest()[:8]}"
+
+
+def quoted(value: object, most: int = 60) -> str:
+    r"""A value in a message: in quotes, and not longer than a line.
+
+    >>> quoted("a\nb"), len(quoted("9" * 5000))
+    ("'a\\nb'", 62)
+    """
+    text = str(value)
+    return repr(text if len(text) <= most else f"{text[: most - 1]}…")

@@ -21,15 +21,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from aspire.data.csv_file import read_csv
+from aspire.data.files import holds
 from aspire.data.table import Dataset, names_tuple
-from aspire.data.tables import (
-    expected_and_found,
-    holds,
-    join_captions,
-    read_csv,
-    require_columns,
-    require_folder,
-)
+from aspire.data.tables import expected_and_found, join_captions, require_columns, require_folder
 from aspire.errors import ConfigError, DataError, did_you_mean
 
 IMAGES = "img_align_celeba"

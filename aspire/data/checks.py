@@ -2,10 +2,12 @@
 
 Problems stop the run (``on_bad=error``) or cost the image (``on_bad=skip``); notes are only told:
 
-problems  missing, zero bytes, unreadable, truncated, too large, colours unknown, mask missing,
-          mask unreadable, mask of another size, img_id not unique, y/place/split out of range,
-          in two splits (one file, or with ``duplicates`` two that look alike), two labels
-notes     CMYK, 16-bit, transparent, animated, EXIF-rotated, listed twice, group not in train
+problems  missing, no file (a folder, a pipe), zero bytes, unreadable, truncated, too large,
+          colours unknown, mask missing, mask unreadable, mask of another size, img_id not unique,
+          y/place/split out of range, two labels,
+          in two splits (one file, or with ``duplicates`` two that look alike)
+notes     what the reader left out or took for granted (``Dataset.notes``), CMYK, 16-bit,
+          transparent, animated, EXIF-rotated, listed twice, group not in train
 """
 
 from __future__ import annotations
@@ -122,6 +124,8 @@ def check_dataset(
     if duplicates:
         found.alike()
     found.absent_groups()
+    for kind, lines in dataset.notes.items():
+        found.notes.setdefault(kind, []).extend(Finding(-1, line) for line in lines)
     bad_rows = sorted(found.bad)
     report = CheckReport(
         dataset=dataset.name,
@@ -283,7 +287,7 @@ class _Findings:
             return
         labels = probe(self.dataset.path(mask), thorough, read_labels)
         if labels.problem is not None:
-            kind = "mask missing" if labels.problem[0] == "missing" else "mask unreadable"
+            kind = f"mask {labels.problem[0] if labels.problem[0] == 'missing' else 'unreadable'}"
             self.problem(kind, row, f"{mask}{labels.problem[1]}", mask=True)
         elif labels.size is not None and labels.size != image.size:
             turned = " (one of them was turned)" if labels.size == image.size[::-1] else ""

@@ -13,7 +13,9 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from aspire.data.tables import read_csv, require_columns
+from aspire.data.csv_file import read_csv
+from aspire.data.files import read_regular
+from aspire.data.tables import require_columns
 from aspire.errors import DataError
 
 LARGEST = 64 * 2**20  # bytes; the authors' file has under three million
@@ -59,7 +61,7 @@ def load_pickle(path: Path) -> object:
         DataError: when it holds anything else, which could run code, or is damaged.
     """
     try:
-        return _Plain(io.BytesIO(path.read_bytes())).load()
+        return _Plain(io.BytesIO(read_regular(path))).load()
     except DataError as error:
         raise DataError(
             f"{path} {error} and is not loaded, since a pickle can run code. Expected lists of "

@@ -19,6 +19,7 @@ from typing import Any
 
 from aspire import __version__
 from aspire.data.card import Card
+from aspire.data.files import open_regular, read_regular
 from aspire.data.generated import GeneratedImages
 from aspire.data.images import png_bytes, read_labels
 from aspire.data.table import Dataset, Split
@@ -54,7 +55,7 @@ class Entry:
         if self.synthetic:  # these are 255 on the object
             return png_bytes((read_labels(self.mask) > 0).astype("uint8"))
         if self.mask.suffix.lower() == ".png":
-            return self.mask.read_bytes()
+            return read_regular(self.mask)
         return png_bytes(read_labels(self.mask))
 
 
@@ -218,7 +219,8 @@ def _put(target: Path, source: Path, content: Callable[[], bytes] | None) -> Non
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if content is None:
-        shutil.copyfile(source, target)
+        with open_regular(source) as file, target.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
     else:
         target.write_bytes(content())
 

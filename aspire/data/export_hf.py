@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aspire.data.files import read_regular
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.progress import Advance
@@ -55,7 +56,7 @@ def write_hf(
                 for c in features
                 if c not in ("image", "mask")
             }
-            row["image"] = {"bytes": entry.image.read_bytes(), "path": Path(name).name}
+            row["image"] = {"bytes": read_regular(entry.image), "path": Path(name).name}
             row["mask"] = (
                 {"bytes": entry.mask_bytes(), "path": f"{Path(name).stem}.png"}
                 if entry.mask is not None

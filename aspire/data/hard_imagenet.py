@@ -31,17 +31,12 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from aspire.data.csv_file import read_csv
 from aspire.data.cue_ranking import read_ranking
+from aspire.data.files import holds
 from aspire.data.table import Dataset, Split
-from aspire.data.table_file import relative_names
-from aspire.data.tables import (
-    expected_and_found,
-    holds,
-    image_files,
-    join_captions,
-    read_csv,
-    require_folder,
-)
+from aspire.data.table_file import name_files
+from aspire.data.tables import expected_and_found, image_files, join_captions, require_folder
 from aspire.data.unified import FRACTIONS, Unifier, words_of
 from aspire.errors import ConfigError, DataError
 
@@ -247,7 +242,7 @@ class HardImageNet:
             frame[column] = [CLASSES.get(v.strip(), v.strip()) for v in frame[column]]
         unify = Unifier(None, tuple(CLASSES.values()), None, FRACTIONS, self.seed)
         table, _, attributes = unify(frame, str(self.table))
-        table["img_filename"] = relative_names(table["img_filename"], self.root, self.table)
+        name_files(table, self.root, self.table)
         return table, attributes
 
     # --- files ---

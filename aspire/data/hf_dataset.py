@@ -21,9 +21,10 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
+from aspire.data.files import holds
 from aspire.data.table import Dataset
-from aspire.data.table_file import relative_names
-from aspire.data.tables import SPLIT_WORDS, holds
+from aspire.data.table_file import name_files
+from aspire.data.tables import SPLIT_WORDS
 from aspire.data.unified import ALIASES, FRACTIONS, Unifier, definition, words_of
 from aspire.errors import ConfigError, DataError, did_you_mean
 
@@ -118,7 +119,7 @@ class HFDataset:
             frame = frame.assign(mask_filename=masks)
         unify = self._unifier(names, columns)
         table, classes, attributes = unify(frame, str(self.root))
-        table["img_filename"] = relative_names(table["img_filename"], root, self.root)
+        name_files(table, root, self.root)
         return Dataset(
             name=self.name,
             root=root,

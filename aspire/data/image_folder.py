@@ -21,12 +21,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aspire.data.csv_file import add_note
+from aspire.data.files import holds
 from aspire.data.table import Dataset, Split, names_tuple
 from aspire.data.tables import (
     SPLIT_WORDS,
     check_fractions,
     complete_splits,
-    holds,
     image_files,
     join_captions,
     masks_beside,
@@ -36,7 +37,7 @@ from aspire.data.tables import (
 from aspire.data.unified import FRACTIONS, definition, words_of
 from aspire.errors import ConfigError, DataError, did_you_mean
 
-MASKS = "segmentations"
+MASKS, CAPTIONS = "segmentations", "captions.csv"
 LAYOUTS = "CLASS/*.jpg or CLASS/ATTRIBUTE/*.jpg, all of it optionally in train/, val/ and test/"
 
 
@@ -90,6 +91,7 @@ class ImageFolder:
                 f"dataset.root={self.root}: no such folder. Expected {LAYOUTS}; say where it is "
                 "with dataset.root=DIR."
             )
+        self._left_out: list[str] = []
         found = self._walk()
         classes = _order(self.class_names, {c for c, _ in found}, "class", self.root)
         attributes: tuple[str, ...] = ("unknown",)
@@ -105,12 +107,15 @@ class ImageFolder:
         table = pd.DataFrame(rows, columns=["img_filename", "y", "split", "place"])
         table.insert(0, "img_id", table["img_filename"])
         table["split"] = self._splits(table)
+        for name in (n for n in self._left_out if n != CAPTIONS):
+            hidden = name.rpartition("/")[2].startswith(".")
+            add_note(table, f"{'hidden' if hidden else 'no'} image, left out", name)
         if (self.root / MASKS).is_dir():
             table["mask_filename"] = masks_beside(self.root, table["img_filename"])
         return Dataset(
             name=self.name,
             root=self.root,
-            table=join_captions(table, self.root / "captions.csv"),
+            table=join_captions(table, self.root / CAPTIONS),
             class_names=classes,
             attribute_names=attributes,
             spurious_attribute=self.spurious_attribute,
@@ -133,9 +138,15 @@ class ImageFolder:
             )
         return [int(s) for s in split]
 
+    def _images(self, folder: str) -> list[str]:
+        left_out: list[str] = []
+        names = image_files(self.root / folder, left_out)
+        self._left_out += [f"{folder.rstrip('/')}/{n}".lstrip("/") for n in sorted(left_out)]
+        return names
+
     def _walk(self) -> dict[tuple[str, str | None], list[tuple[int, str]]]:
         """(class, attribute or None) -> [(split or -1, path relative to the root)]."""
-        stray = image_files(self.root)
+        stray = self._images("")
         if stray:
             raise DataError(
                 f"{self.root} holds {len(stray)} images itself, such as {stray[0]}; expected them "
@@ -154,7 +165,7 @@ class ImageFolder:
         depth: dict[bool, str] = {}  # whether there are attribute folders -> where
         for split, top in places:
             folders = [n for n in subfolders(self.root / top) if n != MASKS]
-            if top and (stray := image_files(self.root / top)):
+            if top and (stray := self._images(top)):
                 raise DataError(
                     f"{self.root / top} holds the image {stray[0]} itself; expected class folders: "
                     f"{LAYOUTS}."
@@ -178,7 +189,7 @@ class ImageFolder:
 
     def _class(self, folder: str) -> dict[str | None, list[str]]:
         """Attribute (None without attribute folders) -> paths of the images."""
-        here, inner = image_files(self.root / folder), subfolders(self.root / folder)
+        here, inner = self._images(folder), subfolders(self.root / folder)
         if here and inner:
             raise DataError(
                 f"{self.root / folder} holds both images ({here[0]}) and folders ({inner[0]}/); "
@@ -192,7 +203,7 @@ class ImageFolder:
                     f"{self.root / folder / name} holds the folder {deeper[0]}/, one level too "
                     f"deep; expected {LAYOUTS}. Is dataset.root the right folder?"
                 )
-            images = image_files(self.root / folder / name)
+            images = self._images(f"{folder}/{name}")
             result[name] = [f"{folder}/{name}/{n}" for n in images]
         if not inner:
             result[None] = [f"{folder}/{n}" for n in here]

@@ -23,12 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from aspire.data.files import NotAFileError, open_regular
 from aspire.errors import DataError
 
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB, or (H, W) for masks and label maps
 
 # 134 million: above the largest phone cameras in common use, 400 MB once it is decoded.
 MAX_PIXELS = 2**27
+
+# What is looked for by content; Pillow's other decoders know their files by little, or start
+# programs (EPS).
+_KINDS = (
+    "AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TIFF", "WEBP"
+)  # fmt: skip
 
 # Pillow warns from 89 million pixels on; the limit here is MAX_PIXELS.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -108,10 +115,19 @@ def image_size(path: Path) -> tuple[int, int]:
         DataError: when the file is missing or not an image.
     """
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file) as image:
             return upright_size(image)
     except Exception as error:
         raise _unreadable(path, error) from None
+
+
+def is_image(path: Path) -> bool:
+    """Whether the beginning of a file is that of an image, whatever it is called."""
+    try:
+        with open_regular(path) as file, Image.open(file, formats=_KINDS):
+            return True
+    except Exception:  # a decoder raises anything
+        return False
 
 
 def png_bytes(pixels: NDArray[Any]) -> bytes:
@@ -153,7 +169,7 @@ def refuse_huge(path: Path, image: Image.Image) -> None:
 
 def _open(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file) as image:
             refuse_huge(path, image)
             image.load()
             return image
@@ -162,6 +178,8 @@ def _open(path: Path) -> Image.Image:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
+    if isinstance(error, NotAFileError):
+        return DataError(f"The image {path} cannot be read: {str(error).removeprefix(f'{path} ')}")
     if isinstance(error, DataError):
         return error
     if isinstance(error, FileNotFoundError):

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from PIL import Image
 
+from aspire.data.files import NotAFileError, open_regular
 from aspire.data.images import orientation, read_image, refuse_huge, upright_size
 from aspire.errors import DataError
 
@@ -45,7 +46,7 @@ def probe(path: Path, thorough: bool = False, read: Callable[[Path], Any] = read
     """
     bytes_there = 0
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             end, bytes_there = _end(file)
             if not bytes_there:
                 return Probe(problem=("zero bytes", " has zero bytes"))
@@ -57,11 +58,11 @@ def probe(path: Path, thorough: bool = False, read: Callable[[Path], Any] = read
                     return Probe(problem=("colours unknown", " holds decimal numbers"))
     except FileNotFoundError:
         return Probe(problem=("missing", " is missing"))
+    except NotAFileError as error:
+        return Probe(problem=("no file", str(error).removeprefix(str(path)).rstrip(".")))
     except (DataError, Image.DecompressionBombError) as error:
         return Probe(problem=("too large", f": {_reason(error, path)}"))
     except Exception as error:  # Pillow's plugins raise anything on a damaged header
-        if path.is_dir():
-            return Probe(problem=("unreadable", " is a folder"))
         text = f" ({bytes_there} bytes): {_reason(error, path)}"
         return Probe(problem=("unreadable", text))
     if thorough or not whole:

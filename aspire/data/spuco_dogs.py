@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from aspire.data.csv_file import add_note
 from aspire.data.table import Dataset, Split, names_tuple
 from aspire.data.tables import (
     expected_and_found,
@@ -70,7 +71,8 @@ class SpuCoDogs:
         if not (root / "train").is_dir() and (root / "spuco_dogs" / "train").is_dir():
             root = root / "spuco_dogs"
         _require(root, splits, only=False)
-        rows = []
+        rows: list[tuple[str, int, int, int]] = []
+        left_out: list[str] = []
         for split in SPLITS:
             top = root / split.name.lower()
             _require(top, CLASSES)
@@ -83,7 +85,8 @@ class SpuCoDogs:
                             f"{root / folder} holds the folder {subfolders(root / folder)[0]}/; "
                             "expected images only. Move its images up or away."
                         )
-                    names = image_files(root / folder)
+                    names = image_files(root / folder, left := [])
+                    left_out += [f"{folder}/{n}" for n in sorted(left)]
                     if not names:
                         raise DataError(
                             f"{root / folder} holds no image; expected the {scene} {dogs} of the "
@@ -94,6 +97,7 @@ class SpuCoDogs:
         table.insert(0, "img_id", table["img_filename"].str.rsplit(".", n=1).str[0])
         if table["img_id"].duplicated().any():  # a.jpg beside a.png
             table["img_id"] = table["img_filename"]
+        add_note(table, "no image, left out", *left_out)
         if (root / "segmentations").is_dir():
             table["mask_filename"] = masks_beside(root, table["img_filename"])
         return Dataset(

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import numpy as np
 import pandas as pd
 
+from aspire.data.files import read_regular
 from aspire.data.groups import Grouper
 from aspire.errors import DataError, did_you_mean
 from aspire.stored.seals import read_digest, write_digest
+from aspire.text import quoted
 
 REQUIRED = ("img_id", "img_filename", "y", "split", "place")
 OPTIONAL = ("caption", "mask_filename", "objects", "source", "parent_id")
@@ -53,6 +56,7 @@ class Dataset:
             ``split`` (see :class:`Split`), ``place`` (int, attribute index, -1 unknown) and
             optionally ``caption`` (str), ``mask_filename`` (str; label map, 1 = class object),
             ``objects`` (JSON text, phrase -> value in the label map). Missing values are ``""``.
+            Its ``attrs`` may hold ``notes``, see :func:`.csv_file.add_note`.
         class_names, attribute_names: in index order.
         spurious_attribute: what ``place`` stands for, for example "background".
         group_definition: what a group is, in a sentence, for datasets where that is a choice.
@@ -90,6 +94,7 @@ class Dataset:
         self._check_range("y", 0, len(self.class_names) - 1, "class_names")
         self._check_range("place", -1, len(self.attribute_names) - 1, "attribute_names")
         self._check_range("split", 0, 3, "the splits 0 train, 1 val, 2 test, 3 unseen")
+        self._check_objects()
         self.table["img_id"] = table["img_id"].astype(str)
         twice = self.table["img_id"][self.table["img_id"].duplicated()]
         if len(twice):
@@ -111,11 +116,34 @@ class Dataset:
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             given = self.table[column].tolist()[row]  # a plain value: numpy's show their type
+            shown = quoted(given) if isinstance(given, str) else repr(given)
             raise DataError(
-                f"{self.name}: column '{column}' holds {given!r} in row {row}; "
+                f"{self.name}: column '{column}' holds {shown} in row {row}; "
                 f"expected a whole number from {low} to {high} ({names})."
             )
         self.table[column] = values.astype(int)
+
+    def _check_objects(self) -> None:
+        cells = self.table["objects"] if "objects" in self.table.columns else ()
+        known = {"": True}
+        for cell in cells:
+            if cell not in known:
+                known[cell] = _names_values(cell)
+        if all(known.values()):
+            return
+        bad = [row for row, cell in enumerate(cells) if not known[cell]]
+        raise DataError(
+            f"{self.name}: column 'objects' holds {quoted(cells.iloc[bad[0]])} in row {bad[0]}"
+            f"{f' and {len(bad) - 1} more such cells' if len(bad) > 1 else ''}; expected JSON that "
+            'gives each phrase its value in the label map, 0 to 255, such as {"ball": 2}, or '
+            "nothing."
+        )
+
+    @property
+    def notes(self) -> Mapping[str, Sequence[str]]:
+        """What the reader left out or took for granted: kind -> a line each."""
+        found: dict[str, list[str]] = self.table.attrs.get("notes", {})
+        return found
 
     @property
     def grouper(self) -> Grouper:
@@ -150,7 +178,7 @@ class Dataset:
         problems: list[str] = []
         for row, name in enumerate(self.table["img_filename"]):
             path = self.path(name)
-            if not path.is_file():
+            if not path.is_file():  # nor a pipe or a device
                 problems.append(f"row {row}: {name} is missing")
             elif path.stat().st_size == 0:
                 problems.append(f"row {row}: {name} has zero bytes")
@@ -193,10 +221,18 @@ class Dataset:
             return known
         whole = hashlib.sha256((head + table).encode())
         for path in files:
-            whole.update(hashlib.sha256(path.read_bytes()).digest())
+            whole.update(hashlib.sha256(read_regular(path)).digest())
         if remembered:
             write_digest(remembered, whole.hexdigest())  # others may be reading it
         return whole.hexdigest()
+
+
+def _names_values(cell: str) -> bool:
+    try:
+        found = msgspec.json.decode(cell, type=dict[str, int])
+    except (msgspec.DecodeError, RecursionError):  # also of other types
+        return False
+    return all(0 <= value <= 255 for value in found.values())
 
 
 def names_tuple(names: Sequence[str]) -> tuple[str, ...]:

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from aspire.data.csv_file import read_csv
+from aspire.data.files import holds, open_regular
+from aspire.data.paths import relative_names
 from aspire.data.table import Dataset
-from aspire.data.tables import holds, read_csv
 from aspire.data.unified import FRACTIONS, Unifier, definition, words_of
 from aspire.errors import ConfigError, DataError
 
@@ -83,7 +85,7 @@ class TableFile:
                 f"of {self.metadata.name} are relative to; set it with dataset.images=DIR."
             )
         table, classes, attributes = self.unify(frame, str(self.metadata))
-        table["img_filename"] = relative_names(table["img_filename"], self.images, self.metadata)
+        name_files(table, self.images, self.metadata)
         return Dataset(
             name=self.name,
             root=self.images,
@@ -94,6 +96,14 @@ class TableFile:
             class_words=words_of(self.class_words, classes),
             group_definition=definition(self.spurious_attribute, attributes),
         )
+
+
+def name_files(table: pd.DataFrame, root: Path, source: object) -> None:
+    """Images and masks by the one rule for paths, in place; see :mod:`aspire.data.paths`."""
+    table["img_filename"] = relative_names(table["img_filename"].tolist(), root, source)
+    if "mask_filename" in table.columns:
+        masks = table["mask_filename"].tolist()
+        table["mask_filename"] = relative_names(masks, root, source, {*table["img_filename"]})
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -110,30 +120,12 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         import pyarrow.parquet as pq
 
-        frame: pd.DataFrame = pq.ParquetFile(path).read().to_pandas()
+        with open_regular(path) as file:
+            frame: pd.DataFrame = pq.ParquetFile(file).read().to_pandas()
     except ImportError:
         raise ConfigError("Parquet files need pyarrow: pip install pyarrow") from None
     except Exception as error:  # pyarrow's own, OSError, and pandas' for odd types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} cannot be read as a Parquet file: {reason}") from None
+    frame.attrs = {}
     return frame.reset_index() if frame.index.name else frame
-
-
-def relative_names(names: pd.Series, root: Path, source: Path) -> list[str]:
-    """Paths relative to ``root`` where they lie in it, so that the dataset can be moved.
-
-    Raises:
-        DataError: for web addresses.
-    """
-    top = root.resolve().as_posix().rstrip("/") + "/"
-    result = []
-    for row, name in enumerate(names.tolist()):
-        if "://" in name:
-            raise DataError(
-                f"{source}: row {row} names a web address ({name[:60]}); expected a file. Download "
-                "the images first and name the files."
-            )
-        if "\\" in name and not (root / name).exists():  # written on Windows
-            name = name.replace("\\", "/")
-        result.append(name.removeprefix(top))
-    return result

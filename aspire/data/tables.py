@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,8 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from aspire.data.csv_file import add_note, read_csv
+from aspire.data.images import is_image
+from aspire.data.paths import Names
 from aspire.data.table import Split
 from aspire.errors import ConfigError, DataError, did_you_mean
+from aspire.text import quoted
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -29,28 +31,7 @@ SPLIT_WORDS = {
     "unseen": Split.UNSEEN,
 }
 
-# First bytes of what is often saved under the name of a table.
-_NOT_A_TABLE = (
-    (b"PK\x03\x04", "a spreadsheet or ZIP archive; export it as CSV (UTF-8)"),
-    (b"\x1f\x8b", "gzip-compressed; unpack it first"),
-    (b"\xff\xfe", "UTF-16 text; save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16 text; save it as UTF-8"),
-    (b"<!doctype", "a web page, not the file behind the link; download it again"),
-    (b"<html", "a web page, not the file behind the link; download it again"),
-    (b"par1", "a Parquet file; give it the ending .parquet"),
-)
-
-
 # --- files ----------------------------------------------------------------------------------
-
-
-def holds(folder: Path, limit: int = 8) -> str:
-    """What a folder holds, in a few words for an error message."""
-    if not folder.is_dir():
-        return "no such folder"
-    names = sorted(p.name for p in folder.iterdir())
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return (", ".join(names[:limit]) or "nothing") + more
 
 
 def expected_and_found(root: Path, expected: Sequence[str]) -> str:
@@ -83,21 +64,32 @@ def require_folder(root: Path, what: str, expected: Sequence[str], key: str = "r
         )
 
 
-def image_files(folder: Path) -> list[str]:
-    """Names of the images directly in a folder, sorted. Hidden files and texts do not count.
+def image_files(folder: Path, left_out: list[str] | None = None) -> list[str]:
+    """Names of the images directly in a folder, sorted.
+
+    By its ending, or where that is none of an image by its content.
+
+    Args:
+        left_out: takes the names of what is no image; hidden files only where they are images.
 
     Raises:
-        DataError: for files that are neither, so that no image is left out unsaid.
+        DataError: for files of a kind that is unknown here, so that no image is left out unsaid.
     """
     names, other = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or entry.is_dir():
+            if entry.is_dir():
                 continue
-            suffix = Path(entry.name).suffix.lower()
-            if suffix in IMAGE_SUFFIXES:
+            path = Path(entry.path)
+            suffix, hidden = path.suffix.lower(), entry.name.startswith(".")
+            if not hidden and (suffix in IMAGE_SUFFIXES or is_image(path)):
                 names.append(entry.name)
-            elif suffix not in _BESIDE:
+            elif hidden and not is_image(path):
+                continue
+            elif hidden or suffix in _BESIDE:
+                if left_out is not None:
+                    left_out.append(entry.name)
+            else:
                 other.append(entry.name)
     if other:
         raise DataError(
@@ -122,72 +114,6 @@ def masks_beside(root: Path, names: Iterable[str], folder: str = "segmentations"
 # --- tables ---------------------------------------------------------------------------------
 
 
-def read_csv(path: Path, key: str = "root", all_text: bool = False) -> pd.DataFrame:
-    """A CSV file (or tab-separated, by the ending ``.tsv``).
-
-    Args:
-        path: of the file.
-        key: the setting to name when it is missing.
-        all_text: every value as text, "" where empty; otherwise pandas' types.
-
-    Raises:
-        DataError: when it is missing, empty, not a CSV, or its rows do not fit its header.
-    """
-    if not path.is_file():
-        raise DataError(
-            f"{path.name} not found in {path.parent} (it holds: {holds(path.parent)}). Expected "
-            f"the dataset's own {'folder' if key == 'root' else 'file'}; set dataset.{key} to it."
-        )
-    with path.open("rb") as file:
-        head = file.read(4096)
-    for start, what in _NOT_A_TABLE:
-        if head.lstrip().lower().startswith(start.lower()):
-            raise DataError(f"{path} is {what}.")
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    try:
-        _check_header(path, head, separator)
-        types = str if all_text else {"img_id": str, "img_filename": str, "image_id": str}
-        table = pd.read_csv(
-            path,
-            sep=separator,
-            dtype=types,
-            keep_default_na=False,  # a class may be called NA or null
-            na_values=[] if all_text else [""],
-            low_memory=False,
-        )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a CSV file: {str(error).strip()}") from None
-    return table.fillna("") if all_text else table
-
-
-def _check_header(path: Path, head: bytes, separator: str) -> None:
-    if b"\0" in head:
-        raise DataError(f"{path} is not a text file: it holds NUL bytes. Export it as CSV (UTF-8).")
-    text = head.decode("utf-8-sig", errors="ignore").replace("\r\n", "\n").replace("\r", "\n")
-    records = csv.reader(io.StringIO(text), delimiter=separator)
-    names, first = next(records, []), next(records, [])
-    line = text.split("\n", 1)[0]
-    # pandas would take the first field for a name of the row.
-    if 1 < len(names) < len(first) and text.count("\n") > 1:
-        raise DataError(
-            f"{path}: the rows have more fields ({len(first)}) than the header has names "
-            f"({', '.join(names)}). Put values that contain a comma in quotes."
-        )
-    twice = sorted({n for n in names if n and names.count(n) > 1})
-    if twice:
-        raise DataError(
-            f"{path}: the column '{twice[0]}' stands {names.count(twice[0])} times in the header. "
-            "Column names must be unique; rename or remove all but one."
-        )
-    if len(names) == 1:
-        for other, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if other in line and other != separator:
-                raise DataError(
-                    f"{path}: the columns are separated by {word} ({line.strip()}); expected "
-                    f"commas. Save it as CSV with commas{', or name it .tsv' * (other == chr(9))}."
-                )
-
-
 def require_columns(table: pd.DataFrame, names: Sequence[str], path: Path) -> None:
     """Stop when a column is missing.
 
@@ -206,15 +132,34 @@ def require_columns(table: pd.DataFrame, names: Sequence[str], path: Path) -> No
 def join_captions(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Add the ``caption`` column from a file of ``img_filename,caption``, where there is one.
 
+    Of several captions of an image the first that is not empty counts. The others, and those that
+    name no image, are noted.
+
     Raises:
         DataError: when the file lacks one of its columns.
     """
-    if not path.is_file() or "img_filename" not in table.columns:
+    if not os.path.lexists(path) or "img_filename" not in table.columns:
         return table
-    captions = read_csv(path)
+    captions = read_csv(path, all_text=True, rest="caption")
     require_columns(captions, ("img_filename", "caption"), path)
-    by_name = captions.drop_duplicates("img_filename").set_index("img_filename")["caption"]
-    return table.assign(caption=table["img_filename"].map(by_name).fillna(""))
+    images = Names(table["img_filename"])
+    found: dict[str, str] = {}
+    lost, further = [], []
+    pairs = zip(captions["img_filename"], captions["caption"], strict=True)
+    for row, (given, caption) in enumerate(pairs):
+        name = images.find(given)
+        if name is None:
+            lost.append(f"{path.name}, row {row}: {quoted(given)} is none of the images")
+        elif found.get(name) and caption:
+            further.append(f"{path.name}, row {row}: {quoted(caption)} of {name}")
+        else:
+            found[name] = found.get(name) or caption
+    joined = table.assign(caption=table["img_filename"].map(found).fillna(""))
+    for kind, lines in captions.attrs.get("notes", {}).items():
+        add_note(joined, kind, *lines)
+    add_note(joined, "caption of no image", *lost)
+    add_note(joined, "further caption, not used", *further)
+    return joined
 
 
 # --- splits ---------------------------------------------------------------------------------

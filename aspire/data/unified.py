@@ -19,6 +19,7 @@ from aspire.data.tables import (
     stratified_split,
 )
 from aspire.errors import ConfigError, DataError, did_you_mean
+from aspire.text import quoted
 
 FRACTIONS = {"val": 0.1, "test": 0.2}
 
@@ -113,7 +114,9 @@ class Unifier:
             )
         table = table.assign(y=y, place=place, split=split)
         order = [c for c in (*REQUIRED, *OPTIONAL) if c in table.columns]
-        return table[order], classes, attributes
+        table = table[order]
+        table.attrs.update(frame.attrs)
+        return table, classes, attributes
 
     def _pick(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
         """The unified columns as texts, whatever they are called in the file."""
@@ -179,15 +182,15 @@ class Unifier:
             expected = f"{', '.join(given)}, or " if given else "names, or "
             upto = f" to {len(given) - 1}" if given else ""
             raise DataError(
-                f"{where}: column '{column}' holds {values[bad]!r} in row {bad}; expected "
+                f"{where}: column '{column}' holds {quoted(values[bad])} in row {bad}; expected "
                 f"{expected}a whole number from 0{upto} (dataset.{SETTING[column]})."
                 f"{did_you_mean(values[bad], names)}"
             )
         if column == "y" and len(names) > max(2, len(values) // 2):
             raise DataError(
                 f"{where}: column 'y' holds {len(known)} different values in {len(values)} rows, "
-                f"such as {known[0]!r}; expected classes, each with several images. Name the right "
-                "column with 'dataset.columns={y: NAME}'."
+                f"such as {quoted(known[0])}; expected classes, each with several images. Name the "
+                "right column with 'dataset.columns={y: NAME}'."
             )
         indices = [-1 if v in unknown else lookup[v] for v in values]
         return np.array(indices, dtype=np.int64), names
@@ -200,10 +203,11 @@ def _one_kind(values: list[str], known: list[str], column: str, where: str) -> N
         other = next((v for v in known if v not in figures), None)
         odd = figures if other else [v for v in figures if _whole(v) is None]
         row = min(values.index(v) for v in odd)
-        kind = f", beside names such as {other!r}" if other else ", which is not whole"
+        kind = f", beside names such as {quoted(other)}" if other else ", which is not whole"
+        kind = ", which is no class number" if len(values[row]) > 18 else kind
         raise DataError(
-            f"{where}: column '{column}' holds {values[row]!r} in row {row}{kind}; expected whole "
-            "numbers only or names only. If these are names, list them all in "
+            f"{where}: column '{column}' holds {quoted(values[row])} in row {row}{kind}; expected "
+            "whole numbers only or names only. If these are names, list them all in "
             f"dataset.{SETTING[column]}."
         )
     seen: dict[str, str] = {}
@@ -211,8 +215,8 @@ def _one_kind(values: list[str], known: list[str], column: str, where: str) -> N
         same = seen.setdefault(value.lower(), value)
         if same != value:
             raise DataError(
-                f"{where}: column '{column}' holds {same!r} and {value!r}, which differ in case "
-                f"only. Spell them alike, or list both in dataset.{SETTING[column]}."
+                f"{where}: column '{column}' holds {quoted(same)} and {quoted(value)}, which "
+                f"differ in case only. Spell them alike, or list both in dataset.{SETTING[column]}."
             )
 
 
@@ -227,7 +231,7 @@ def _is_number(value: str) -> bool:
 def _whole(value: str) -> int | None:
     """The number that a text such as 3, -1 or 3.0 stands for."""
     digits = value.removesuffix(".0").removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()):
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
         return None
     return int(value.removesuffix(".0"))
 
@@ -239,7 +243,7 @@ def _text(value: object, where: str, column: str) -> str:
     if value is None or value is pd.NA or value is pd.NaT:
         return ""
     if isinstance(value, float | np.floating):
-        return "" if np.isnan(value) else str(int(value)) if value == int(value) else str(value)
+        return "" if np.isnan(value) else str(int(value)) if value.is_integer() else str(value)
     if isinstance(value, dict | list | tuple | bytes | np.ndarray):
         raise DataError(
             f"{where}: column '{column}' holds {type(value).__name__} values (images within the "

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from aspire.data.csv_file import read_csv
 from aspire.data.table import Dataset, names_tuple
-from aspire.data.tables import join_captions, masks_beside, read_csv, require_folder
+from aspire.data.tables import join_captions, masks_beside, require_folder
 from aspire.errors import ConfigError
 
 # Names of the folder within the archives of the authors and of WILDS.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from aspire.data.loaded import LoadedImage
+from aspire.data.paths import plain
 from aspire.errors import DataError, did_you_mean
 from aspire.language.tables import read_rows, table_path
 from aspire.pipeline.stage import Json
@@ -46,7 +47,8 @@ class ReplayCaptioner:
     def caption(self, images: Sequence[LoadedImage]) -> list[str | None]:
         by_id, by_file = self._captions
         return [
-            by_id.get(image.ref.img_id) or by_file.get(image.ref.file) or None for image in images
+            by_id.get(image.ref.img_id) or by_file.get(plain(image.ref.file)) or None
+            for image in images
         ]
 
     @cached_property
@@ -70,9 +72,10 @@ class ReplayCaptioner:
             )
         if self.key is not None:  # holds ids or file names; one table serves both
             table = self._table(rows, self.key)
-            return table, table
+            return table, {plain(name): caption for name, caption in table.items()}
         by_id = self._table(rows, "img_id") if "img_id" in keys else {}
-        return by_id, self._table(rows, "img_filename") if "img_filename" in keys else {}
+        by_file = self._table(rows, "img_filename") if "img_filename" in keys else {}
+        return by_id, {plain(name): caption for name, caption in by_file.items()}
 
     def _table(self, rows: list[dict[str, object]], key: str) -> dict[str, str]:
         found: dict[str, str] = {}

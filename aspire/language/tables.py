@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from aspire.data.csv_file import read_csv
+from aspire.data.files import read_regular
 from aspire.data.table_file import read_parquet
-from aspire.data.tables import read_csv
 from aspire.errors import ConfigError, DataError
 
 
@@ -53,14 +54,21 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _json_lines(path: Path) -> list[dict[Any, Any]]:
     rows = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # JSON, and numbers of 5,000 digits
             raise DataError(f"{path}, line {number} is not JSON: {error}") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number} holds no JSON object.")
         rows.append(row)
     return rows
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return read_regular(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None

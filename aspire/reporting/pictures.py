@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from aspire.data.files import NotAFileError, open_regular
 from aspire.pipeline.store import write_atomic
 
 LARGEST = 192  # longer side of an embedded picture, in pixels
@@ -68,9 +69,9 @@ class Pictures:
 def small(path: Path) -> Image.Image | None:
     """An image of at most ``LARGEST`` pixels a side, mode L or RGB; None when it is unreadable."""
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file) as image:
             image.load()
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+    except (OSError, NotAFileError, SyntaxError, ValueError):
         return None
     flat = image if image.mode in ("L", "RGB") else image.convert("RGB")
     if max(flat.size) > LARGEST:

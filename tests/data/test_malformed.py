@@ -178,19 +178,31 @@ CASES: dict[str, tuple[Given, str]] = {
     "csv: html": (csv("  <html><body>404</body></html>"), "is a web page, not the file"),
     "csv: spreadsheet": (csv(zipped()), "is a spreadsheet or ZIP archive; export it as CSV"),
     "csv: gzip": (csv(gzip.compress(GOOD.encode())), "is gzip-compressed; unpack it first"),
-    "csv: utf-16": (csv(GOOD.encode("utf-16")), "is UTF-16 text; save it as UTF-8"),
-    "csv: latin-1": (csv("path,y\nk\xe4fer.png,0\n".encode("latin-1")), "cannot be read as a CSV"),
+    "csv: no known letters": (
+        csv(b"path,y\na.png,0\nk\x81fer.png,0\n"), "neither UTF-8 nor Windows-1252 text (line 3)"),
+    "csv: UTF-16 cut off": (csv(GOOD.encode("utf-16")[:-1]), "it holds NUL bytes"),
     "csv: NUL bytes": (csv(b"path,y\n\0\0\0,0\n"), "it holds NUL bytes"),
     "csv: an image": (csv(encoded("PNG")), "it holds NUL bytes"),
     "csv: parquet": (csv(b"PAR1xxxx"), "give it the ending .parquet"),
-    "csv: semicolons": (csv(GOOD.replace(",", ";")), "separated by semicolons"),
-    "csv: tabs": (csv(GOOD.replace(",", "\t")), "separated by tabs"),
+    "csv: semicolons": (csv("path;y\na;0\nb;1;1\n"), "separated by semicolons"),
+    "csv: tabs": (csv("path\ty\na\t0\nb\n"), "separated by tabs"),
     "csv: column twice": (csv("path,y,y\na,0,1\n"), "the column 'y' stands 2 times"),
     "csv: more fields than names": (
         csv("path,y\na,0,1\nb,1,1\n"), "the rows have more fields (3) than the header has names"),
     "csv: one row with more fields": (
-        csv("path,y\na,0\nb,1,1\nc,0\n"), "cannot be read as a CSV file"),
-    "csv: open quote": (csv('path,y\n"a,0\nb,1\n'), "cannot be read as a CSV file"),
+        csv("path,y\na,0\nb,1,1\nc,0\n"),
+        "row 1 (line 3) has 3 fields, the header 2 (path, y): 'b,1,1'. Put a value with a comma"),
+    "csv: open quote": (csv('path,y\n"a,0\nb,1\n'), "opened in line 2 is never closed"),
+    "csv: a number of 5,000 digits": (
+        csv(GOOD.replace("b.png,1", f"b.png,{'9' * 5000}")), "which is no class number"),
+    "csv: objects that are no JSON": (
+        csv("path,y,objects\na,0,\nb,1,{bad\nc,0,[1]\nd,1,\ne,0,\nf,1,\n"),
+        "'{bad' in row 1 and 1 more such cells; expected JSON"),
+    "csv: objects that are no numbers": (
+        csv('path,y,split,objects\na,0,0,\nb,1,0,"{""ball"": ""x""}"\nc,0,1,\nd,1,2,\n'),
+        'such as {"ball": 2}'),
+    "csv: objects above 255": (
+        csv('path,y,split,objects\na,0,0,"{""ball"": 256}"\nb,1,0,\nc,0,1,\nd,1,2,\n'), "0 to 255"),
     "csv: no path column": (csv("pth,y\na,0\n"), "has no column 'img_filename'."),
     "csv: no label column": (csv("path,yy\na,0\n"), "has no column 'y'."),
     "csv: named column missing": (
