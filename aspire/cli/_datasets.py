@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from aspire.cli._app import build, plain
 from aspire.confdir import conf_dir
 from aspire.data.checks import CheckReport, check_dataset
-from aspire.data.table import Dataset, Split
+from aspire.data.table import Dataset, Split, name_of
 from aspire.errors import ConfigError
 
 # Keys of conf/dataset/*.yaml that describe the dataset and are not for its reader.
 CHECKS = ("on_bad", "duplicates", "thorough")
 ABOUT = ("sources", "published", "licence", "homepage", *CHECKS)
+
+
+def called(choice: str, node: Mapping[str, Any]) -> str:
+    """How tables call a dataset before it is read: the choice, or the name of one's own data."""
+    where = node.get("metadata") or node.get("root")
+    return name_of(node.get("name"), where) if "name" in node and where else choice
 
 
 def read_dataset(node: DictConfig) -> Dataset:

@@ -12,11 +12,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from aspire.cli._app import task_overrides
+from aspire.cli._datasets import called
 from aspire.console import Table, console
 from aspire.errors import AspireError
 from aspire.pipeline.jobs import duration, look_at
 from aspire.pipeline.manners import PendingError, with_manners
 from aspire.stored.results import damage, read_any
+from aspire.text import file_name
 
 NO_WORK = {"_target_": "aspire.pipeline.manners.NoWork"}
 
@@ -48,7 +50,8 @@ def add(cfg: DictConfig, bench_of: Callable[..., Any]) -> None:
     choices = HydraConfig.get().runtime.choices
     baseline, augmentation = choices["baseline"], choices["augmentation"]
     arm = baseline if augmentation == "none" else f"{baseline} + {augmentation}"
-    entry = PlannedJob(f"{choices['dataset']}, {arm}, seed {cfg.seed}", "new")
+    dataset = called(choices["dataset"], cfg.dataset)
+    entry = PlannedJob(f"{dataset}, {arm}, seed {cfg.seed}", "new")
     planned.append(entry)
     with open_dict(cfg):
         cfg.engine = NO_WORK
@@ -99,7 +102,8 @@ def _describe(entry: PlannedJob, pending: PendingError) -> None:
 
 def _expected(root: Path, cfg: DictConfig, choices: Any) -> float | None:
     """Seconds, from finished runs: the same baseline and dataset, else as near as there are."""
-    dataset, baseline = str(choices["dataset"]), str(choices["baseline"])
+    dataset = file_name(called(choices["dataset"], cfg.dataset))
+    baseline = str(choices["baseline"])
     for pattern in (f"{dataset}/{baseline}/*/*", f"{dataset}/*/*/*", "*/*/*/*"):
         rates = [r for p in root.glob(f"{pattern}/result.json") if (r := _rate(p)) is not None]
         if rates:

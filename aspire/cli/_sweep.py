@@ -22,6 +22,7 @@ from omegaconf import DictConfig, read_write
 from rich.text import Text
 
 from aspire.cli._app import say
+from aspire.cli._datasets import called
 from aspire.cli._show import describe
 from aspire.console import console, styled
 from aspire.errors import ConfigError, Elsewhere
@@ -78,6 +79,9 @@ class SweepBookkeeping(Callback):
             given = dict(w.lstrip("+").split("=", 1) for w in words if "=" in w)
             about = {k: given.get(k, choices.get(k)) for k in LABELS}
             about["seed"] = int(given.get("seed", config.seed))
+            if about["dataset"] == choices.get("dataset"):
+                node = {k: given.get(f"dataset.{k}", v) for k, v in config.dataset.items()}
+                about["dataset"] = called(about["dataset"], node)
             sweep.ledger.expect(words, about, command_of(words))
         current[:] = [sweep]
 

@@ -20,7 +20,7 @@ from aspire.console import console
 from aspire.errors import ConfigError
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
 from aspire.pipeline.store import digest_of, write_atomic
-from aspire.reporting.table import arm_name, as_rich, rows_of
+from aspire.reporting.table import arm_name, as_rich, rows_of, usable_metrics
 from aspire.text import file_name
 
 # Where and how fast, not what.
@@ -69,8 +69,9 @@ def job(cfg: DictConfig) -> None:
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
     console.print()
     show_features(bench.dataset, found[seeds[0]].features, 5)
-    rows = rows_of([r.result for group in runs.values() for r in group], METRICS)
-    console.print(as_rich(rows, METRICS, "test"))
+    trained = [r.result for group in runs.values() for r in group]
+    metrics = usable_metrics(trained, METRICS, "test")
+    console.print(as_rich(rows_of(trained, metrics), metrics, "test", console.width))
     for gap in missing:
         note = f"not run: {gap['arm']}, seed {gap['seed']}: {gap['reason']}"
         console.show("  [yellow]{}[/yellow]", note)

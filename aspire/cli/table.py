@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
+from aspire.cli._app import task_overrides
 from aspire.console import console
 from aspire.errors import ConfigError
 from aspire.pipeline.sweeps import find_jobs
@@ -19,7 +20,7 @@ from aspire.reporting.grid_text import (
     as_rich_grid,
     lay_out,
 )
-from aspire.reporting.table import as_rich, as_text, find_results, rows_of
+from aspire.reporting.table import as_rich, as_text, find_results, rows_of, usable_metrics
 from aspire.stored.notes import note
 from aspire.stored.results import read_training
 
@@ -49,9 +50,12 @@ def job(cfg: DictConfig) -> None:
     if jobs and (cfg.against or cfg.format == "latex"):
         given = "against=published" if cfg.against else "format=latex"
         raise ConfigError(f"{given} needs rows and columns: add rows=baseline cols=dataset.")
-    rows = rows_of(results.values() or find_results(folder), metrics, cfg.split)
+    found = list(results.values()) or find_results(folder)
+    if not (cfg.metric or _typed_metrics()):
+        metrics = usable_metrics(found, metrics, cfg.split)
+    rows = rows_of(found, metrics, cfg.split)
     if cfg.format == "rich":
-        console.print(as_rich(rows, metrics, cfg.split))
+        console.print(as_rich(rows, metrics, cfg.split, console.width))
     else:
         print(as_text(rows, metrics, cfg.split, cfg.format))
 
@@ -69,6 +73,10 @@ def _show_grid(grid: Any, cfg: DictConfig) -> None:
             console.print(part)
         return
     print(as_markdown(layout, int(cfg.width)) if cfg.format == "md" else as_latex(layout))
+
+
+def _typed_metrics() -> bool:
+    return any(w.startswith("metrics=") for w in task_overrides())
 
 
 def _words(given: Any) -> list[str]:

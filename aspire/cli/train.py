@@ -15,6 +15,7 @@ from aspire.classification.training import TrainedRun
 from aspire.cli import _plan, _sweep
 from aspire.cli._app import plain, task_overrides
 from aspire.cli._bench import Bench
+from aspire.cli._datasets import called
 from aspire.cli._show import show_groups, show_metrics
 from aspire.console import console
 from aspire.errors import AspireError, ConfigError
@@ -72,6 +73,7 @@ def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
     ledger = Ledger(Path(hydra.sweep.dir))
     command = _sweep.command_of(words)
     about = {k: hydra.runtime.choices.get(k) for k in _sweep.LABELS} | {"seed": int(cfg.seed)}
+    about["dataset"] = called(about["dataset"], cfg.dataset)
     total = f"/{len(_sweep.current[0].jobs)}" if _sweep.current else ""
     arm = f"{about['dataset']}, {about['baseline']} + {about['augmentation']}, seed {cfg.seed}"
     console.show("[bold]{}{}[/bold]  {}", hydra.job.num + 1, total, arm)

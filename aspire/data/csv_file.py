@@ -202,6 +202,6 @@ def _wrong_row(text: str, separator: str, error: Exception) -> str:
                 f"with {'a comma' if separator == ',' else repr(separator)} in double quotes."
             )
     if "EOF inside string" in str(error):
-        row = re.sub(r".*row (\d+).*", r"\1", str(error).replace("\n", " "))
-        return f'a quotation mark (") that is opened in line {int(row) + 1} is never closed.'
+        opened = re.sub(r".*row (\d+).*", r"\1", str(error).replace("\n", " "))
+        return f'a quotation mark (") that is opened in line {int(opened) + 1} is never closed.'
     return str(error).strip()

@@ -22,7 +22,7 @@ import pandas as pd
 from filelock import FileLock
 
 from aspire.data.files import holds
-from aspire.data.table import Dataset
+from aspire.data.table import Dataset, name_of
 from aspire.data.table_file import name_files
 from aspire.data.tables import SPLIT_WORDS
 from aspire.data.unified import ALIASES, FRACTIONS, Unifier, definition, words_of
@@ -65,7 +65,7 @@ class HFDataset:
         spurious_attribute: str = "attribute",
         fractions: Mapping[str, float] = FRACTIONS,
         split_seed: int = 0,
-        name: str = "hf",
+        name: str | None = None,
     ) -> None:
         if not root:
             raise ConfigError(
@@ -80,7 +80,7 @@ class HFDataset:
         self._unifier(self.names, self.columns)  # refuse wrong settings before anything is read
         self.class_words = class_words
         self.spurious_attribute = spurious_attribute
-        self.name = name
+        self.name = name_of(name, root)
 
     def _unifier(
         self, names: Mapping[str, Sequence[str] | None], columns: Mapping[str, str]

@@ -23,7 +23,7 @@ import pandas as pd
 
 from aspire.data.csv_file import add_note
 from aspire.data.files import holds
-from aspire.data.table import Dataset, Split, names_tuple
+from aspire.data.table import Dataset, Split, name_of, names_tuple
 from aspire.data.tables import (
     SPLIT_WORDS,
     check_fractions,
@@ -52,7 +52,7 @@ class ImageFolder:
         spurious_attribute: what the inner folders stand for.
         fractions: shares of val and test where there are no split folders.
         split_seed: of that draw.
-        name: of the dataset.
+        name: of the dataset; None for the name of the folder.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ImageFolder:
         spurious_attribute: str = "attribute",
         fractions: Mapping[str, float] = FRACTIONS,
         split_seed: int = 0,
-        name: str = "folder",
+        name: str | None = None,
     ) -> None:
         if not root:
             raise ConfigError(
@@ -78,7 +78,7 @@ class ImageFolder:
         self.spurious_attribute = spurious_attribute
         self.fractions = check_fractions(fractions)
         self.split_seed = split_seed
-        self.name = name
+        self.name = name_of(name, root)
 
     def read(self) -> Dataset:
         """The metadata table.

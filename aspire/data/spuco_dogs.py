@@ -85,7 +85,8 @@ class SpuCoDogs:
                             f"{root / folder} holds the folder {subfolders(root / folder)[0]}/; "
                             "expected images only. Move its images up or away."
                         )
-                    names = image_files(root / folder, left := [])
+                    left: list[str] = []
+                    names = image_files(root / folder, left)
                     left_out += [f"{folder}/{n}" for n in sorted(left)]
                     if not names:
                         raise DataError(

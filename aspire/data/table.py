@@ -124,7 +124,7 @@ class Dataset:
         self.table[column] = values.astype(int)
 
     def _check_objects(self) -> None:
-        cells = self.table["objects"] if "objects" in self.table.columns else ()
+        cells = self.table["objects"].tolist() if "objects" in self.table.columns else []
         known = {"": True}
         for cell in cells:
             if cell not in known:
@@ -133,7 +133,7 @@ class Dataset:
             return
         bad = [row for row, cell in enumerate(cells) if not known[cell]]
         raise DataError(
-            f"{self.name}: column 'objects' holds {quoted(cells.iloc[bad[0]])} in row {bad[0]}"
+            f"{self.name}: column 'objects' holds {quoted(cells[bad[0]])} in row {bad[0]}"
             f"{f' and {len(bad) - 1} more such cells' if len(bad) > 1 else ''}; expected JSON that "
             'gives each phrase its value in the label map, 0 to 255, such as {"ball": 2}, or '
             "nothing."
@@ -225,6 +225,17 @@ class Dataset:
         if remembered:
             write_digest(remembered, whole.hexdigest())  # others may be reading it
         return whole.hexdigest()
+
+
+def name_of(given: str | None, where: str | Path) -> str:
+    """What a user's own dataset is called: as given, or as its file or folder.
+
+    >>> name_of(None, "data/pets.csv"), name_of("cats", "data/pets.csv"), name_of("", "data/a.b/")
+    ('pets', 'cats', 'a.b')
+    """
+    path = Path(where)
+    table = path.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet", ".pq")
+    return str(given or (path.stem if table else path.resolve().name) or "data")
 
 
 def _names_values(cell: str) -> bool:

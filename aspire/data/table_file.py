@@ -23,7 +23,7 @@ import pandas as pd
 from aspire.data.csv_file import read_csv
 from aspire.data.files import holds, open_regular
 from aspire.data.paths import relative_names
-from aspire.data.table import Dataset
+from aspire.data.table import Dataset, name_of
 from aspire.data.unified import FRACTIONS, Unifier, definition, words_of
 from aspire.errors import ConfigError, DataError
 
@@ -41,7 +41,7 @@ class TableFile:
         spurious_attribute: what ``place`` stands for.
         fractions: shares of val and test where the file has no splits.
         split_seed: of that draw.
-        name: of the dataset.
+        name: of the dataset; None for the name of the file.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TableFile:
         spurious_attribute: str = "attribute",
         fractions: Mapping[str, float] = FRACTIONS,
         split_seed: int = 0,
-        name: str = "csv",
+        name: str | None = None,
     ) -> None:
         if not metadata:
             raise ConfigError(
@@ -67,7 +67,7 @@ class TableFile:
         self.unify = Unifier(columns, class_names, attribute_names, fractions, split_seed)
         self.class_words = class_words
         self.spurious_attribute = spurious_attribute
-        self.name = name
+        self.name = name_of(name, metadata)
 
     def read(self) -> Dataset:
         """The metadata table, its rows in the order of the file.

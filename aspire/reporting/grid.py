@@ -12,7 +12,7 @@ from typing import Any
 
 from aspire.errors import ConfigError, did_you_mean
 from aspire.pipeline.sweeps import JobEntry
-from aspire.reporting.table import Cell, arm_name, check_metrics
+from aspire.reporting.table import Cell, arm_name, check_metrics, flat_settings
 
 Json = dict[str, Any]
 Key = tuple[str, ...]
@@ -239,15 +239,6 @@ def _refuse_mixed(
 
 def _settings(result: Json) -> dict[str, Any]:
     """Everything but the seed that makes two runs different, flat."""
-    flat: dict[str, Any] = {"dataset_digest": result["dataset_digest"]}
-    flat |= {k: result[k] for k in FIELDS}
-
-    def walk(node: Any, name: str) -> None:
-        if isinstance(node, Mapping):
-            for key, value in node.items():
-                walk(value, f"{name}.{key}" if name else str(key))
-        else:
-            flat[name] = node
-
-    walk(result["identity"], "")
+    flat = {k: result[k] for k in ("dataset_digest", *FIELDS)} | flat_settings(result)
+    del flat["data"]
     return flat

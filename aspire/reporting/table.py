@@ -7,15 +7,15 @@ import io
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aspire.errors import ConfigError, did_you_mean
 from aspire.stored.notes import note
 from aspire.stored.results import damage, read_any
-from aspire.text import cell, markdown
+from aspire.text import cell, markdown, visible
 
 METRICS = (
     "worst_group_acc",
@@ -67,6 +67,7 @@ class Row:
     steps: int
     seeds: tuple[int, ...]
     cells: dict[str, Cell]
+    settings: str = ""  # that differ from rows which would look the same, as key=value
 
     @property
     def arm(self) -> str:
@@ -134,9 +135,8 @@ def rows_of(
     check_metrics(metrics)
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
-        same = [result["dataset_digest"], result["baseline"], result["augmentation"]]
-        same += [result["model"], json.dumps(result["identity"], sort_keys=True)]
-        groups["|".join(same)].append(result)
+        names = ("dataset", "dataset_digest", "baseline", "augmentation", "model", "identity")
+        groups[json.dumps([result[k] for k in names], sort_keys=True)].append(result)
     rows = []
     for group in groups.values():
         first = group[0]
@@ -159,6 +159,8 @@ def rows_of(
             )
         )
     order = {"none": 0, "duplicates": 1}
+    told = differing([group[0] for group in groups.values()])
+    rows = [replace(row, settings=text) for row, text in zip(rows, told, strict=True)]
     rows.sort(
         key=lambda r: (
             *(r.dataset, r.model, r.baseline != "erm", r.baseline),
@@ -168,7 +170,70 @@ def rows_of(
     return rows
 
 
-COLUMNS = ("dataset", "model", "arm", "needs", "selection", "steps")
+COLUMNS = ("dataset", "model", "arm", "needs", "selection", "steps", "settings")
+KEYS = 4  # settings named per row
+
+
+def flat_settings(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything but the seed that makes two runs different, under dotted names."""
+    flat: dict[str, Any] = {}
+
+    def walk(node: Any, name: str) -> None:
+        if isinstance(node, Mapping):
+            for key, value in node.items():
+                walk(value, f"{name}.{key}" if name else str(key))
+        else:
+            flat[name] = node
+
+    walk(result["identity"], "")
+    return flat | {"data": str(result["dataset_digest"])[:8]}
+
+
+def differing(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each result the settings by which it differs from those that look the same otherwise.
+
+    That is within one arm on one dataset, and for the model's own settings within one model.
+    """
+    flat = [flat_settings(r) for r in results]
+    found: list[dict[str, Any]] = [{} for _ in results]
+
+    def tell(keys_of: Callable[[Mapping[str, Any]], Hashable], own: str) -> None:
+        alike: dict[Hashable, list[int]] = defaultdict(list)
+        for i, result in enumerate(results):
+            alike[keys_of(result)].append(i)
+        for group in alike.values():
+            names = dict.fromkeys(k for i in group for k in flat[i] if k.startswith(own))
+            for name in names:
+                if len({json.dumps(flat[i].get(name)) for i in group}) > 1:
+                    for i in group:
+                        found[i][name] = flat[i].get(name)
+
+    tell(lambda r: (r["dataset"], r["model"]), "model.")
+    tell(lambda r: tuple(r[k] for k in ("dataset", "model", "baseline", "augmentation")), "")
+    # Steps have a column of their own.
+    return [_settings({k: v for k, v in f.items() if k != "fit.steps"}) for f in found]
+
+
+def _settings(found: Mapping[str, Any]) -> str:
+    words = [f"{k}={v}" for k, v in found.items()]
+    more = f" and {len(words) - KEYS} more" if len(words) > KEYS else ""
+    return ", ".join(words[:KEYS]) + more
+
+
+def shown_columns(rows: Sequence[Row]) -> list[str]:
+    """Every column; the settings only where some differ."""
+    return [c for c in COLUMNS if c != "settings" or any(r.settings for r in rows)]
+
+
+def usable_metrics(
+    results: Iterable[Mapping[str, Any]], metrics: Sequence[str], split: str
+) -> list[str]:
+    """Metrics that some run has; the worst class in place of the worst group without groups."""
+    measured = [r["metrics"].get(split, {}) for r in results]
+    known = [m for m in metrics if any(r.get(m) is not None for r in measured)]
+    if "worst_group_acc" in metrics and "worst_group_acc" not in known:
+        known[:0] = [m for m in ("worst_class_acc",) if any(r.get(m) is not None for r in measured)]
+    return list(dict.fromkeys(known)) or list(metrics)
 
 
 def caption(split: str) -> str:
@@ -185,7 +250,7 @@ def as_text(rows: Sequence[Row], metrics: Sequence[str], split: str, style: str)
     if style == "json":
         content = [
             {
-                **{c: getattr(r, c) for c in COLUMNS},
+                **{c: getattr(r, c) for c in shown_columns(rows)},
                 "seeds": r.seeds,
                 **{m: {"mean": c.mean, "std": c.std} for m, c in r.cells.items()},
             }
@@ -196,17 +261,20 @@ def as_text(rows: Sequence[Row], metrics: Sequence[str], split: str, style: str)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(
-            [*COLUMNS, "seeds", *(f"{m}_{s}" for m in metrics for s in ("mean", "std"))]
+            [*shown_columns(rows), "seeds", *(f"{m}_{s}" for m in metrics for s in ("mean", "std"))]
         )
         for r in rows:
             numbers = [v for m in metrics for v in (r.cells[m].mean, r.cells[m].std)]
-            writer.writerow([*(cell(getattr(r, c)) for c in COLUMNS), len(r.seeds), *numbers])
+            writer.writerow(
+                [*(cell(getattr(r, c)) for c in shown_columns(rows)), len(r.seeds), *numbers]
+            )
         return text.getvalue().rstrip("\n")
     if style == "md":
-        head = [*COLUMNS, *metrics]
+        columns = shown_columns(rows)
+        head = [*columns, *metrics]
         lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
         lines += [
-            f"| {' | '.join([*(markdown(getattr(r, c)) for c in COLUMNS), *cells(r, metrics)])} |"
+            f"| {' | '.join([*(markdown(getattr(r, c)) for c in columns), *cells(r, metrics)])} |"
             for r in rows
         ]
         return "\n".join([*lines, "", caption(split)])
@@ -218,19 +286,55 @@ def cells(row: Row, metrics: Sequence[str]) -> list[str]:
     return [row.cells[m].text() for m in metrics]
 
 
-def as_rich(rows: Sequence[Row], metrics: Sequence[str], split: str) -> Any:
-    """The table for a terminal; columns that are the same everywhere go into the caption."""
+def as_rich(rows: Sequence[Row], metrics: Sequence[str], split: str, width: int = 80) -> Any:
+    """The table for a terminal.
+
+    What is the same everywhere goes into the caption, and what leaves no room for the numbers below
+    the table, by number.
+
+    Args:
+        width: characters in a line.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.text import Text
+
     from aspire.console import Table
 
-    varying = [c for c in COLUMNS if c == "arm" or len({getattr(r, c) for r in rows}) > 1]
-    fixed = [f"{c} {getattr(rows[0], c)}" for c in COLUMNS if c not in varying]
+    columns = shown_columns(rows)
+    varying = [c for c in columns if c == "arm" or len({getattr(r, c) for r in rows}) > 1]
+    fixed = [f"{c} {getattr(rows[0], c)}" for c in columns if c not in varying]
+    kept = list(varying)
+    below: list[str] = []
+    while _width(rows, kept, metrics) > width - 5 * bool(below):
+        if (last := next((c for c in reversed(kept) if c not in ("dataset", "arm")), None)) is None:
+            break
+        kept.remove(last)
+        below.insert(0, last)
+    words = [", ".join(f"{c} {getattr(r, c)}" for c in below if getattr(r, c)) for r in rows]
+    notes = {text: n for n, text in enumerate(dict.fromkeys(w for w in words if w), 1)}
+    lines = [", ".join(fixed), *(f"[{n}] {text}" for text, n in notes.items())]
     table = Table(
-        title=caption(split), caption=", ".join(fixed), title_justify="left", caption_justify="left"
+        caption(split),
+        caption=Text("\n".join(visible(line) for line in lines if line)),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
     )
-    for column in varying:
-        table.add_column(column)
+    for column in kept:
+        table.add_column(column, overflow="fold")
     for metric in metrics:
         table.add_column(metric, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(str(getattr(row, c)) for c in varying), *cells(row, metrics))
+    for row, text in zip(rows, words, strict=True):
+        names = {c: str(getattr(row, c)) for c in kept}
+        if text:
+            names["arm"] += f" [{notes[text]}]"
+        table.add_row(*names.values(), *cells(row, metrics))
     return table
+
+
+def _width(rows: Sequence[Row], columns: Sequence[str], metrics: Sequence[str]) -> int:
+    """Characters of a table's widest line, two between columns."""
+    texts = [[c, *(visible(getattr(r, c)) for r in rows)] for c in columns]
+    texts += [[m, *(r.cells[m].text() for r in rows)] for m in metrics]
+    return sum(max(map(len, column)) + 2 for column in texts)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aspire.console import Console
 from aspire.errors import ConfigError
-from aspire.reporting.table import Cell, as_rich, as_text, find_results, rows_of
+from aspire.reporting.table import (
+    Cell,
+    as_rich,
+    as_text,
+    find_results,
+    rows_of,
+    usable_metrics,
+)
+from aspire.text import cell, markdown, visible
+from tests.helpers.hostile import NAMES
 
 
 def training(seed: int, worst: float | None, acc: float, **changes: Any) -> dict[str, Any]:
@@ -124,3 +135,96 @@ def test_styles() -> None:
     assert as_rich(rows, ["worst_group_acc"], "test").row_count == 1
     with pytest.raises(ConfigError, match="rich, md, csv or json"):
         as_text(rows, ["worst_group_acc"], "test", "xml")
+
+
+def shown(rows: list[Any], metrics: list[str], width: int = 80) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width).print(as_rich(rows, metrics, "test", width))
+    return out.getvalue()
+
+
+def many() -> list[dict[str, Any]]:
+    """Two datasets by three arms, which differ in every column."""
+    arms = [("erm", "none", "none", 300), ("erm", "aspire", "none", 300)]
+    arms += [("groupdro", "none", "train and val groups", 3000)]
+    return [
+        training(0, 0.5, 0.75, dataset=d, dataset_digest=d, baseline=b, augmentation=a, needs=n,
+                 steps=s, selection="val_worst_group_acc" if b == "groupdro" else "val_acc",
+                 model="resnet50" if b == "groupdro" else "small_cnn")
+        for d in ("mini_waterbirds", "mini_hard_imagenet") for b, a, n, s in arms
+    ]  # fmt: skip
+
+
+def test_no_column_is_cut_at_80_characters() -> None:
+    metrics = ["worst_group_acc", "acc"]
+    text = shown(rows_of(many(), metrics), metrics)
+    assert max(len(line.rstrip()) for line in text.splitlines()[1:]) <= 80
+    assert "…" not in text
+    assert "..." not in text
+    (line,) = (r for r in text.splitlines() if "mini_waterbirds" in r and "groupdro" in r)
+    words = ["mini_waterbirds", "resnet50", "groupdro", "[1]", "50.0", "(1)", "75.0", "(1)"]
+    assert line.split() == words
+    assert "[1] needs train and val groups, selection val_worst_group_acc, steps 3000" in text
+
+
+def test_columns_that_are_the_same_everywhere_stand_below() -> None:
+    text = shown(rows_of([training(0, 0.5, 0.7), training(1, 0.5, 0.7)], ["acc"]), ["acc"])
+    assert "dataset birds, model small_cnn, needs none, selection val_acc, steps 10" in " ".join(
+        text.split()
+    )
+    assert "selection  " not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ([{"model": {"image_size": s}} for s in (64, 128)], ["model.image_size=64", "=128"]),
+        ([{"optimizer": {"lr": s}} for s in (0.1, 0.01)], ["optimizer.lr=0.1", "lr=0.01"]),
+        ([{"fit": {"batch_size": 8}}, {}], ["fit.batch_size=8", "fit.batch_size=None"]),
+    ],
+)
+def test_rows_that_would_look_alike_show_what_differs(changes: Any, told: list[str]) -> None:
+    results = [training(i, 0.5, 0.7, identity=c) for i, c in enumerate(changes)]
+    text = shown(rows_of(results, ["acc"]), ["acc"], 120)
+    assert all(t in text for t in told)
+    for style in ("md", "csv", "json"):
+        assert all(t in as_text(rows_of(results, ["acc"]), ["acc"], "test", style) for t in told)
+
+
+def test_data_of_one_name_are_told_apart_and_so_are_models_of_two_arms() -> None:
+    other = training(0, 0.5, 0.7, dataset_digest="feedc0de" * 8)
+    assert "data=feedc0de" in shown(rows_of([training(0, 0.5, 0.7), other], ["acc"]), ["acc"])
+    sizes = [{"model": {"image_size": s}} for s in (64, 32)]
+    arms = [
+        training(0, 0.5, 0.7, identity=i, baseline=b)
+        for i, b in zip(sizes, ("erm", "jtt"), strict=True)
+    ]
+    assert "model.image_size=32" in shown(rows_of(arms, ["acc"]), ["acc"])
+
+
+def test_steps_are_said_once() -> None:
+    results = [training(0, 0.5, 0.7, steps=s, identity={"fit": {"steps": s}}) for s in (10, 20)]
+    assert [r.settings for r in rows_of(results, ["acc"])] == ["", ""]
+
+
+def test_without_groups_the_worst_class_stands_for_the_worst_group() -> None:
+    result = training(0, None, 0.7)
+    result["metrics"]["test"]["worst_class_acc"] = 0.25
+    assert usable_metrics([result], ["worst_group_acc", "acc"], "test") == [
+        "worst_class_acc",
+        "acc",
+    ]
+    known = training(0, 0.5, 0.7)
+    assert usable_metrics([known], ["worst_group_acc", "acc"], "test") == ["worst_group_acc", "acc"]
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_names_are_shown_as_they_are_in_every_style(name: str) -> None:
+    rows = rows_of([training(0, 0.5, 0.7, dataset=name), training(0, 0.5, 0.7)], ["acc"])
+    whole = "".join(shown(rows, ["acc"], 1000).split())
+    assert "".join(visible(name).split()) in whole
+    assert markdown(name) in as_text(rows, ["acc"], "test", "md")
+    read = list(csv.DictReader(as_text(rows, ["acc"], "test", "csv").splitlines()))
+    assert {r["dataset"] for r in read} == {"birds", cell(name)}
+    stored = json.loads(as_text(rows, ["acc"], "test", "json"))
+    assert {r["dataset"] for r in stored} == {"birds", name}
