@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+# One thread a process, those that tests start included: workers times threads are the cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["WANDB_MODE"] = "disabled"
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,11 +75,16 @@ def save(path: Path, image: Image.Image, **options: Any) -> None:
     image.save(path, **options)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers for the tests of one file: starting them would take longer than they save."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    return 0 if len(files) == 1 and Path(files.pop()).is_file() else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_process() -> None:
     import torch
 
-    os.environ["WANDB_MODE"] = "disabled"
     torch.set_num_threads(1)
     keep_freed_memory()
 
@@ -119,6 +128,15 @@ def background_reader() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the miniatures of all tests are rendered, once."""
-    return tmp_path_factory.mktemp("data")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all workers of this run of pytest."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+    return shared
+
+
+@pytest.fixture(scope="session")
+def tiny_data(session_folder: Path) -> Path:
+    """Where the miniatures of all tests are rendered, once; rendering takes a lock itself."""
+    return session_folder / "data"

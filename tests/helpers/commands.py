@@ -1,0 +1,87 @@
+"""``aspire`` in processes of its own, which can be killed, without the imports of each.
+
+A fresh Python pays seconds for its imports. One server a test process (the forkserver of
+``multiprocessing``) pays them once, and every command is a fork of it, with its own process id,
+environment and output.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+FORKS = multiprocessing.get_context("forkserver")
+# What a run imports on its way; none of it starts threads, which would not survive a fork.
+FORKS.set_forkserver_preload(
+    ["commands", "aspire.cli.run", "aspire.cli.train", "pytorch_lightning", "spacy", "imagehash"]
+)
+
+
+class Ended(NamedTuple):
+    """A command that is over."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Command:
+    """A running command, with the environment of this process and what is given.
+
+    Args:
+        words: what follows ``aspire``.
+        folder: where its output is kept.
+        environment: variables of its own.
+    """
+
+    def __init__(self, words: Sequence[str], folder: Path, **environment: str) -> None:
+        self.folder = folder
+        whole = {**os.environ, **environment}
+        self.process = FORKS.Process(target=_command, args=(list(words), whole, folder))
+        self.process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def end(self, timeout: float = 200) -> Ended:
+        """Wait for it; what it said is given back."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+        out, err = (p.read_text() for p in (self.folder / "out", self.folder / "err"))
+        assert self.process.exitcode is not None
+        return Ended(self.process.exitcode, out, err)
+
+    def kill_when(self, happened: Callable[[], object], timeout: float = 200) -> None:
+        """``kill -9`` at the moment something is seen; a failure if it ends before."""
+        end = time.monotonic() + timeout
+        while not happened():
+            ended = self.process.exitcode is not None
+            assert not ended, f"ended before it could be killed: {self.end()}"
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.01)
+        os.kill(self.pid, signal.SIGKILL)
+        self.process.join()
+
+
+def _command(words: list[str], environment: Mapping[str, str], folder: Path) -> None:
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
+    import torch
+
+    from aspire.cli import main
+
+    torch.set_num_threads(1)
+    sys.exit(main(words))
