@@ -18,8 +18,7 @@ Deviations:
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -33,6 +32,7 @@ from aspire.classification.classifier import Classifier
 from aspire.data.image_table import ImageTable
 from aspire.data.table import Split
 from aspire.errors import ConfigError
+from aspire.values import Count, NonNegatives, OpenFraction, Positive
 
 EVALUATIONS = 50  # of the second stage on val
 
@@ -58,26 +58,16 @@ class AFR:
 
     def __init__(
         self,
-        holdout: float = 0.2,
-        gammas: Sequence[float] = (4, 8, 12, 16, 20),
-        strengths: Sequence[float] = (0.0, 0.1, 0.2, 0.3),
-        head_steps: int = 500,
-        head_lr: float = 0.01,
+        holdout: OpenFraction = 0.2,
+        gammas: NonNegatives = (4, 8, 12, 16, 20),
+        strengths: NonNegatives = (0.0, 0.1, 0.2, 0.3),
+        head_steps: Count = 500,
+        head_lr: Positive = 0.01,
     ) -> None:
-        if not 0 < holdout < 1:
-            raise ConfigError(f"baseline.holdout={holdout}: expected between 0 and 1.")
-        if head_steps < 1:
-            raise ConfigError(f"baseline.head_steps={head_steps}: expected at least 1.")
-        if not 0 < head_lr < math.inf:
-            raise ConfigError(f"baseline.head_lr={head_lr}: expected a number above 0.")
-        if not gammas or not all(0 <= value < math.inf for value in gammas):
-            raise ConfigError(
-                f"baseline.gammas={list(gammas)}: expected one or more numbers from 0 on."
-            )
         limit = 1 / (2 * head_lr)
-        if not strengths or not all(0 <= value <= limit for value in strengths):
+        if max(strengths) > limit:
             raise ConfigError(
-                f"baseline.strengths={list(strengths)}: expected one or more numbers in "
+                f"baseline.strengths={list(strengths)}: expected numbers in "
                 f"[0, {limit:g}], the upper end being 1 / (2 head_lr)."
             )
         self.holdout = holdout

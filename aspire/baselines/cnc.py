@@ -26,7 +26,7 @@ from aspire.baselines.erm import CrossEntropy
 from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
 from aspire.data.table import Split
-from aspire.errors import ConfigError
+from aspire.values import Count, Fraction, Positive
 
 
 class ContrastiveDraw:
@@ -142,7 +142,7 @@ class CnCLoss(Objective):
     """
 
     def __init__(
-        self, temperature: float, contrastive_weight: float, positives: int, negatives: int
+        self, temperature: Positive, contrastive_weight: Fraction, positives: Count, negatives: int
     ) -> None:
         super().__init__()
         self.temperature = temperature
@@ -203,26 +203,16 @@ class CnC:
 
     def __init__(
         self,
-        temperature: float = 0.1,
-        contrastive_weight: float = 0.75,
-        positives: int = 8,
-        negatives: int = 8,
-        reference: float = 0.2,
+        temperature: Positive = 0.1,
+        contrastive_weight: Fraction = 0.75,
+        positives: Count = 8,
+        negatives: Count = 8,
+        reference: Positive = 0.2,
     ) -> None:
-        for name, value in (("temperature", temperature), ("reference", reference)):
-            if not 0 < value < float("inf"):
-                raise ConfigError(f"baseline.{name}={value}: expected a number above 0.")
-        if not 0 <= contrastive_weight <= 1:
-            raise ConfigError(
-                f"baseline.contrastive_weight={contrastive_weight}: expected a number in [0, 1]."
-            )
-        for name, value in (("positives", positives), ("negatives", negatives)):
-            if value < 1 or value != int(value):
-                raise ConfigError(f"baseline.{name}={value}: expected a whole number from 1 on.")
         self.temperature = temperature
         self.contrastive_weight = contrastive_weight
-        self.positives = int(positives)
-        self.negatives = int(negatives)
+        self.positives = positives
+        self.negatives = negatives
         self.reference = reference
 
     def run(self, ctx: RunContext) -> Classifier:

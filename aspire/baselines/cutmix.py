@@ -11,7 +11,6 @@ Deviations: none.
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
@@ -22,7 +21,7 @@ from aspire.baselines.lisa import paste
 from aspire.baselines.mixup import beta, soft_cross_entropy
 from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
-from aspire.errors import ConfigError
+from aspire.values import Positive, PositiveFraction
 
 
 class CutMixLoss(Objective):
@@ -64,17 +63,11 @@ class CutMix:
 
     needs: ClassVar[Needs] = Needs()
 
-    def __init__(self, alpha: float = 1.0, probability: float = 1.0) -> None:
-        if not 0 < alpha < math.inf:
-            raise ConfigError(
-                f"baseline.alpha={alpha}: expected a finite number above 0. Without mixing it is "
-                "baseline=erm."
-            )
-        if not 0 < probability <= 1:
-            raise ConfigError(
-                f"baseline.probability={probability}: expected a number above 0 and at most 1. "
-                "Without mixing it is baseline=erm."
-            )
+    def __init__(
+        self,
+        alpha: Positive = 1.0,
+        probability: PositiveFraction = 1.0,
+    ) -> None:
         self.alpha = alpha
         self.probability = probability
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from aspire.baselines.base import Needs, Objective, RunContext, StepOutput
 from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
-from aspire.errors import ConfigError
+from aspire.values import PositiveFraction
 
 
 class CVaRLoss(Objective):
@@ -30,7 +30,7 @@ class CVaRLoss(Objective):
         alpha: the fraction, in (0, 1].
     """
 
-    def __init__(self, alpha: float) -> None:
+    def __init__(self, alpha: PositiveFraction) -> None:
         super().__init__()
         self.alpha = alpha
 
@@ -56,9 +56,7 @@ class CVaRDRO:
 
     needs: ClassVar[Needs] = Needs()
 
-    def __init__(self, alpha: float = 0.2) -> None:
-        if not 0 < alpha <= 1:
-            raise ConfigError(f"baseline.alpha={alpha}: expected a fraction in (0, 1].")
+    def __init__(self, alpha: PositiveFraction = 0.2) -> None:
         self.alpha = alpha
 
     def run(self, ctx: RunContext) -> Classifier:

@@ -18,9 +18,7 @@ Deviations:
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -32,6 +30,7 @@ from aspire.baselines.base import Needs, RunContext
 from aspire.classification.classifier import Classifier
 from aspire.data.table import Split
 from aspire.errors import ConfigError
+from aspire.values import Count, Positives
 
 Floats = NDArray[np.floating[Any]]
 Rows = NDArray[np.int64]
@@ -57,17 +56,9 @@ class DFR:
     def __init__(
         self,
         source: Literal["val", "train"] = "val",
-        strengths: Sequence[float] = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01),
-        refits: int = 20,
+        strengths: Positives = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01),
+        refits: Count = 20,
     ) -> None:
-        if source not in ("val", "train"):
-            raise ConfigError(f"baseline.source={source}: expected val or train.")
-        if not strengths or not all(0 < c < math.inf for c in strengths):
-            raise ConfigError(
-                f"baseline.strengths={list(strengths)}: expected one or more numbers above 0."
-            )
-        if refits < 1:
-            raise ConfigError(f"baseline.refits={refits}: expected at least 1.")
         self.source = source
         self.strengths = tuple(strengths)
         self.refits = refits

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import ClassVar, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
 from aspire.data.image_table import ImageTable
 from aspire.data.table import Split
-from aspire.errors import ConfigError, did_you_mean
+from aspire.values import Count, NonNegative, Several
 
 TINY = 1e-12  # keeps logarithms and their gradients finite where a probability underflows
 TARGETS = {"val": Split.VAL, "test": Split.TEST}
@@ -92,7 +92,7 @@ class DivDisLoss(Objective):
         diversity, consistency: at least 0.
     """
 
-    def __init__(self, diversity: float, consistency: float) -> None:
+    def __init__(self, diversity: NonNegative, consistency: NonNegative) -> None:
         super().__init__()
         self.diversity = diversity
         self.consistency = consistency
@@ -174,29 +174,17 @@ class DivDis:
 
     def __init__(
         self,
-        heads: int = 2,
-        diversity: float = 10.0,
-        consistency: float = 10.0,
-        target: str = "val",
-        labels: int = 16,
+        heads: Several = 2,
+        diversity: NonNegative = 10.0,
+        consistency: NonNegative = 10.0,
+        target: Literal["val", "test"] = "val",
+        labels: Count = 16,
     ) -> None:
-        for name, number, low in (("heads", heads, 2), ("labels", labels, 1)):
-            if number < low or number != int(number):
-                raise ConfigError(
-                    f"baseline.{name}={number}: expected a whole number from {low} on."
-                )
-        for name, value in (("diversity", diversity), ("consistency", consistency)):
-            if not 0 <= value < float("inf"):
-                raise ConfigError(f"baseline.{name}={value}: expected 0 or more.")
-        if target not in TARGETS:
-            raise ConfigError(
-                f"baseline.target={target}: expected val or test.{did_you_mean(target, TARGETS)}"
-            )
-        self.heads = int(heads)
+        self.heads = heads
         self.diversity = diversity
         self.consistency = consistency
         self.target = TARGETS[target]
-        self.labels = int(labels)
+        self.labels = labels
 
     def run(self, ctx: RunContext) -> Classifier:
         source, target = ctx.train, ctx.table(self.target)

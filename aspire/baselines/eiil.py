@@ -35,7 +35,7 @@ from aspire.baselines.groupdro import GroupDROLoss
 from aspire.baselines.rwg import group_balanced, listed, own_weights
 from aspire.classification.classifier import Classifier
 from aspire.data.table import Split
-from aspire.errors import ConfigError
+from aspire.values import Count, NonNegative, Positive, PositiveFraction
 
 
 def scale_gradient(logits: Tensor, y: Tensor) -> Tensor:
@@ -100,19 +100,11 @@ class EIIL:
 
     def __init__(
         self,
-        reference: float = 0.05,
-        env_steps: int = 10000,
-        env_lr: float = 0.01,
-        eta: float = 0.01,
+        reference: PositiveFraction = 0.05,
+        env_steps: Count = 10000,
+        env_lr: Positive = 0.01,
+        eta: NonNegative = 0.01,
     ) -> None:
-        if not 0 < reference <= 1:
-            raise ConfigError(f"baseline.reference={reference}: expected a number in (0, 1].")
-        if env_steps < 1:
-            raise ConfigError(f"baseline.env_steps={env_steps}: expected at least 1.")
-        if not env_lr > 0:
-            raise ConfigError(f"baseline.env_lr={env_lr}: expected a number above 0.")
-        if not eta >= 0:
-            raise ConfigError(f"baseline.eta={eta}: expected 0 or more.")
         self.reference = reference
         self.env_steps = env_steps
         self.env_lr = env_lr

@@ -19,7 +19,7 @@ from aspire.baselines.base import DatasetInfo, Needs, Objective, RunContext, Ste
 from aspire.baselines.rwg import group_balanced, present_groups
 from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
-from aspire.errors import ConfigError
+from aspire.values import NonNegative
 
 
 class GroupDROLoss(Objective):
@@ -35,7 +35,7 @@ class GroupDROLoss(Objective):
     q: Tensor
     offset: Tensor
 
-    def __init__(self, eta: float, adjustment: float = 0.0) -> None:
+    def __init__(self, eta: NonNegative, adjustment: NonNegative = 0.0) -> None:
         super().__init__()
         self.eta = eta
         self.adjustment = adjustment
@@ -74,10 +74,7 @@ class GroupDRO:
 
     needs: ClassVar[Needs] = Needs(train_groups=True, val_groups=True)
 
-    def __init__(self, eta: float = 0.01, adjustment: float = 0.0) -> None:
-        for name, value in (("eta", eta), ("adjustment", adjustment)):
-            if value < 0:
-                raise ConfigError(f"baseline.{name}={value}: expected 0 or more.")
+    def __init__(self, eta: NonNegative = 0.01, adjustment: NonNegative = 0.0) -> None:
         self.eta = eta
         self.adjustment = adjustment
 

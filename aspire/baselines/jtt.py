@@ -24,7 +24,7 @@ from aspire.baselines.erm import CrossEntropy
 from aspire.baselines.rwg import own_weights
 from aspire.classification.classifier import Classifier
 from aspire.data.table import Split
-from aspire.errors import ConfigError
+from aspire.values import AtLeastOne, PositiveFraction
 
 
 class JTT:
@@ -42,11 +42,7 @@ class JTT:
 
     needs: ClassVar[Needs] = Needs()
 
-    def __init__(self, identify: float = 0.2, upweight: float = 20.0) -> None:
-        if not 0 < identify <= 1:
-            raise ConfigError(f"baseline.identify={identify}: expected a number in (0, 1].")
-        if not upweight >= 1:
-            raise ConfigError(f"baseline.upweight={upweight}: expected 1 or more.")
+    def __init__(self, identify: PositiveFraction = 0.2, upweight: AtLeastOne = 20.0) -> None:
         self.identify = identify
         self.upweight = upweight
 

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from aspire.baselines.base import DatasetInfo, Needs, Objective, RunContext, StepOutput
 from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
-from aspire.errors import ConfigError
+from aspire.values import FractionBelowOne, PositiveFraction
 
 EPSILON = 1e-8  # authors': keeps W finite where both losses are 0
 
@@ -49,7 +49,7 @@ class LfFLoss(Objective):
     loss_biased: Tensor
     loss_debiased: Tensor
 
-    def __init__(self, biased: Classifier, q: float, ema: float) -> None:
+    def __init__(self, biased: Classifier, q: PositiveFraction, ema: FractionBelowOne) -> None:
         super().__init__()
         self.biased = biased
         self.q = q
@@ -103,11 +103,7 @@ class LfF:
 
     needs: ClassVar[Needs] = Needs()
 
-    def __init__(self, q: float = 0.7, ema: float = 0.7) -> None:
-        if not 0 < q <= 1:
-            raise ConfigError(f"baseline.q={q}: expected a number in (0, 1].")
-        if not 0 <= ema < 1:
-            raise ConfigError(f"baseline.ema={ema}: expected a number in [0, 1).")
+    def __init__(self, q: PositiveFraction = 0.7, ema: FractionBelowOne = 0.7) -> None:
         self.q = q
         self.ema = ema
 

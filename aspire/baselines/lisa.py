@@ -22,7 +22,6 @@ Deviations:
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -36,7 +35,7 @@ from aspire.baselines.rwg import listed, own_weights, present_groups
 from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
 from aspire.data.image_table import ImageTable
-from aspire.errors import ConfigError
+from aspire.values import Fraction, Positive
 
 LABEL, DOMAIN = 0, 1  # the strategies
 SHARED = {LABEL: "class and another attribute", DOMAIN: "attribute and another class"}
@@ -85,17 +84,11 @@ class LISA:
     needs: ClassVar[Needs] = Needs(train_groups=True)
 
     def __init__(
-        self, mix_alpha: float = 2.0, intra_label: float = 0.5, cutmix: bool = False
+        self,
+        mix_alpha: Positive = 2.0,
+        intra_label: Fraction = 0.5,
+        cutmix: bool = False,
     ) -> None:
-        if not 0 < mix_alpha < math.inf:
-            raise ConfigError(
-                f"baseline.mix_alpha={mix_alpha}: expected a finite number above 0. Without mixing "
-                "it is baseline=rwg."
-            )
-        if not 0 <= intra_label <= 1:
-            raise ConfigError(
-                f"baseline.intra_label={intra_label}: expected a probability in [0, 1]."
-            )
         self.mix_alpha = mix_alpha
         self.intra_label = intra_label
         self.cutmix = cutmix

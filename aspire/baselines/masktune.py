@@ -38,6 +38,7 @@ from aspire.data.images import png_bytes
 from aspire.data.transforms import Preprocessing
 from aspire.errors import ConfigError
 from aspire.pipeline.store import write_atomic
+from aspire.values import NonNegative, Positive
 
 Mask = NDArray[np.bool_]
 
@@ -59,11 +60,7 @@ class MaskTune:
 
     needs: ClassVar[Needs] = Needs()
 
-    def __init__(self, deviations: float = 2.0, passes: float = 1.0) -> None:
-        if not 0 <= deviations < math.inf:
-            raise ConfigError(f"baseline.deviations={deviations}: expected 0 or more.")
-        if not 0 < passes < math.inf:
-            raise ConfigError(f"baseline.passes={passes}: expected a number above 0.")
+    def __init__(self, deviations: NonNegative = 2.0, passes: Positive = 1.0) -> None:
         self.deviations = deviations
         self.passes = passes
 

@@ -8,7 +8,6 @@ Deviations: none.
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
@@ -19,7 +18,7 @@ from torch.nn import functional as F
 from aspire.baselines.base import Needs, Objective, RunContext, StepOutput
 from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
-from aspire.errors import ConfigError
+from aspire.values import Positive
 
 
 class MixupLoss(Objective):
@@ -55,12 +54,10 @@ class Mixup:
 
     needs: ClassVar[Needs] = Needs()
 
-    def __init__(self, alpha: float = 0.2) -> None:
-        if not 0 < alpha < math.inf:
-            raise ConfigError(
-                f"baseline.alpha={alpha}: expected a finite number above 0. Without mixing it is "
-                "baseline=erm."
-            )
+    def __init__(
+        self,
+        alpha: Positive = 0.2,
+    ) -> None:
         self.alpha = alpha
 
     def run(self, ctx: RunContext) -> Classifier:

@@ -43,6 +43,7 @@ from aspire.data.datamodule import Batch, Draw
 from aspire.data.image_table import ImageTable
 from aspire.data.table import Split
 from aspire.errors import ConfigError
+from aspire.values import FractionBelowOne, NonNegative, PositiveFraction, Several
 
 
 class AttributeLoss(Objective):
@@ -137,22 +138,12 @@ class SSA:
 
     def __init__(
         self,
-        infer: float = 0.5,
-        val_fraction: float = 0.5,
-        threshold: float = 0.95,
-        folds: int = 3,
-        eta: float = 0.01,
+        infer: PositiveFraction = 0.5,
+        val_fraction: FractionBelowOne = 0.5,
+        threshold: PositiveFraction = 0.95,
+        folds: Several = 3,
+        eta: NonNegative = 0.01,
     ) -> None:
-        if not 0 < infer <= 1:
-            raise ConfigError(f"baseline.infer={infer}: expected a number in (0, 1].")
-        if not 0 <= val_fraction < 1:
-            raise ConfigError(f"baseline.val_fraction={val_fraction}: expected a number in [0, 1).")
-        if not 0 < threshold <= 1:
-            raise ConfigError(f"baseline.threshold={threshold}: expected a number in (0, 1].")
-        if folds < 2:
-            raise ConfigError(f"baseline.folds={folds}: expected at least 2.")
-        if not eta >= 0:
-            raise ConfigError(f"baseline.eta={eta}: expected 0 or more.")
         self.infer = infer
         self.val_fraction = val_fraction
         self.threshold = threshold

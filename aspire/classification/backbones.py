@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from aspire.classification.classifier import Classifier
 from aspire.data.transforms import Preprocessing
 from aspire.errors import ConfigError, DataError, ServiceError, did_you_mean
+from aspire.values import Side
 
 
 class Model(Protocol):
@@ -32,7 +33,7 @@ class SmallCNN:
         widths: channels of the blocks.
     """
 
-    def __init__(self, image_size: int = 64, widths: Sequence[int] = (24, 48, 96, 128)) -> None:
+    def __init__(self, image_size: Side = 64, widths: Sequence[int] = (24, 48, 96, 128)) -> None:
         self.image_size = image_size
         self.widths = tuple(widths)
 
@@ -77,7 +78,7 @@ class TimmModel:
     """
 
     def __init__(
-        self, architecture: str, weights: str = "hub", image_size: int | None = None
+        self, architecture: str, weights: str = "hub", image_size: Side | None = None
     ) -> None:
         self.architecture = architecture
         self.weights = weights

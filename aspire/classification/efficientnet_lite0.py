@@ -7,6 +7,7 @@ import torch
 from aspire.classification.backbones import TimmModel
 from aspire.classification.classifier import Classifier
 from aspire.data.transforms import Preprocessing
+from aspire.values import Side
 
 
 class EfficientNetLite0(TimmModel):
@@ -17,7 +18,7 @@ class EfficientNetLite0(TimmModel):
         weights: "package", "none", "hub" or a file, see :class:`TimmModel`.
     """
 
-    def __init__(self, image_size: int = 224, weights: str = "package") -> None:
+    def __init__(self, image_size: Side = 224, weights: str = "package") -> None:
         super().__init__(
             "tf_efficientnet_lite0", "none" if weights == "package" else weights, image_size
         )

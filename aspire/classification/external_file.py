@@ -10,6 +10,7 @@ from aspire.classification.external import External, Gives, Mapped, Network, nee
 from aspire.classification.predictor import Request
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError, did_you_mean
+from aspire.values import Count
 
 
 class FileClassifier(ABC):
@@ -39,7 +40,7 @@ class FileClassifier(ABC):
         classes: Mapped | None = None,
         names: Sequence[str] | None = None,
         gives: Gives = "logits",
-        batch_size: int = 32,
+        batch_size: Count = 32,
     ) -> None:
         self.path = needed_file(path, self.holds, self.choice)
         self.preprocessing = checked_preprocessing(preprocessing)

@@ -15,6 +15,7 @@ from aspire.data.images import Pixels
 from aspire.errors import ConfigError
 from aspire.pipeline.store import digest_of
 from aspire.pretrained import Checkpoint
+from aspire.values import Count
 
 
 class HfClassifier:
@@ -36,7 +37,7 @@ class HfClassifier:
         revision: str = "main",
         classes: Mapped | None = None,
         names: Sequence[str] | None = None,
-        batch_size: int = 32,
+        batch_size: Count = 32,
     ) -> None:
         if not path:
             raise ConfigError(

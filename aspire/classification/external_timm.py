@@ -13,6 +13,7 @@ from aspire.classification.predictor import Request
 from aspire.errors import ConfigError, ServiceError, did_you_mean
 from aspire.pipeline.store import digest_of
 from aspire.pretrained import file_digest
+from aspire.values import Count, Side
 
 
 class TimmClassifier:
@@ -36,8 +37,8 @@ class TimmClassifier:
         path: str | None = None,
         classes: Mapped | None = None,
         names: Sequence[str] | None = None,
-        image_size: int | None = None,
-        batch_size: int = 32,
+        image_size: Side | None = None,
+        batch_size: Count = 32,
     ) -> None:
         if not name:
             raise ConfigError(

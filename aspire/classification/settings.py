@@ -12,6 +12,7 @@ import torch
 
 from aspire.classification.selection import selection_rule
 from aspire.errors import ConfigError
+from aspire.values import Count, Natural
 
 
 @dataclass
@@ -31,18 +32,15 @@ class FitSettings:
         ConfigError: when the numbers do not fit together.
     """
 
-    steps: int
-    evaluations: int
-    batch_size: int
+    steps: Count
+    evaluations: Count
+    batch_size: Count
     selection: str
     augment: bool = True
-    accumulate: int = 1
+    accumulate: Count = 1
 
     def __post_init__(self) -> None:
         selection_rule(self.selection)
-        for name in ("steps", "evaluations", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"fit.{name}={getattr(self, name)}: expected at least 1.")
         if self.steps % self.evaluations:
             near = max(self.evaluations, round(self.steps / self.evaluations) * self.evaluations)
             raise ConfigError(
@@ -76,13 +74,13 @@ class DeviceSettings:
     """
 
     accelerator: str = "auto"
-    devices: int | Literal["auto"] = 1
+    devices: Count | Literal["auto"] = 1
     strategy: str = "auto"
     precision: str = "auto"
-    num_workers: int = 0
+    num_workers: Natural = 0
     channels_last: bool = True
     compile: bool = False
-    threads: int | None = None
+    threads: Count | None = None
     pixel_cache: bool | Literal["auto"] = "auto"
     share_stages: bool = True
     feature_cache: bool = True

@@ -24,8 +24,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from aspire.checking import problems
 from aspire.cli._arms import check_arm
 from aspire.cli._own import own_targets
+from aspire.cli._keys import keys_of
 from aspire.confdir import conf_dir
 from aspire.console import Console
 from aspire.errors import AspireError, ConfigError, did_you_mean
@@ -124,6 +126,7 @@ class ReportingJob:
         try:
             check_preset(HydraConfig.get().runtime.choices)
             check_arm(HydraConfig.get().runtime.choices, task_overrides())
+            check_values(cfg, self.verb)
             with trusting(own_targets(cfg)):
                 importlib.import_module(f"aspire.cli.{self.verb}").job(cfg)
         except AspireError as error:
@@ -154,6 +157,7 @@ def compose_config(verb: str, overrides: Sequence[str]) -> tuple[DictConfig, dic
         check_arm(chosen, overrides)
     with open_dict(cfg):
         del cfg["hydra"]
+    check_values(cfg, verb)
     return cfg, chosen
 
 
@@ -233,6 +237,29 @@ def check_overrides(verb: str, args: Sequence[str]) -> None:
             problems.append(f"{key}: no such key.{near}{listed if not near else ''}")
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def check_values(cfg: DictConfig, verb: str) -> None:
+    """Hold every value against the type and range of what will take it.
+
+    Raises:
+        ConfigError: with what was expected, a line for each value.
+    """
+    found = list(dict.fromkeys(problems(plain(cfg), section=keys_of(verb))))
+    # What another node is made of is said once, where it was typed.
+    raw = dict(_raw(cfg))
+    copies = tuple(k for k, v in raw.items() if re.fullmatch(r"\$\{[\w.]+\}", str(v)))
+    if found:
+        raise ConfigError("\n".join([p for p in found if not p.startswith(copies)] or found))
+
+
+def _raw(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Full key and unresolved value of everything that is no mapping."""
+    for key, value in OmegaConf.to_container(node, resolve=False).items():  # type: ignore[union-attr]
+        if isinstance(value, dict):
+            yield from _raw(OmegaConf.create(value), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def check_preset(choices: Mapping[str, str | None]) -> None:

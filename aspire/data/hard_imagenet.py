@@ -28,6 +28,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import pandas as pd
 
@@ -39,6 +40,7 @@ from aspire.data.table_file import name_files
 from aspire.data.tables import expected_and_found, image_files, join_captions, require_folder
 from aspire.data.unified import FRACTIONS, Unifier, words_of
 from aspire.errors import ConfigError, DataError
+from aspire.values import Count, Natural, OpenFraction
 
 # wnid -> name; ImageNet indices 416, 602, 795, 537, 379, 785, 837, 433, 706, 746, 655, 810, 890,
 # 981 and 801.
@@ -84,30 +86,20 @@ class HardImageNet:
     def __init__(
         self,
         root: str | Path,
-        definition: str = "B",
+        definition: Literal["A", "B", "C"] = "B",
         masks: str | Path | None = None,
         ranking: str | Path | None = None,
         strongest_first: bool = True,
-        held_out: int = 50,
-        low_share: float | None = 0.5,
+        held_out: Count = 50,
+        low_share: OpenFraction | None = 0.5,
         table: str | Path | None = None,
         class_words: Sequence[Sequence[str]] | None = None,
-        seed: int = 0,
+        seed: Natural = 0,
     ) -> None:
-        if definition not in ("A", "B", "C"):
-            raise ConfigError(
-                f"dataset.definition={definition}: no such definition of a group. Expected A (per "
-                "class), B (class and strength of the cue) or C (your own dataset.table)."
-            )
         if definition == "C" and not table:
             raise ConfigError(
                 "dataset.definition=C needs a table with img_filename, y, split and place: "
                 "dataset.table=FILE"
-            )
-        if held_out < 1 or (low_share is not None and not 0 < low_share < 1):
-            raise ConfigError(
-                f"dataset.held_out={held_out} and dataset.low_share={low_share}: expected at least "
-                "1 image, and a share between 0 and 1 or null."
             )
         self.root = Path(root)
         self.definition = definition

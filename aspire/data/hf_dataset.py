@@ -27,6 +27,7 @@ from aspire.data.table_file import name_files
 from aspire.data.tables import SPLIT_WORDS
 from aspire.data.unified import ALIASES, FRACTIONS, Unifier, definition, words_of
 from aspire.errors import ConfigError, DataError, did_you_mean
+from aspire.values import Natural
 
 # First bytes of an image file -> ending of the file that is written.
 _ENDINGS = (
@@ -64,7 +65,7 @@ class HFDataset:
         class_words: Sequence[Sequence[str]] | None = None,
         spurious_attribute: str = "attribute",
         fractions: Mapping[str, float] = FRACTIONS,
-        split_seed: int = 0,
+        split_seed: Natural = 0,
         name: str | None = None,
     ) -> None:
         if not root:

@@ -36,6 +36,7 @@ from aspire.data.tables import (
 )
 from aspire.data.unified import FRACTIONS, definition, words_of
 from aspire.errors import ConfigError, DataError, did_you_mean
+from aspire.values import Natural
 
 MASKS, CAPTIONS = "segmentations", "captions.csv"
 LAYOUTS = "CLASS/*.jpg or CLASS/ATTRIBUTE/*.jpg, all of it optionally in train/, val/ and test/"
@@ -63,7 +64,7 @@ class ImageFolder:
         class_words: Sequence[Sequence[str]] | None = None,
         spurious_attribute: str = "attribute",
         fractions: Mapping[str, float] = FRACTIONS,
-        split_seed: int = 0,
+        split_seed: Natural = 0,
         name: str | None = None,
     ) -> None:
         if not root:

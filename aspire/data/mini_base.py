@@ -80,25 +80,13 @@ class Miniature(abc.ABC):
         size: int,
         seed: int,
         clutter: float,
-        example: float = 0.1,
     ) -> None:
         self.root = Path(root)
-        self.scale = check_number(
-            "scale", scale, "a number above 0 and at most 1", example, lambda v: 0 < v <= 1
-        )
-        self.correlation: float | None = None
-        if correlation is not None:
-            expected = "null, or a number above 0.5 and at most 1"
-            self.correlation = check_number(
-                "correlation", correlation, expected, 0.95, lambda v: 0.5 < v <= 1
-            )
-        self.size = check_whole(
-            "size", size, "a whole number from 32 to 512", 64, lambda v: 32 <= v <= 512
-        )
-        self.seed = check_whole("seed", seed, "a whole number", 0, lambda _: True)
-        self.clutter = check_number(
-            "clutter", clutter, "a number from 0 to 1", 0.5, lambda v: 0 <= v <= 1
-        )
+        self.scale = float(scale)
+        self.correlation = None if correlation is None else float(correlation)
+        self.size = size
+        self.seed = seed
+        self.clutter = float(clutter)
 
     @abc.abstractmethod
     def benchmark_counts(self, split: Split) -> tuple[int, ...]:
@@ -234,31 +222,3 @@ def wrong(key: str, given: object, expected: str, example: float) -> ConfigError
     return ConfigError(
         f"dataset.{key}={given}: expected {expected}. Type for example: dataset.{key}={example}"
     )
-
-
-def check_number(
-    key: str, given: object, expected: str, example: float, ok: Callable[[float], bool]
-) -> float:
-    """``given`` as a float.
-
-    Raises:
-        ConfigError: when it is no finite number or not ``ok``.
-    """
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        raise wrong(key, given, expected, example)
-    if not math.isfinite(given) or not ok(given):
-        raise wrong(key, given, expected, example)
-    return float(given)
-
-
-def check_whole(
-    key: str, given: object, expected: str, example: int, ok: Callable[[int], bool]
-) -> int:
-    """``given`` when it is an int and ``ok``.
-
-    Raises:
-        ConfigError: otherwise.
-    """
-    if isinstance(given, bool) or not isinstance(given, int) or not ok(given):
-        raise wrong(key, given, expected, example)
-    return given

@@ -9,15 +9,18 @@ class; what a person wears, down to suit and dress, are objects with masks of th
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
 from aspire.data.drawing.captions import join_nouns
 from aspire.data.drawing.faces import CLOTHES, backdrop, draw_portrait
 from aspire.data.drawing.pen import Style
 from aspire.data.drawing.sprites import with_article
-from aspire.data.mini_base import Miniature, Picture, check_number, half_up, majority
+from aspire.data.mini_base import Miniature, Picture, half_up, majority
 from aspire.data.table import Split
+from aspire.values import Correlation, DrawnSide, Fraction, Natural, PositiveFraction
 
 CLASSES = ("dark", "blond")
 SEXES = ("female", "male")
@@ -75,20 +78,15 @@ class MiniCelebA(Miniature):
     def __init__(
         self,
         root: str | Path,
-        scale: float = 0.0092,
-        correlation: float | None = None,
-        size: int = 64,
-        seed: int = 0,
-        clutter: float = 0.5,
-        minority_share: float | None = None,
+        scale: PositiveFraction = 0.0092,
+        correlation: Correlation | None = None,
+        size: DrawnSide = 64,
+        seed: Natural = 0,
+        clutter: Fraction = 0.5,
+        minority_share: Annotated[float, Meta(ge=0, le=0.14)] | None = None,
     ) -> None:
-        super().__init__(root, scale, correlation, size, seed, clutter, example=0.0092)
-        self.minority_share: float | None = None
-        if minority_share is not None:
-            self.minority_share = check_number(
-                "minority_share", minority_share, "null, or a number from 0 to 0.14", 0.02,
-                lambda v: 0 <= v <= 0.14,
-            )  # fmt: skip
+        super().__init__(root, scale, correlation, size, seed, clutter)
+        self.minority_share = None if minority_share is None else float(minority_share)
 
     def knobs(self) -> list[float | None]:
         return [self.minority_share]

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
 from aspire.data.drawing import equipment, places
 from aspire.data.drawing.background import Background
@@ -20,8 +22,9 @@ from aspire.data.drawing.compose import Carrier, compose
 from aspire.data.drawing.nature import LAND, WATER
 from aspire.data.drawing.pen import Style
 from aspire.data.drawing.sprites import Thing
-from aspire.data.mini_base import Miniature, Picture, check_number, half_up, majority
+from aspire.data.mini_base import Miniature, Picture, half_up, majority
 from aspire.data.table import Split
+from aspire.values import Correlation, DrawnSide, Fraction, Natural, PositiveFraction
 
 CUES = ("cue", "no_cue")
 # Images per class; train's are an average, for the classes of ImageNet are of about one size.
@@ -157,17 +160,15 @@ class MiniHardImageNet(Miniature):
     def __init__(
         self,
         root: str | Path,
-        scale: float = 0.1,
-        correlation: float | None = None,
-        size: int = 64,
-        seed: int = 0,
-        clutter: float = 0.5,
-        object_size: float = 1.0,
+        scale: PositiveFraction = 0.1,
+        correlation: Correlation | None = None,
+        size: DrawnSide = 64,
+        seed: Natural = 0,
+        clutter: Fraction = 0.5,
+        object_size: Annotated[float, Meta(ge=0.5, le=1.5)] = 1.0,
     ) -> None:
-        super().__init__(root, scale, correlation, size, seed, clutter, example=0.1)
-        self.object_size = check_number(
-            "object_size", object_size, "a number from 0.5 to 1.5", 1.0, lambda v: 0.5 <= v <= 1.5
-        )
+        super().__init__(root, scale, correlation, size, seed, clutter)
+        self.object_size = float(object_size)
 
     def knobs(self) -> list[float | None]:
         return [self.object_size]

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 from PIL import Image
 
 from aspire.data.drawing.captions import describe
@@ -20,8 +22,9 @@ from aspire.data.drawing.dogs import BIG, SMALL, Breed, draw_dog
 from aspire.data.drawing.pen import Style
 from aspire.data.drawing.places import OUTDOORS, ROOMS
 from aspire.data.drawing.sprites import Thing
-from aspire.data.mini_base import Miniature, Picture, check_number, half_up, majority
+from aspire.data.mini_base import Miniature, Picture, half_up, majority
 from aspire.data.table import Split
+from aspire.values import Correlation, DrawnSide, Fraction, Natural, PositiveFraction
 
 CLASSES = ("small_dogs", "big_dogs")
 PLACES = ("indoor", "outdoor")
@@ -98,17 +101,15 @@ class MiniSpucoDogs(Miniature):
     def __init__(
         self,
         root: str | Path,
-        scale: float = 0.07,
-        correlation: float | None = None,
-        size: int = 64,
-        seed: int = 0,
-        clutter: float = 0.5,
-        object_size: float = 1.0,
+        scale: PositiveFraction = 0.07,
+        correlation: Correlation | None = None,
+        size: DrawnSide = 64,
+        seed: Natural = 0,
+        clutter: Fraction = 0.5,
+        object_size: Annotated[float, Meta(ge=0.5, le=1.3)] = 1.0,
     ) -> None:
-        super().__init__(root, scale, correlation, size, seed, clutter, example=0.07)
-        self.object_size = check_number(
-            "object_size", object_size, "a number from 0.5 to 1.3", 1.0, lambda v: 0.5 <= v <= 1.3
-        )
+        super().__init__(root, scale, correlation, size, seed, clutter)
+        self.object_size = float(object_size)
 
     def knobs(self) -> list[float | None]:
         return [self.object_size]

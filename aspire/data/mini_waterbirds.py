@@ -18,6 +18,7 @@ from aspire.data.drawing.pen import Style
 from aspire.data.drawing.sprites import Thing
 from aspire.data.mini_base import Miniature, Picture, half_up, majority
 from aspire.data.table import Split
+from aspire.values import Correlation, DrawnSide, Fraction, Natural, PositiveFraction
 
 CLASSES = ("landbird", "waterbird")
 PLACES = ("land", "water")
@@ -117,13 +118,13 @@ class MiniWaterbirds(Miniature):
     def __init__(
         self,
         root: str | Path,
-        scale: float = 0.25,
-        correlation: float | None = None,
-        size: int = 64,
-        seed: int = 0,
-        clutter: float = 0.5,
+        scale: PositiveFraction = 0.25,
+        correlation: Correlation | None = None,
+        size: DrawnSide = 64,
+        seed: Natural = 0,
+        clutter: Fraction = 0.5,
     ) -> None:
-        super().__init__(root, scale, correlation, size, seed, clutter, example=0.25)
+        super().__init__(root, scale, correlation, size, seed, clutter)
 
     def benchmark_counts(self, split: Split) -> tuple[int, ...]:
         """Waterbirds' counts times ``scale``, at least 1."""

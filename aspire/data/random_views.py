@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aspire.errors import ConfigError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -29,11 +27,6 @@ class RandAugment:
     """
 
     def __init__(self, num_ops: int = 2, magnitude: int = 9) -> None:
-        if num_ops < 1 or not 0 <= magnitude <= 30:
-            raise ConfigError(
-                f"augmentation.num_ops={num_ops}, augmentation.magnitude={magnitude}: expected at "
-                "least 1 change, and a magnitude from 0 to 30."
-            )
         self.num_ops = num_ops
         self.magnitude = magnitude
         self._changes: Any = None

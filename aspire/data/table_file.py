@@ -26,6 +26,7 @@ from aspire.data.paths import relative_names
 from aspire.data.table import Dataset, name_of
 from aspire.data.unified import FRACTIONS, Unifier, definition, words_of
 from aspire.errors import ConfigError, DataError
+from aspire.values import Natural
 
 
 class TableFile:
@@ -54,7 +55,7 @@ class TableFile:
         class_words: Sequence[Sequence[str]] | None = None,
         spurious_attribute: str = "attribute",
         fractions: Mapping[str, float] = FRACTIONS,
-        split_seed: int = 0,
+        split_seed: Natural = 0,
         name: str | None = None,
     ) -> None:
         if not metadata:

@@ -26,6 +26,7 @@ from aspire.discovery.base import Evidence, Verdict
 from aspire.errors import ConfigError
 from aspire.pipeline.records import ImageRef
 from aspire.pipeline.stage import Json
+from aspire.values import Count
 
 
 class B2T:
@@ -45,7 +46,7 @@ class B2T:
         revision: str = "main",
         prompt: str = "a photo of a {}",
         device: str = "auto",
-        batch_size: int = 32,
+        batch_size: Count = 32,
     ) -> None:
         if "{}" not in prompt:
             raise ConfigError(f"score.prompt={prompt}: expected {{}} where the keyword goes.")

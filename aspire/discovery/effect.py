@@ -24,6 +24,7 @@ from scipy.stats import false_discovery_control, permutation_test, t
 
 from aspire.discovery.base import Candidate, Evidence, Verdict
 from aspire.pipeline.stage import Json
+from aspire.values import Count, Fraction, Natural
 
 
 class Effect:
@@ -44,11 +45,11 @@ class Effect:
 
     def __init__(
         self,
-        min_support: int = 5,
-        max_q: float = 0.05,
-        min_effect: float = 0.05,
-        resamples: int = 9999,
-        seed: int = 0,
+        min_support: Count = 5,
+        max_q: Fraction = 0.05,
+        min_effect: Fraction = 0.05,
+        resamples: Count = 9999,
+        seed: Natural = 0,
     ) -> None:
         self.min_support = min_support
         self.max_q = max_q

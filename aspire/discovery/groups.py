@@ -41,6 +41,7 @@ from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import collapsed_by
 from aspire.pipeline.records import Extraction, SpuriousFeature
 from aspire.pipeline.store import digest_of
+from aspire.values import Count, Fraction
 
 ATTRIBUTES = ("without shortcut", "with shortcut")
 WITHOUT, WITH, UNKNOWN = 0, 1, -1
@@ -122,7 +123,7 @@ class Discovered:
 
     label = "discovered"
 
-    def __init__(self, min_support: int = 5, max_unknown: float = 0.5) -> None:
+    def __init__(self, min_support: Count = 5, max_unknown: Fraction = 0.5) -> None:
         self.min_support = min_support
         self.max_unknown = max_unknown
 

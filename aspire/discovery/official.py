@@ -22,6 +22,7 @@ from collections.abc import Mapping
 
 from aspire.discovery.base import Candidate, Evidence, Verdict
 from aspire.pipeline.stage import Json
+from aspire.values import Count
 
 
 class Official:
@@ -34,7 +35,7 @@ class Official:
         images, first, later: the authors' 35, 15 and 10.
     """
 
-    def __init__(self, images: int = 35, first: int = 15, later: int = 10) -> None:
+    def __init__(self, images: Count = 35, first: Count = 15, later: Count = 10) -> None:
         self.images = images
         self.first = first
         self.later = later

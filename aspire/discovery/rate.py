@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from aspire.discovery.base import Evidence, Verdict
 from aspire.pipeline.stage import Json
+from aspire.values import Count, Fraction
 
 
 class Rate:
@@ -18,7 +19,7 @@ class Rate:
         min_flip_rate: flips per edit a phrase needs to be called spurious, in [0, 1].
     """
 
-    def __init__(self, min_support: int = 5, min_flip_rate: float = 0.1) -> None:
+    def __init__(self, min_support: Count = 5, min_flip_rate: Fraction = 0.1) -> None:
         self.min_support = max(1, min_support)
         self.min_flip_rate = min_flip_rate
 

@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from aspire.discovery.base import Evidence, Verdict
 from aspire.pipeline.stage import Json
+from aspire.values import Count, Fraction
 
 
 def wilson_interval(flips: int, support: int) -> tuple[float, float]:
@@ -33,7 +34,7 @@ class Wilson:
         min_flip_rate: flips per edit a phrase needs to be called spurious, in [0, 1].
     """
 
-    def __init__(self, min_support: int = 5, min_flip_rate: float = 0.1) -> None:
+    def __init__(self, min_support: Count = 5, min_flip_rate: Fraction = 0.1) -> None:
         self.min_support = min_support
         self.min_flip_rate = min_flip_rate
 

@@ -10,6 +10,7 @@ from aspire.data.loaded import LoadedImage
 from aspire.editing.annotations import AnnotationSegmenter
 from aspire.editing.base import Detection, Segmentation
 from aspire.pipeline.stage import Json
+from aspire.values import Natural, PositiveFraction
 
 _NONE = np.zeros((0, 4), dtype=np.float32)
 
@@ -21,7 +22,7 @@ class AnnotatedBoxes:
         margin: pixels by which a box is widened.
     """
 
-    def __init__(self, margin: int = 2) -> None:
+    def __init__(self, margin: Natural = 2) -> None:
         self.margin = margin
         self.annotations = AnnotationSegmenter()
 
@@ -60,7 +61,7 @@ class CentredBox:
         share: width and height of the box as a fraction of the image's, in (0, 1].
     """
 
-    def __init__(self, share: float = 0.8) -> None:
+    def __init__(self, share: PositiveFraction = 0.8) -> None:
         self.share = share
 
     def identity(self) -> Mapping[str, Json]:

@@ -13,6 +13,7 @@ from aspire.editing.base import Failure, Segmentation, found
 from aspire.editing.batching import Batches
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
+from aspire.values import Count, Fraction
 
 
 class ClipSegSegmenter:
@@ -34,10 +35,10 @@ class ClipSegSegmenter:
         self,
         model: str,
         revision: str = "main",
-        threshold: float = 0.4,
-        near_threshold: float = 0.2,
+        threshold: Fraction = 0.4,
+        near_threshold: Fraction = 0.2,
         device: str = "auto",
-        batch_size: int = 32,
+        batch_size: Count = 32,
     ) -> None:
         self.checkpoint = Checkpoint(model, revision, "choose segmenter=annotations")
         self.threshold = threshold

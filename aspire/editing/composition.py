@@ -11,6 +11,7 @@ from aspire.data.loaded import LoadedImage
 from aspire.editing.base import Failure, Inpainter, Mask, Restyled, RestyleRequest
 from aspire.editing.pixels import dilate, paste, resize
 from aspire.pipeline.stage import Json
+from aspire.values import Count, Natural
 
 
 class CompositionRestyler:
@@ -31,9 +32,9 @@ class CompositionRestyler:
     def __init__(
         self,
         inpainter: Inpainter,
-        feather: int = 2,
-        grow_donor: int = 4,
-        donor_candidates: int = 8,
+        feather: Natural = 2,
+        grow_donor: Natural = 4,
+        donor_candidates: Count = 8,
     ) -> None:
         self.inpainter = inpainter
         self.feather = feather

@@ -18,7 +18,6 @@ from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask, Restyled, RestyleRequest
 from aspire.editing.batching import Batches
 from aspire.editing.pixels import from_square, mask_to_square, paste, to_square
-from aspire.errors import ConfigError
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
 
@@ -72,8 +71,6 @@ class DiffusionEditor:
         device: str = "auto",
         batch_size: int = 8,
     ) -> None:
-        if size is not None and (size < 8 or size % 8):
-            raise ConfigError(f"size={size}: expected a multiple of 8, e.g. size=512, or null.")
         self.pipeline = pipeline
         self.checkpoint = checkpoint
         self.steps = steps

@@ -10,6 +10,7 @@ from aspire.editing.diffusion import Canvas, DiffusionEditor
 from aspire.editing.pixels import fill
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint
+from aspire.values import Count, LatentSide, Natural, NonNegative
 
 
 class DiffusionInpainter:
@@ -33,14 +34,14 @@ class DiffusionInpainter:
         revision: str = "main",
         prompt: str = "background",
         negative_prompt: str = "",
-        steps: int = 50,
-        guidance: float = 7.5,
-        size: int | None = None,
+        steps: Count = 50,
+        guidance: NonNegative = 7.5,
+        size: LatentSide | None = None,
         scheduler: str | None = None,
-        feather: int = 2,
+        feather: Natural = 2,
         precision: str = "auto",
         device: str = "auto",
-        batch_size: int = 8,
+        batch_size: Count = 8,
     ) -> None:
         self.prompt = prompt
         self.feather = feather

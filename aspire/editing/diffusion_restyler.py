@@ -9,6 +9,7 @@ from aspire.editing.base import Failure, Restyled, RestyleRequest
 from aspire.editing.diffusion import DiffusionEditor, restyle
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint
+from aspire.values import Count, LatentSide, Natural, NonNegative
 
 
 class DiffusionRestyler:
@@ -32,14 +33,14 @@ class DiffusionRestyler:
         revision: str = "main",
         prompt: str = "a photo of {target}",
         negative_prompt: str = "",
-        steps: int = 50,
-        guidance: float = 7.5,
-        size: int | None = None,
+        steps: Count = 50,
+        guidance: NonNegative = 7.5,
+        size: LatentSide | None = None,
         scheduler: str | None = None,
-        feather: int = 2,
+        feather: Natural = 2,
         precision: str = "auto",
         device: str = "auto",
-        batch_size: int = 8,
+        batch_size: Count = 8,
     ) -> None:
         self.prompt = prompt
         self.feather = feather

@@ -11,6 +11,7 @@ from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask
 from aspire.editing.batching import Batches
 from aspire.pipeline.stage import Json
+from aspire.values import Count
 
 
 class GrabCut:
@@ -23,7 +24,7 @@ class GrabCut:
         iterations: of fitting colours and cutting.
     """
 
-    def __init__(self, iterations: int = 5) -> None:
+    def __init__(self, iterations: Count = 5) -> None:
         self.iterations = iterations
         self.batches = Batches(1)
 

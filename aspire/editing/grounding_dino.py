@@ -18,6 +18,7 @@ from aspire.editing.batching import Batches
 from aspire.editing.while_alive import WhileAlive
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
+from aspire.values import Count, Fraction
 
 REMEMBERED = 64  # images whose features are kept: 18 MB each for Swin-T at 800 px
 
@@ -50,12 +51,12 @@ class GroundingDino:
         self,
         model: str,
         revision: str = "main",
-        box_threshold: float = 0.3,
-        text_threshold: float = 0.25,
-        near_threshold: float = 0.15,
-        bucket: int = 32,
+        box_threshold: Fraction = 0.3,
+        text_threshold: Fraction = 0.25,
+        near_threshold: Fraction = 0.15,
+        bucket: Count = 32,
         device: str = "auto",
-        batch_size: int = 16,
+        batch_size: Count = 16,
     ) -> None:
         self.checkpoint = Checkpoint(model, revision, "choose segmenter=annotations")
         self.box_threshold = box_threshold

@@ -9,6 +9,7 @@ from aspire.editing.base import Failure, Restyled, RestyleRequest
 from aspire.editing.diffusion import DiffusionEditor, restyle
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint
+from aspire.values import Count, LatentSide, Natural, NonNegative
 
 
 class InstructPix2Pix:
@@ -35,15 +36,15 @@ class InstructPix2Pix:
         model: str,
         revision: str = "main",
         instruction: str = "turn the background of {source} into {target}.",
-        steps: int = 100,
-        guidance: float = 7.5,
-        image_guidance: float = 1.5,
-        size: int | None = None,
+        steps: Count = 100,
+        guidance: NonNegative = 7.5,
+        image_guidance: NonNegative = 1.5,
+        size: LatentSide | None = None,
         scheduler: str | None = "EulerAncestralDiscreteScheduler",
-        feather: int = 2,
+        feather: Natural = 2,
         precision: str = "auto",
         device: str = "auto",
-        batch_size: int = 8,
+        batch_size: Count = 8,
     ) -> None:
         self.instruction = instruction
         self.feather = feather

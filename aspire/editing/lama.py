@@ -17,6 +17,7 @@ from aspire.editing.pixels import fill
 from aspire.errors import ConfigError
 from aspire.pipeline.stage import Json
 from aspire.pretrained import device_and_dtype, file_digest
+from aspire.values import Count, Natural
 
 MODULO = 8
 
@@ -36,7 +37,7 @@ class LamaInpainter:
     bleeds = False
 
     def __init__(
-        self, path: str | None, feather: int = 2, device: str = "auto", batch_size: int = 16
+        self, path: str | None, feather: Natural = 2, device: str = "auto", batch_size: Count = 16
     ) -> None:
         self.path = path
         self.feather = feather

@@ -9,8 +9,8 @@ import numpy as np
 
 from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask
-from aspire.errors import ConfigError
 from aspire.pipeline.stage import Json
+from aspire.values import Positive
 
 
 class OpenCVInpainter:
@@ -27,10 +27,8 @@ class OpenCVInpainter:
     bleeds = True
 
     def __init__(
-        self, method: Literal["telea", "navier_stokes"] = "telea", radius: float = 4.0
+        self, method: Literal["telea", "navier_stokes"] = "telea", radius: Positive = 4.0
     ) -> None:
-        if method not in ("telea", "navier_stokes"):
-            raise ConfigError(f"inpainter.method={method}: expected telea or navier_stokes.")
         self.method = method
         self.radius = radius
 

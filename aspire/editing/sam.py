@@ -16,6 +16,7 @@ from aspire.editing.batching import Batches
 from aspire.editing.while_alive import WhileAlive
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
+from aspire.values import Count
 
 REMEMBERED = 64  # images whose embedding is kept: 4 MB each for SAM, 16 for SAM 2
 
@@ -49,7 +50,7 @@ class Sam:
         model: str,
         revision: str = "main",
         device: str = "auto",
-        batch_size: int = 8,
+        batch_size: Count = 8,
     ) -> None:
         self.checkpoint = Checkpoint(model, revision, "choose segmenter=annotations")
         self.device = device

@@ -12,6 +12,7 @@ from aspire.data.images import read_image
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
 from aspire.pipeline.stage import Json
+from aspire.values import Count
 
 
 class AliaConfidence:
@@ -31,7 +32,7 @@ class AliaConfidence:
 
     name: ClassVar[str] = "alia_confidence"
 
-    def __init__(self, min_excess: float = 0.0, batch_size: int = 64) -> None:
+    def __init__(self, min_excess: float = 0.0, batch_size: Count = 64) -> None:
         self.min_excess = min_excess
         self.batch_size = batch_size
         self._confidence: tuple[str, NDArray[np.float64]] | None = None

@@ -11,6 +11,7 @@ from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
 from aspire.generation.filters import GREY
 from aspire.pipeline.stage import Json
+from aspire.values import Fraction
 
 
 class ClassifierFeature:
@@ -26,7 +27,7 @@ class ClassifierFeature:
 
     name: ClassVar[str] = "classifier_feature"
 
-    def __init__(self, max_probability: float = 0.8) -> None:
+    def __init__(self, max_probability: Fraction = 0.8) -> None:
         self.max_probability = max_probability
 
     def measured(self) -> Mapping[str, Json]:

@@ -19,6 +19,7 @@ from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
 from aspire.generation.wording import Wording
 from aspire.pipeline.stage import Json
+from aspire.values import Count, Fraction
 
 SCALE = 100.0
 
@@ -49,7 +50,7 @@ class ClipFilter:
         model: str = "openai/clip-vit-large-patch14",
         revision: str = "main",
         device: str = "auto",
-        batch_size: int = 32,
+        batch_size: Count = 32,
         clip: ImageText | None = None,
     ) -> None:
         self.clip: ImageText = clip or Clip(model, revision, device, batch_size)
@@ -132,7 +133,7 @@ class ClipFeature(ClipFilter):
 
     def __init__(
         self,
-        max_probability: float = 0.8,
+        max_probability: Fraction = 0.8,
         present: str = "a photo of a {class}, {feature}",
         absent: str = "a photo of a {class}",
         **settings: object,

@@ -19,6 +19,7 @@ from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
 from aspire.generation.contexts import avoided_phrases, free_scenes
 from aspire.pipeline.records import Concept, Context, ImageRef, Rejected
 from aspire.pipeline.stage import Json
+from aspire.values import Count, Fraction
 
 
 class CompositionPersonaliser:
@@ -32,7 +33,7 @@ class CompositionPersonaliser:
         max_donors: training images kept per scene, and objects per class.
     """
 
-    def __init__(self, max_contexts: int = 40, max_donors: int = 500) -> None:
+    def __init__(self, max_contexts: Count = 40, max_donors: Count = 500) -> None:
         self.max_contexts = max_contexts
         self.max_donors = max_donors
 
@@ -95,9 +96,9 @@ class CompositionSampler:
         refs: Mapping[str, ImageRef],
         segmenter: Segmenter,
         restyler: Restyler,
-        attempts: int = 5,
-        min_object: float = 0.01,
-        max_object: float = 0.7,
+        attempts: Count = 5,
+        min_object: Fraction = 0.01,
+        max_object: Fraction = 0.7,
         class_words: Sequence[Sequence[str]] = (),
     ) -> None:
         self.root = Path(root)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
@@ -20,6 +20,7 @@ from aspire.pipeline.records import Concept, Picture, Rejected
 from aspire.pipeline.stage import Json
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.pretrained import Checkpoint, file_digest
+from aspire.values import Count, Fraction, LatentSide, Natural, NonNegative, Positive
 
 if TYPE_CHECKING:  # imports torch
     from aspire.generation.denoising import Learnt, Source
@@ -56,30 +57,28 @@ class DiffusionPersonaliser(ABC):
         model: str,
         revision: str = "main",
         folder: str | Path = "outputs/personalised",
-        steps: int = 1000,
-        batch_size: int = 4,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 1e-2,
-        size: int | None = None,
-        seed: int = 0,
-        micro_batch: int | None = None,
+        steps: Count = 1000,
+        batch_size: Count = 4,
+        learning_rate: Positive = 2e-3,
+        weight_decay: NonNegative = 1e-2,
+        size: LatentSide | None = None,
+        seed: Natural = 0,
+        micro_batch: Count | None = None,
         checkpointing: bool = True,
-        checkpoint_every: int = 100,
-        strip_every: int = 100,
-        images: int = 35,
+        checkpoint_every: Count = 100,
+        strip_every: Natural = 100,
+        images: Count = 35,
         per_feature: Sequence[int] = (15, 10),
         flipped_only: bool = True,
-        min_images: int = 3,
+        min_images: Count = 3,
         templates: Sequence[str] | None = None,
         scenes: bool = False,
-        flip: float = 0.5,
-        per: str = "class",
-        max_contexts: int = 40,
+        flip: Fraction = 0.5,
+        per: Literal["class", "feature"] = "class",
+        max_contexts: Count = 40,
         precision: str = "auto",
         device: str = "auto",
     ) -> None:
-        if per not in ("class", "feature"):
-            raise ConfigError(f"personaliser.per={per}: expected class or feature.")
         self.templates = tuple(templates) if templates else TEMPLATES
         without = [t for t in self.templates if "{}" not in t]
         if without:

@@ -25,6 +25,7 @@ from aspire.generation.wording import Wording
 from aspire.pipeline.records import Concept, ImageRef, Rejected
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, file_digest
+from aspire.values import Count, LatentSide, NonNegative
 
 PLACES = ("word", "scene", "class", "kind")  # to fill in in a prompt
 
@@ -81,18 +82,14 @@ class DiffusionSampler(ABC):
         folder: str | Path = "outputs/personalised",
         prompt: str | Sequence[str] = "a photo of a {word}, {scene}",
         negative_prompt: str = "{avoided}",
-        steps: int = 50,
-        guidance: float = 7.5,
+        steps: Count = 50,
+        guidance: NonNegative = 7.5,
         scheduler: str | None = None,
-        size: int | None = None,
+        size: LatentSide | None = None,
         precision: str = "auto",
         device: str = "auto",
-        batch_size: int = 8,
+        batch_size: Count = 8,
     ) -> None:
-        if size is not None and (size < 8 or size % 8):
-            raise ConfigError(
-                f"generator.size={size}: expected a multiple of 8, e.g. 512, or null."
-            )
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
         if not prompts:
             raise ConfigError("generator.prompt=[]: expected a text, or several.")

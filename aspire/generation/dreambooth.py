@@ -19,6 +19,7 @@ from aspire.generation.pictures import Subject
 from aspire.pipeline.stage import Json
 from aspire.pipeline.store import write_atomic
 from aspire.rng import seed_for
+from aspire.values import Count, NonNegative
 
 if TYPE_CHECKING:
     from aspire.generation.denoising import Source
@@ -42,10 +43,10 @@ class DreamBooth(LoRA):
         self,
         model: str,
         rare_word: str = "sks",
-        prior_images: int = 100,
-        prior_weight: float = 1.0,
-        prior_steps: int = 50,
-        prior_batch: int = 8,
+        prior_images: Count = 100,
+        prior_weight: NonNegative = 1.0,
+        prior_steps: Count = 50,
+        prior_batch: Count = 8,
         **settings: Any,
     ) -> None:
         super().__init__(model, **settings)

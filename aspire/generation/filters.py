@@ -9,6 +9,7 @@ import numpy as np
 from aspire.data.images import Pixels
 from aspire.generation.base import GeneratedImage, Reference
 from aspire.pipeline.stage import Json
+from aspire.values import Fraction, Natural, NonNegative
 
 GREY = np.uint8(127)
 
@@ -22,7 +23,7 @@ class NearUniform:
 
     name = "near_uniform"
 
-    def __init__(self, min_std: float = 8.0) -> None:
+    def __init__(self, min_std: NonNegative = 8.0) -> None:
         self.min_std = min_std
 
     def measured(self) -> Mapping[str, Json]:
@@ -47,7 +48,7 @@ class Duplicate:
 
     name = "duplicate"
 
-    def __init__(self, max_distance: int = 0) -> None:
+    def __init__(self, max_distance: Natural = 0) -> None:
         self.max_distance = max_distance
 
     def measured(self) -> Mapping[str, Json]:
@@ -87,7 +88,7 @@ class LowConfidence:
 
     name = "low_confidence"
 
-    def __init__(self, min_probability: float = 0.02) -> None:
+    def __init__(self, min_probability: Fraction = 0.02) -> None:
         self.min_probability = min_probability
 
     def measured(self) -> Mapping[str, Json]:

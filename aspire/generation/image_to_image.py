@@ -19,6 +19,7 @@ from aspire.generation.diffusion_sampler import DiffusionSampler, Plan
 from aspire.generation.pictures import crop_square
 from aspire.pipeline.records import ImageRef
 from aspire.pipeline.stage import Json
+from aspire.values import PositiveFraction
 
 
 class ImageToImage(DiffusionSampler):
@@ -39,12 +40,10 @@ class ImageToImage(DiffusionSampler):
         root: Path,
         refs: Mapping[str, ImageRef],
         model: str,
-        strength: float = 0.5,
+        strength: PositiveFraction = 0.5,
         **settings: Any,
     ) -> None:
         super().__init__(root, refs, model, **settings)
-        if not 0 < strength <= 1:
-            raise ConfigError(f"generator.strength={strength}: expected a number in (0, 1].")
         self.strength = strength
 
     def identity(self) -> Mapping[str, Json]:

@@ -14,6 +14,7 @@ from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
 from aspire.generation.filters import perceptual_hash
 from aspire.pipeline.stage import Json
+from aspire.values import Natural
 
 
 class InTest:
@@ -27,7 +28,7 @@ class InTest:
 
     name: ClassVar[str] = "in_test"
 
-    def __init__(self, max_distance: int = 0) -> None:
+    def __init__(self, max_distance: Natural = 0) -> None:
         self.max_distance = max_distance
         self._hashes: tuple[ImageTable, NDArray[np.uint64]] | None = None
 

@@ -16,6 +16,7 @@ from aspire.generation.base import Sampled
 from aspire.generation.diffusion_sampler import DiffusionSampler, Plan
 from aspire.pipeline.records import ImageRef
 from aspire.pipeline.stage import Json
+from aspire.values import Count, Fraction, Natural
 
 
 class InpaintAround(DiffusionSampler):
@@ -44,10 +45,10 @@ class InpaintAround(DiffusionSampler):
         model: str,
         segmenter: Segmenter,
         class_words: Sequence[Sequence[str]] = (),
-        attempts: int = 5,
-        min_object: float = 0.01,
-        max_object: float = 0.7,
-        feather: int = 2,
+        attempts: Count = 5,
+        min_object: Fraction = 0.01,
+        max_object: Fraction = 0.7,
+        feather: Natural = 2,
         **settings: Any,
     ) -> None:
         super().__init__(root, refs, model, **settings)

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from aspire.errors import ConfigError
 from aspire.generation.diffusion_personaliser import DiffusionPersonaliser
 from aspire.generation.pictures import Subject
 from aspire.pipeline.stage import Json
+from aspire.values import Count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,11 +36,9 @@ class LoRA(DiffusionPersonaliser):
     name: ClassVar[str] = "lora"
 
     def __init__(
-        self, model: str, rank: int = 4, text_encoder: bool = False, **settings: Any
+        self, model: str, rank: Count = 4, text_encoder: bool = False, **settings: Any
     ) -> None:
         super().__init__(model, **settings)
-        if rank < 1:
-            raise ConfigError(f"personaliser.rank={rank}: expected 1 or more.")
         self.rank = rank
         self.text_encoder = text_encoder
 

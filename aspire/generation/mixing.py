@@ -5,9 +5,10 @@ Arms of a comparison differ in the table alone; the number of optimiser steps is
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from aspire.data.image_table import ImageTable
@@ -16,6 +17,7 @@ from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedSet
 from aspire.rng import seed_for
+from aspire.values import Count, OpenFraction
 
 
 class Augmentation(Protocol):
@@ -43,7 +45,9 @@ class RealOnly:
 class RandAugmented(RealOnly):
     """The same, its views changed by RandAugment; see :class:`RandAugment` for the arguments."""
 
-    def __init__(self, num_ops: int = 2, magnitude: int = 9) -> None:
+    def __init__(
+        self, num_ops: Count = 2, magnitude: Annotated[int, Meta(ge=0, le=30)] = 9
+    ) -> None:
         self.change = RandAugment(num_ops, magnitude)
 
 
@@ -65,12 +69,7 @@ class Generated:
     uses_generated: ClassVar[bool] = True
     change: Change | None = None
 
-    def __init__(self, share: float | None = 0.5) -> None:
-        if share is not None and not 0 < share < 1:
-            raise ConfigError(
-                f"augmentation.share={share}: expected a fraction between 0 and 1, both excluded, "
-                "or null for the images' own numbers. For real images only use augmentation=none."
-            )
+    def __init__(self, share: OpenFraction | None = 0.5) -> None:
         self.share = share
 
     def table(self, dataset: Dataset, generated: GeneratedSet | None, seed: int) -> ImageTable:

@@ -9,6 +9,7 @@ from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
 from aspire.generation.tiny_views import AMONG, SIDE, evenly, nearest_view
 from aspire.pipeline.stage import Json
+from aspire.values import Fraction
 
 
 class RealDistance:
@@ -25,7 +26,7 @@ class RealDistance:
 
     name: ClassVar[str] = "real_distance"
 
-    def __init__(self, min_distance: float = 0.005, max_distance: float = 0.3) -> None:
+    def __init__(self, min_distance: Fraction = 0.005, max_distance: Fraction = 0.3) -> None:
         if not 0 <= min_distance <= max_distance:
             raise ConfigError(
                 f"filter.real_distance: min_distance={min_distance} and "

@@ -11,6 +11,7 @@ import numpy as np
 from aspire.generation.base import GeneratedImage, Reference
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
+from aspire.values import Count
 
 
 class Safety:
@@ -30,7 +31,7 @@ class Safety:
         model: str = "CompVis/stable-diffusion-safety-checker",
         revision: str = "main",
         device: str = "auto",
-        batch_size: int = 32,
+        batch_size: Count = 32,
     ) -> None:
         self.checkpoint = Checkpoint(model, revision, "leave the filter safety out")
         self.device = device

@@ -52,10 +52,6 @@ class Training:
                 f"personaliser.micro_batch={self.micro_batch}: expected a divisor of "
                 f"personaliser.batch_size={self.batch_size}."
             )
-        if self.size is not None and (self.size < 8 or self.size % 8):
-            raise ConfigError(
-                f"personaliser.size={self.size}: expected a multiple of 8, e.g. 512, or null."
-            )
 
     def identity(self) -> dict[str, int | float | None]:
         """What changes the result."""

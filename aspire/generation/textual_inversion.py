@@ -18,6 +18,7 @@ from aspire.errors import ConfigError
 from aspire.generation.diffusion_personaliser import DiffusionPersonaliser
 from aspire.generation.pictures import Subject
 from aspire.pipeline.stage import Json
+from aspire.values import Count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,10 +38,10 @@ class TextualInversion(DiffusionPersonaliser):
 
     name: ClassVar[str] = "textual_inversion"
 
-    def __init__(self, model: str, vectors: int = 1, initial: str = "the", **settings: Any) -> None:
+    def __init__(
+        self, model: str, vectors: Count = 1, initial: str = "the", **settings: Any
+    ) -> None:
         super().__init__(model, **settings)
-        if vectors < 1:
-            raise ConfigError(f"personaliser.vectors={vectors}: expected 1 or more.")
         self.vectors = vectors
         self.initial = initial
 

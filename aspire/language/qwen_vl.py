@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from aspire.language.image_text import ImageTextCaptioner
 from aspire.pipeline.stage import Json
+from aspire.values import Count
 
 
 class QwenVLCaptioner(ImageTextCaptioner):
@@ -26,8 +27,8 @@ class QwenVLCaptioner(ImageTextCaptioner):
         self,
         model: str,
         prompt: str,
-        min_pixels: int = 56 * 56,
-        max_pixels: int = 448 * 448,
+        min_pixels: Count = 56 * 56,
+        max_pixels: Count = 448 * 448,
         **settings: Any,
     ) -> None:
         super().__init__(model, prompt, **settings)

@@ -9,10 +9,11 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aspire.errors import AspireError, ConfigError, Elsewhere, last_line
 from aspire.pipeline.stage import Item, ItemResult, LocalEngine, Rec, SaveImage, Stage
+from aspire.values import Count
 
 POLL = 0.1  # seconds between looks at what the processes have finished
 
@@ -33,13 +34,11 @@ class DeviceEngine:
 
     def __init__(
         self,
-        devices: int | str = "auto",
+        devices: Count | Literal["auto"] = "auto",
         accelerator: str = "auto",
-        batch_size: int = 64,
+        batch_size: Count = 64,
         stages: Sequence[str] = ("caption", "edit", "generate"),
     ) -> None:
-        if devices != "auto" and int(devices) < 1:
-            raise ConfigError(f"engine.devices={devices}: expected auto, or 1 or more.")
         self.devices = devices
         self.accelerator = accelerator
         self.batch_size = batch_size

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aspire.errors import AspireError, ConfigError, Elsewhere, last_line
 from aspire.pipeline.ray_cluster import connect
 from aspire.pipeline.stage import Item, ItemResult, LocalEngine, Rec, SaveImage, Stage
+from aspire.values import Count, Natural, NonNegative, Positive
 
 
 class RayEngine:
@@ -34,11 +35,11 @@ class RayEngine:
     def __init__(
         self,
         address: str | None = None,
-        batch_size: int = 64,
-        actors: int | None = None,
-        num_cpus: float = 1,
-        num_gpus: float = 0,
-        retries: int = 3,
+        batch_size: Count = 64,
+        actors: Count | None = None,
+        num_cpus: Positive = 1,
+        num_gpus: NonNegative = 0,
+        retries: Natural = 3,
     ) -> None:
         self.address = address
         self.batch_size = batch_size

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 from numpy.typing import NDArray
 
 from aspire.pipeline.records import Record, Rejected
+from aspire.values import Count
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -70,7 +71,7 @@ class LocalEngine:
         batch_size: items handed to a stage at once; bounds memory, never changes a result.
     """
 
-    def __init__(self, batch_size: int = 64) -> None:
+    def __init__(self, batch_size: Count = 64) -> None:
         self.batch_size = batch_size
 
     def map(

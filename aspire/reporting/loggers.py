@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.loggers.logger import Logger
@@ -18,6 +18,7 @@ from aspire.errors import ConfigError
 from aspire.pipeline.store import write_atomic
 from aspire.processes import is_main
 from aspire.reporting import wandb_run
+from aspire.values import Positive
 
 
 def wandb_logger(
@@ -29,8 +30,8 @@ def wandb_logger(
     run_id: str,
     project: str = "aspire",
     entity: str | None = None,
-    mode: str = "auto",
-    timeout: float = 20.0,
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto",
+    timeout: Positive = 20.0,
     job_type: str = "train",
 ) -> Any:
     """One W&B run per job, offline unless the user is logged in.

@@ -317,20 +317,6 @@ def test_a_split_that_cannot_be_used_is_a_config_error(group: list[int], said: s
         DFR().run(context)
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"source": "test"}, "baseline.source=test: expected val or train"),
-        ({"strengths": ()}, r"baseline.strengths=\[\]: expected one or more numbers above 0"),
-        ({"strengths": (1.0, 0.0)}, r"baseline.strengths=\[1.0, 0.0\]: expected"),
-        ({"refits": 0}, "baseline.refits=0: expected at least 1"),
-    ],
-)
-def test_wrong_settings_are_config_errors(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        DFR(**settings)
-
-
 def test_what_it_needs_depends_on_the_source() -> None:
     assert DFR.needs.describe() == "val groups"
     assert DFR("val").needs.describe() == "val groups"

@@ -15,7 +15,6 @@ from aspire.baselines.erm import ERM, CrossEntropy
 from aspire.baselines.jtt import JTT
 from aspire.data.image_table import ImageTable
 from aspire.data.table import Split
-from aspire.errors import ConfigError
 
 Y = [0, 0, 1, 1, 1, 2]
 PREDICTED = [0, 1, 1, 1, 0, 2]  # rows 1 and 4 are errors
@@ -137,20 +136,6 @@ def test_the_first_stage_has_a_step_at_least() -> None:
     ctx = Context(PREDICTED)
     run(ctx, identify=1e-3)
     assert ctx.asked[0][1]["steps"] == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("identify", 0.0, r"a number in \(0, 1\]"),
-        ("identify", 1.5, r"a number in \(0, 1\]"),
-        ("identify", float("nan"), r"a number in \(0, 1\]"),
-        ("upweight", 0.5, "1 or more"),
-    ],
-)
-def test_settings_out_of_range_are_config_errors(name: str, value: float, expected: str) -> None:
-    with pytest.raises(ConfigError, match=f"baseline.{name}={value}: expected {expected}"):
-        JTT(**{name: value})
 
 
 def test_it_is_told_no_groups() -> None:

@@ -16,7 +16,6 @@ from aspire.baselines.erm import CrossEntropy
 from aspire.baselines.lisa import LISA, LISALoss, Pairs, paste, qualified_partners
 from aspire.data.datamodule import Batch
 from aspire.data.image_table import ImageTable
-from aspire.errors import ConfigError
 
 LN2, LN4 = float(np.log(2)), float(np.log(4))
 
@@ -345,18 +344,6 @@ def test_a_single_group_is_mixed_with_itself() -> None:
 
 
 # settings
-
-
-@pytest.mark.parametrize("value", [0, -1.0, float("inf"), float("nan")])
-def test_other_alphas_are_config_errors(value: float) -> None:
-    with pytest.raises(ConfigError, match=f"baseline.mix_alpha={value}: expected a finite number"):
-        LISA(mix_alpha=value)
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-def test_other_probabilities_are_config_errors(value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"baseline.intra_label={value}: .* in \[0, 1\]"):
-        LISA(intra_label=value)
 
 
 def test_it_needs_the_groups_of_train() -> None:

@@ -285,17 +285,5 @@ def test_nothing_hot_is_said_and_tuned_all_the_same(tmp_path: Path) -> None:
     assert not (made.folder / "masked").exists()
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"deviations": -1.0}, "baseline.deviations=-1.0: expected 0 or more"),
-        ({"passes": 0.0}, "baseline.passes=0.0: expected a number above 0"),
-    ],
-)
-def test_wrong_settings_are_config_errors(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        MaskTune(**settings)
-
-
 def test_it_needs_no_groups() -> None:
     assert MaskTune.needs.describe() == "none"

@@ -391,21 +391,5 @@ def test_what_cannot_be_done_is_a_config_error() -> None:
         run(ctx)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("infer", 0.0, r"a number in \(0, 1\]"),
-        ("val_fraction", 1.0, r"a number in \[0, 1\)"),
-        ("threshold", 0.0, r"a number in \(0, 1\]"),
-        ("threshold", 1.2, r"a number in \(0, 1\]"),
-        ("folds", 1, "at least 2"),
-        ("eta", -0.5, "0 or more"),
-    ],
-)
-def test_settings_out_of_range_are_config_errors(name: str, value: float, expected: str) -> None:
-    with pytest.raises(ConfigError, match=f"baseline.{name}={value}: expected {expected}"):
-        SSA(**{name: value})
-
-
 def test_it_learns_from_the_groups_of_val() -> None:
     assert SSA.needs.describe() == "val groups"

@@ -383,9 +383,6 @@ def test_predict_and_features_are_in_row_order(context: Callable[..., TrainingCo
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ((0, 1, 8, "last"), "fit.steps=0: expected at least 1"),
-        ((10, 0, 8, "last"), "fit.evaluations=0: expected at least 1"),
-        ((10, 5, 0, "last"), "fit.batch_size=0: expected at least 1"),
         (
             (10, 4, 8, "last"),
             "fit.steps=10 is not a multiple of fit.evaluations=4. Try fit.steps=8.",

@@ -267,7 +267,6 @@ def test_scheduler_size_and_steps_are_the_users(tiny_sd: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"size": 100}, r"size=100: expected a multiple of 8"),
         ({"prompt": "a {bird}"}, r"'bird' is no place to fill in; there are \{word\}, \{scene\}"),
         ({"prompt": []}, r"prompt=\[\]: expected a text, or several"),
         ({"prompt": ["a {word}", "a {bird}"]}, r"prompt='a \{bird\}': 'bird' is no place"),

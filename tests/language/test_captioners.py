@@ -144,11 +144,6 @@ def test_a_branch_on_this_machine_is_its_commit(
     assert GitCaptioner("someone/tiny").identity()["revision"] == commit
 
 
-def test_florence_knows_its_tasks() -> None:
-    with pytest.raises(ConfigError, match="<DETAILED_CAPTION>"):
-        Florence2Captioner("a/b", task="<OD>")
-
-
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_captions_are_replayed_from_a_file(
     ending: str, tmp_path: Path, pictures: list[LoadedImage]

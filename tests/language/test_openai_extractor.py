@@ -251,7 +251,6 @@ def test_the_price_is_known_before_anybody_is_asked() -> None:
     [
         ({"base_url": "localhost:8000"}, "is no address"),
         ({"base_url": "https://user:pass@host/v1"}, "extractor.key_env"),
-        ({"response_format": "yaml"}, "expected json_schema, json_object, none"),
         ({"max_usd": 1.0}, "needs extractor.price"),
         ({"price": {"in": 1}}, "USD per million tokens"),
         ({"prompt": "poem"}, "Shipped are: phrases"),
