@@ -63,12 +63,11 @@ def problems(node: Mapping[str, Any], key: str = "", section: Any = None) -> Ite
         section: class with further annotations of the node's keys; a nested class stands for a
             nested node.
     """
-    hints = dict(typing.get_type_hints(section, include_extras=True)) if section else {}
+    hints = _hints(node, section)
     target = str(node.get("_target_", ""))
     signature = signature_of(target) if target else None
     ours = target.startswith("aspire.")
     if signature:
-        hints = signature.hints | hints
         missing = signature.required - node.keys()
         if ours and missing and not node.get("_partial_"):
             yield f"{_join(key, min(missing))} is not set: expected {words(hints[min(missing)])}."
@@ -154,6 +153,34 @@ def shown(value: Any) -> str:
     ('null', 'true', 'two', '[1, "a"]')
     """
     return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def is_text(hint: Any) -> bool:
+    """Whether a value is a text and nothing else, or null.
+
+    >>> is_text(str | None), is_text(str | int), is_text(Any)
+    (True, False, False)
+    """
+    kinds = {getattr(o, "__origin__", o) for o in _options(hint)} - {None, type(None)}
+    return kinds == {str}
+
+
+def hint_at(node: Mapping[str, Any], key: str, section: Any = None) -> Any:
+    """The annotation of a dotted key below a node; Any where none says what it takes."""
+    name, dot, rest = key.partition(".")
+    hint = _hints(node, section).get(name, Any)
+    if not dot:
+        return hint
+    below = node.get(name)
+    nested = hint if isinstance(hint, type) and issubclass(hint, Section) else None
+    return hint_at(below, rest, nested) if isinstance(below, Mapping) else Any
+
+
+def _hints(node: Mapping[str, Any], section: Any) -> dict[str, Any]:
+    """Annotations of the keys of a node."""
+    hints = dict(typing.get_type_hints(section, include_extras=True)) if section else {}
+    signature = signature_of(str(node["_target_"])) if node.get("_target_") else None
+    return (signature.hints if signature else {}) | hints
 
 
 # --- annotations in words ---------------------------------------------------------------------

@@ -66,6 +66,8 @@ def _start(args: list[str]) -> int:
         print(f"aspire {__version__}")
         return 0
     verb, rest = args[0], args[1:]
+    if verb in ("-sc", "--shell-completion"):
+        verb, rest = "train", args  # completion is of all verbs
     if verb not in VERBS:
         from aspire.errors import did_you_mean
 

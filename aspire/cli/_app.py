@@ -19,36 +19,37 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from aspire.checking import problems
+from aspire.checking import hint_at, problems
 from aspire.cli._arms import check_arm
-from aspire.cli._own import own_targets
+from aspire.cli._completion import OPTIONS, complete
 from aspire.cli._keys import keys_of
+from aspire.cli._own import own_targets
+from aspire.cli._words import parsed_or_none, readable, with_positionals
 from aspire.confdir import conf_dir
 from aspire.console import Console
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
 from aspire.stored.config import trusting
 
-# A first word without "=" stands for this key: `aspire table DIR`, `aspire data show`.
+# Words without "=" at the beginning stand for these keys: aspire sweep status DIR.
 POSITIONAL = {
-    "table": "dir",
-    "report": "dir",
-    "evaluate": "run",
-    "data": "action",
-    "hparams": "preset",
-    "sweep": "action",
-    "generate": "action",
-    "wandb": "action",
-    "rerun": "run",
-    "diff": "a",
+    "table": ("dir",),
+    "report": ("dir",),
+    "evaluate": ("run",),
+    "data": ("action",),
+    "hparams": ("preset",),
+    "sweep": ("action", "dir"),
+    "generate": ("action", "image"),
+    "wandb": ("action", "dir"),
+    "rerun": ("run",),
+    "diff": ("a", "b"),
 }
-# And a second word: aspire sweep status DIR.
-SECOND = {"sweep": "dir", "generate": "image", "wandb": "dir", "diff": "b"}
 
 # Lists that may be typed with commas alone, which elsewhere are a sweep.
 LISTS = {"table": ("rows", "cols", "metric", "metrics")}
@@ -60,10 +61,7 @@ STANDS_FOR = {"quickstart": ("experiment=quickstart",)}
 def run_verb(verb: str, argv: Sequence[str]) -> int:
     """Run one verb; the exit code as in :func:`aspire.cli.main`."""
     args = list(argv)
-    if verb in POSITIONAL and args and "=" not in args[0] and not args[0].startswith("-"):
-        args[0] = f"{POSITIONAL[verb]}='{args[0]}'"
-        if verb in SECOND and len(args) > 1 and "=" not in args[1] and args[1][0] != "-":
-            args[1] = f"{SECOND[verb]}='{args[1]}'"
+    args = with_positionals(args, POSITIONAL.get(verb, ()))
     for number, arg in enumerate(args):
         key, _, value = arg.partition("=")
         if key in LISTS.get(verb, ()) and "," in value and value[0] not in "['\"":
@@ -78,8 +76,10 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     job = ReportingJob(verb)
     code: int | None = None
     try:
+        if set(OPTIONS) & set(args):
+            return complete(args)
         if not {"--help", "-h", "--hydra-help", "--version"} & set(args):
-            check_overrides(verb, args)
+            sys.argv[1:] = check_overrides(verb, args)
         importlib.import_module(f"aspire.cli.{verb}")  # has sum_up even where no job runs here
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(job)()
     except KeyboardInterrupt:
@@ -195,15 +195,18 @@ def plain(node: Any) -> Any:
 # --- checking overrides -----------------------------------------------------------------------
 
 
-def check_overrides(verb: str, args: Sequence[str]) -> None:
+def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
     """Compare every override with what there is, before anything is loaded.
+
+    Returns:
+        The arguments, texts in quotes where the grammar of overrides asks for them.
 
     Raises:
         ConfigError: listing every unknown key and choice with the nearest right name.
     """
     words, search = _split(args)
     if not words:
-        return
+        return list(args)
     for word in words:
         if "=" not in word and not word.startswith("~"):
             raise ConfigError(f"{word}: expected KEY=VALUE; aspire {verb} --help shows examples.")
@@ -215,21 +218,27 @@ def check_overrides(verb: str, args: Sequence[str]) -> None:
     extra = [f"hydra.searchpath=[file://{Path(search).resolve()}]"] if search else []
     with _initialized():
         loader = GlobalHydra.instance().config_loader()
-        parsed = OverridesParser.create(loader).parse_overrides(words)
-        problems: list[str] = []
+        parser = OverridesParser.create(loader)
         own = Path(search) if search else None
-        groups = [o for o in parsed if _is_group(loader, o, own)]
+        groups = [
+            o for w in words if (o := parsed_or_none(parser, w)) and _is_group(loader, o, own)
+        ]
+        problems: list[str] = []
         for override in groups:
             problems += _check_choice(loader, override, own)
         if problems:
             raise ConfigError("\n".join(problems))
+        of_groups = {o.input_line for o in groups}
         chosen = [f"{o.key_or_group}={_first(o)}" for o in groups if not o.is_delete()]
-        cfg = compose(verb, [*extra, *chosen], return_hydra_config=True)
+        cfg = _composed(verb, extra, chosen)
+        values = OmegaConf.to_container(cfg, resolve=False)
+        sweep = cfg.hydra.mode == RunMode.MULTIRUN or bool({"-m", "--multirun"} & set(args))
+        texts = readable(words, parser, lambda k: hint_at(values, k, keys_of(verb)), sweep)
         known = set(_keys(cfg))
-        for override in parsed:
+        for override in parser.parse_overrides(texts):
             key = override.key_or_group
             new = override.is_add() or override.is_force_add() or override.is_delete()
-            if override in groups or new or key in known or _inside_free(cfg, key):
+            if override.input_line in of_groups or new or key in known or _inside_free(cfg, key):
                 continue
             near = did_you_mean(key, known) or did_you_mean(key, _groups(loader))
             siblings = sorted(k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0])
@@ -237,6 +246,29 @@ def check_overrides(verb: str, args: Sequence[str]) -> None:
             problems.append(f"{key}: no such key.{near}{listed if not near else ''}")
     if problems:
         raise ConfigError("\n".join(problems))
+    quoted = dict(zip(words, texts, strict=True))
+    return [quoted.get(arg, arg) for arg in args]
+
+
+def _composed(verb: str, extra: Sequence[str], chosen: Sequence[str]) -> DictConfig:
+    """The verb's configuration with these choices.
+
+    Raises:
+        ConfigError: for a group that the verb does not have.
+    """
+    try:
+        return compose(verb, [*extra, *chosen], return_hydra_config=True)
+    except ConfigCompositionException:
+        there = compose(verb, return_hydra_config=True).hydra.runtime.choices
+        taken = [str(group) for group in there if not str(group).startswith("hydra/")]
+        for word in chosen:
+            group = word.partition("=")[0]
+            if group not in there:
+                raise ConfigError(
+                    f"{group}: aspire {verb} does not take it.{did_you_mean(group, taken)} It "
+                    f"takes {', '.join(taken)}."
+                ) from None
+        raise
 
 
 def check_values(cfg: DictConfig, verb: str) -> None:
@@ -247,17 +279,17 @@ def check_values(cfg: DictConfig, verb: str) -> None:
     """
     found = list(dict.fromkeys(problems(plain(cfg), section=keys_of(verb))))
     # What another node is made of is said once, where it was typed.
-    raw = dict(_raw(cfg))
+    raw = dict(_raw(OmegaConf.to_container(cfg, resolve=False)))
     copies = tuple(k for k, v in raw.items() if re.fullmatch(r"\$\{[\w.]+\}", str(v)))
     if found:
         raise ConfigError("\n".join([p for p in found if not p.startswith(copies)] or found))
 
 
-def _raw(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _raw(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Full key and unresolved value of everything that is no mapping."""
-    for key, value in OmegaConf.to_container(node, resolve=False).items():  # type: ignore[union-attr]
+    for key, value in node.items():
         if isinstance(value, dict):
-            yield from _raw(OmegaConf.create(value), f"{prefix}{key}.")
+            yield from _raw(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -16,8 +16,9 @@ from aspire.cli._app import build, compose_config, own_keys, plain, task_overrid
 from aspire.cli._arms import groups_of_arm, values_of_arm
 from aspire.cli._datasets import check_annotations, checked_dataset
 from aspire.cli._show import describe
-from aspire.cli._stored import quoted, stored_yaml
+from aspire.cli._stored import stored_yaml
 from aspire.cli._training import TrainingParts, loggers_of
+from aspire.cli._words import quoted
 from aspire.console import console
 from aspire.data.checks import CheckReport
 from aspire.data.table import Dataset, Split

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +10,14 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from aspire.cli._app import compose_config, plain
+from aspire.cli._words import quoted
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError
 from aspire.reporting.compare import EXECUTION, leaves
 from aspire.stored.config import absolute
 
 LIST_GROUPS = ("filter",)  # groups of which several choices hold at once
-PLAIN = re.compile(r"[A-Za-z/_][\w/.-]*")  # needs no quotes
 KEY = re.compile(r"[\w./-]+")
-WORDS = ("true", "false", "null", "inf", "nan")  # would be something else without
 Json = Mapping[str, Any]
 
 
@@ -96,22 +93,3 @@ def _corrections(wanted: Json, given: Json) -> list[str]:
 def _below(key: str, wanted: Json) -> bool:
     """Whether a value stands where there are further keys now, or the other way round."""
     return any(k.startswith(f"{key}.") or key.startswith(f"{k}.") for k in wanted)
-
-
-def quoted(value: Any) -> str:
-    r"""A value in the grammar of Hydra's overrides.
-
-    >>> print(quoted("it's"), quoted([1, None]), quoted(True), quoted({"a": "null"}))
-    'it\'s' [1,null] true {a:'null'}
-    """
-    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in WORDS:
-        return value
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\") if value.endswith("\\") else value
-        escaped = escaped.replace("'", "\\'")
-        return f"'{escaped}'"
-    if isinstance(value, list):
-        return f"[{','.join(quoted(v) for v in value)}]"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{k}:{quoted(v)}" for k, v in value.items()) + "}"
-    return json.dumps(value)

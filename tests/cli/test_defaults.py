@@ -10,7 +10,7 @@ from aspire.cli import main, usage
 from aspire.cli import run as run_verb
 from aspire.cli._app import compose_config, plain
 from aspire.cli._bench import Bench
-from aspire.cli._stored import quoted
+from aspire.cli._words import quoted
 from aspire.confdir import conf_dir
 from aspire.reporting.compare import leaves
 

@@ -33,7 +33,6 @@ REFUSED = [
     ("sweep.stale_after=0", "sweep.stale_after=0", "a number above 0"),
     ("dataset.scale=big", "dataset.scale=big", "a number above 0 and of at most 1"),
     ("filter.duplicate.max_distance=x", "filter.duplicate.max_distance=x", SEED),
-    ("paths.outputs=null", "paths.outputs=null", "a text"),
 ]
 
 
