@@ -14,7 +14,8 @@ from typing import Any
 class AspireError(Exception):
     """A problem the user can solve. The message must say how.
 
-    Exit codes: 2 configuration, 3 data, 4 some jobs failed, 5 a service is unreachable.
+    Exit codes: 2 configuration, 3 data, 4 some jobs failed, 5 a service is unreachable, 6 a
+    file cannot be written or read, such as on a full disk.
     """
 
     exit_code = 1
@@ -40,6 +41,12 @@ class ServiceError(AspireError):
     """Something outside this machine (a model hub, an endpoint) did not answer."""
 
     exit_code = 5
+
+
+class StorageError(AspireError):
+    """The disk, the file system or its permissions stood in the way."""
+
+    exit_code = 6
 
 
 class Elsewhere(AspireError):  # noqa: N818 - it is raised as whatever it was there

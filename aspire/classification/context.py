@@ -9,6 +9,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -48,7 +48,7 @@ from aspire.pipeline.store import digest_of
 from aspire.processes import is_main, wait_for_all
 from aspire.progress import Progress, Silent
 from aspire.rng import seed_for
-from aspire.stored.files import sound_checkpoint, tidy
+from aspire.stored.files import locked, sound_checkpoint, tidy
 from aspire.stored.notes import note
 from aspire.stored.seals import intact, write_sealed
 
@@ -477,9 +477,9 @@ class TrainingContext:
             self.warnings.append(text)
 
 
-def _lock(folder: Path) -> FileLock:
+def _lock(folder: Path) -> AbstractContextManager[None]:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder.with_name(f".{folder.name}.lock"))
+    return locked(folder.with_name(f".{folder.name}.lock"))
 
 
 def _resume_point(path: Path) -> dict[str, Any] | None:

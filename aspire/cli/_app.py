@@ -36,6 +36,7 @@ from aspire.console import Console
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
 from aspire.stored.config import trusting
+from aspire.stored.trouble import storage_error
 
 # Words without "=" at the beginning stand for these keys: aspire sweep status DIR.
 POSITIONAL = {
@@ -97,6 +98,12 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
             raise
         say(re.sub(r"\s*\n\s*", "\n", str(error)))
         return 2
+    except Exception as problem:
+        found = storage_error(problem)
+        if found is None or full_error:
+            raise
+        say(str(found), found.exit_code)
+        return found.exit_code
     finally:
         sys.argv = old_argv
         if not full_error:
@@ -129,11 +136,14 @@ class ReportingJob:
             check_values(cfg, self.verb)
             with trusting(own_targets(cfg)):
                 importlib.import_module(f"aspire.cli.{self.verb}").job(cfg)
-        except AspireError as error:
+        except Exception as problem:
+            error = problem if isinstance(problem, AspireError) else storage_error(problem)
+            if error is None:
+                raise
             say(str(error), error.exit_code)
             self.failed.append(error)
             if "BasicLauncher" not in str(HydraConfig.get().launcher._target_):
-                raise
+                raise error from None
 
 
 def say(text: str, exit_code: int = 1) -> None:
@@ -177,6 +187,8 @@ def build(node: Any, **extra: Any) -> Any:
     try:
         return instantiate(node, _convert_="all", **extra)
     except HydraException as error:
+        if found := storage_error(error):
+            raise found from None
         cause = error.__cause__
         while cause is not None:
             if isinstance(cause, AspireError):

@@ -24,6 +24,7 @@ from aspire.pipeline.manners import with_manners
 from aspire.pipeline.parts import Generation
 from aspire.pipeline.store import digest_of
 from aspire.pipeline.sweeps import Ledger
+from aspire.stored.trouble import storage_error
 
 
 def job(cfg: DictConfig) -> None:
@@ -91,13 +92,14 @@ def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
         ledger.note(words, about, command, error.look.folder)
         console.show("  left alone: {} works on it", error.look.who)
         return
-    except Exception as error:
+    except Exception as problem:
+        error = storage_error(problem) or problem
         trace = "" if isinstance(error, AspireError) else traceback.format_exc()
         folder = folders[-1] if folders else None
         code = error.exit_code if isinstance(error, AspireError) else 1
         log = ledger.note(words, about, command, folder, reason_of(error), trace, code)
         if isinstance(error, AspireError):
-            raise
+            raise error from None
         raise JobFailedError(f"{reason_of(error)}\nTraceback: {log}") from error
     known = {k: run.result[k] for k in ("dataset", "baseline", "augmentation", "model", "seed")}
     ledger.note(words, known, command, run.folder)

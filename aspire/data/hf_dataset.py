@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 
 from aspire.data.files import holds
 from aspire.data.table import Dataset, name_of
@@ -27,6 +26,7 @@ from aspire.data.table_file import name_files
 from aspire.data.tables import SPLIT_WORDS
 from aspire.data.unified import ALIASES, FRACTIONS, Unifier, definition, words_of
 from aspire.errors import ConfigError, DataError, did_you_mean
+from aspire.stored.files import locked
 from aspire.values import Natural
 
 # First bytes of an image file -> ending of the file that is written.
@@ -209,7 +209,7 @@ class HFDataset:
         index = folder / "index.json"
         if not index.is_file():
             self.cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{folder}.lock"):
+            with locked(Path(f"{folder}.lock")):
                 if not index.is_file():
                     self._write(parts, column, folder, needed)
         content = json.loads(index.read_text())

@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from aspire.data.drawing.pen import Style
@@ -22,6 +21,7 @@ from aspire.data.images import Pixels, png_bytes
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.rng import seed_for
+from aspire.stored.files import locked
 
 COLUMNS = (
     "img_id", "img_filename", "y", "split", "place", "caption", "mask_filename", "objects",
@@ -201,7 +201,7 @@ def render_once(root: Path, key: str, render: Callable[[Path], pd.DataFrame]) ->
             f"dataset.root={root} cannot be made: {error}. Expected a folder that can be written "
             "to. Type for example: paths.data=$HOME/aspire-data"
         ) from None
-    with FileLock(root / f".{key}.lock"):
+    with locked(root / f".{key}.lock"):
         if (folder / "metadata.csv").is_file():
             return folder  # another process was faster
         # These can only be left from a process that was killed, for we hold the lock.

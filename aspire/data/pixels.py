@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from aspire.data.images import Pixels, image_size, read_image
 from aspire.progress import Progress, Silent
+from aspire.stored.files import locked
 from aspire.stored.notes import note
 from aspire.stored.seals import intact, seal
 
@@ -110,7 +110,7 @@ def open_cache(
     """
     folder = root / f"{key[:16]}-{side}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.is_dir() and not all(intact(folder / name) for name in FILES):
             note(f"{folder} is not what was kept. The images are decoded again.")
             shutil.rmtree(folder)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from filelock import FileLock
 from safetensors.torch import save
 
 from aspire.data.images import Pixels, png_bytes
@@ -32,7 +32,7 @@ from aspire.generation.diffusion_model import native_size
 from aspire.generation.settings import Loggers, Training
 from aspire.pipeline.store import write_atomic
 from aspire.rng import seed_for
-from aspire.stored.files import sound_checkpoint, tidy
+from aspire.stored.files import locked, sound_checkpoint, tidy
 from aspire.stored.notes import note
 from aspire.stored.results import read_mapping
 from aspire.stored.seals import file_digest
@@ -131,10 +131,10 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def lock(folder: Path) -> FileLock:
+def lock(folder: Path) -> AbstractContextManager[None]:
     """Only one process at a time personalises in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".lock")
+    return locked(folder / ".lock")
 
 
 def _train(

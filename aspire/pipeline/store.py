@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from aspire import __version__
@@ -42,7 +41,7 @@ from aspire.stored.artifacts import (
     verified_lines,
     verify,
 )
-from aspire.stored.files import tidy
+from aspire.stored.files import locked, tidy
 from aspire.stored.files import write_atomic as write_atomic
 from aspire.stored.notes import note
 
@@ -135,7 +134,7 @@ class ArtifactStore:
         key = digest_of(spec)[:16]
         folder = self.root / stage.name / key
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{key}.lock")):
+        with locked(folder.with_name(f".{key}.lock")):
             tidy(folder)
             artifact = self._hit(stage, folder, max_rejected)
             if artifact is None:

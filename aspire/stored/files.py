@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -10,7 +11,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock
+
 from aspire.stored.notes import note
+from aspire.stored.trouble import UNWRITABLE
 
 FORGOTTEN = 3600.0  # seconds after which nobody on another machine still writes a file
 
@@ -18,16 +22,53 @@ _TEMPORARY = re.compile(r"\..+\.(?P<machine>[^/]*)\.(?P<process>\d+)")
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is either absent, old or whole, whenever the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that it is either absent, old or whole, whenever the process dies.
+
+    Where nothing can be written, a file that holds the same already will do.
+
+    Raises:
+        OSError: with the name of the file.
+    """
     # of this process on this machine, for folders are shared between machines
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in UNWRITABLE and path.is_file() and path.read_bytes() == data:
+            return
+        _remove(temporary)
+        error.filename = str(path)
         raise
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def _remove(temporary: Path) -> None:
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of that name, as the only process.
+
+    In a folder where this process may not write it goes without: what is there can only be read.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sound_checkpoint(path: Path) -> bool:
