@@ -124,6 +124,7 @@ class Paths(Section):
 class Verb(Section):
     """Of every verb."""
 
+    own: Sequence[str]
     paths: Paths
     dataset: Dataset
     optimizer: Optimizer
