@@ -14,20 +14,25 @@ import torch
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
 
-def trained(launcher: list[str], data: Path, out: Path) -> list[dict[str, Any]]:
+def trained_by_two(data: Path, out: Path) -> list[dict[str, Any]]:
     """What each process saw, by baseline."""
     out.mkdir()
-    command = [sys.executable, *launcher, str(SCRIPT), str(data), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *torchrun, str(SCRIPT), str(data), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550)
     assert done.returncode == 0, done.stderr
     return [torch.load(path, weights_only=False) for path in sorted(out.glob("*.pt"))]
 
 
 @pytest.mark.slow
-def test_two_processes_give_what_one_gives(waterbirds_folder: Path, tmp_path: Path) -> None:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    (alone,) = trained([], waterbirds_folder, tmp_path / "one")
-    both = trained(torchrun, waterbirds_folder, tmp_path / "two")
+def test_two_processes_give_what_one_gives(
+    waterbirds_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    from two_processes import train
+
+    alone = train(waterbirds_folder, tmp_path / "one", 1)
+    both = trained_by_two(waterbirds_folder, tmp_path / "two")
     assert len(both) == 2
     for seen in both:
         for name, one in alone.items():

@@ -61,6 +61,7 @@ def result(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_killed_run_continues_to_the_result_of_an_undisturbed_one(tmp_path):
     calm, rough = tmp_path / "calm", tmp_path / "rough"
     calm.mkdir()

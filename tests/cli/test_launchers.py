@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from commands import Command
 
 from aspire.cli import main
 from aspire.cli.launchers.slots import SlotsLauncher, visible_gpus
@@ -99,7 +99,7 @@ def test_a_job_that_fails_and_a_process_that_dies_stop_no_other(tmp_path, monkey
     }  # fmt: skip
 
 
-def running(folder, deadline=100):
+def running(folder, deadline=300):
     """The attempt of the one run somebody works on, as soon as its training is over."""
     end = time.monotonic() + deadline
     while time.monotonic() < end:
@@ -115,13 +115,12 @@ def running(folder, deadline=100):
 @pytest.mark.slow
 def test_workers_end_with_a_sweep_that_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv("ASPIRE_TEST_PAUSE", "100")
-    command = [sys.executable, "-m", "aspire", "train", "-m", "seed=0", "hydra/launcher=slots"]
-    with subprocess.Popen([*command, *TINY], stdout=subprocess.DEVNULL) as sweep:
-        worker = running(tmp_path)["pid"]
-        assert worker != sweep.pid
-        sweep.send_signal(signal.SIGKILL)
+    sweep = Command(["train", "-m", "seed=0", "hydra/launcher=slots", *TINY], tmp_path)
+    worker = running(tmp_path)["pid"]
+    assert worker != sweep.pid
+    sweep.kill()
     (entry,) = find_jobs(tmp_path / "outputs" / "sweeps")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 100
     while entry.state != "stale":
         assert time.monotonic() < end, entry
         time.sleep(0.2)
@@ -133,14 +132,14 @@ def test_workers_end_with_a_sweep_that_is_killed(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_a_preempted_job_is_queued_again_and_continues(tmp_path, monkeypatch, number):
     monkeypatch.setenv("ASPIRE_TEST_PAUSE", "6")
-    command = [sys.executable, "-m", "aspire", "train", "-m", "seed=0", "hydra/launcher=submitit"]
-    words = [*LAUNCHERS["submitit"], *TINY]
-    with subprocess.Popen([*command, *words], stdout=subprocess.DEVNULL) as sweep:
-        job = running(tmp_path)
-        (phase,) = tmp_path.rglob("finished.json")
-        trained = phase.stat().st_mtime_ns
-        os.kill(job["pid"], number)
-        assert sweep.wait(timeout=150) == 0
+    words = ["train", "-m", "seed=0", "hydra/launcher=submitit", *LAUNCHERS["submitit"], *TINY]
+    sweep = Command(words, tmp_path)
+    job = running(tmp_path)
+    (phase,) = tmp_path.rglob("finished.json")
+    trained = phase.stat().st_mtime_ns
+    os.kill(job["pid"], number)
+    done = sweep.end()
+    assert done.code == 0, done
     assert len(results(tmp_path)) == 1
     assert phase.stat().st_mtime_ns == trained  # went on where it was
     first, second = sorted(tmp_path.rglob("attempts/[0-9]*.json"))

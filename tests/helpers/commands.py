@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,26 +50,31 @@ class Command:
         assert self.process.pid is not None
         return self.process.pid
 
-    def end(self, timeout: float = 200) -> Ended:
-        """Wait for it; what it said is given back."""
-        self.process.join(timeout)
-        if self.process.exitcode is None:
-            self.process.kill()
-            self.process.join()
-        out, err = (p.read_text() for p in (self.folder / "out", self.folder / "err"))
+    def end(self, timeout: float = 500) -> Ended:
+        """Wait for it, with what it said; one that does not end is killed."""
+        try:
+            self.process.join(timeout)
+        finally:
+            self.kill()
+        out, err = ((self.folder / name).read_text() for name in ("out", "err"))
         assert self.process.exitcode is not None
         return Ended(self.process.exitcode, out, err)
 
-    def kill_when(self, happened: Callable[[], object], timeout: float = 200) -> None:
-        """``kill -9`` at the moment something is seen; a failure if it ends before."""
-        end = time.monotonic() + timeout
-        while not happened():
-            ended = self.process.exitcode is not None
-            assert not ended, f"ended before it could be killed: {self.end()}"
-            assert time.monotonic() < end, "waited in vain"
-            time.sleep(0.01)
-        os.kill(self.pid, signal.SIGKILL)
+    def kill(self) -> None:
+        """``kill -9``, unless it is over."""
+        self.process.kill()
         self.process.join()
+
+    def kill_when(self, happened: Callable[[], object], timeout: float = 500) -> None:
+        """Kill it at the moment something is seen; a failure if it ends before."""
+        end = time.monotonic() + timeout
+        try:
+            while not happened():
+                assert self.process.exitcode is None, f"ended before it was killed: {self.end()}"
+                assert time.monotonic() < end, "waited in vain"
+                time.sleep(0.01)
+        finally:
+            self.kill()
 
 
 def _command(words: list[str], environment: Mapping[str, str], folder: Path) -> None:

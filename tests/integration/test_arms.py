@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,12 @@ def results(root: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("discovered")
 def test_every_arm_trains_as_long_and_is_judged_on_the_same_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of a method that must be told the group of every training image."""
+    shutil.rmtree(tmp_path / "train")  # all trainings are looked at, also that of the first ERM
     tables: list[dict[Split, ImageTable]] = []
     original = TrainingContext.__post_init__
 
@@ -68,6 +71,7 @@ def test_every_arm_trains_as_long_and_is_judged_on_the_same_images(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("discovered")
 def test_a_run_makes_the_images_of_each_arm(tmp_path: Path) -> None:
     words = ["seeds=[0]", "arms=[none,fixed_views,edits,undiscovered,aspire]", *TINY]
     assert main(["run", *words]) == 0
@@ -96,6 +100,7 @@ def test_a_run_makes_the_images_of_each_arm(tmp_path: Path) -> None:
     assert all(f["q_value"] is not None for f in features if f["spurious"])
 
 
+@pytest.mark.usefixtures("discovered")
 def test_settings_of_arm_and_method_do_not_reach_the_classifier_that_is_looked_at(
     tmp_path: Path,
 ) -> None:
@@ -126,6 +131,7 @@ def test_random_views_cannot_be_changed_where_there_are_none(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("discovered")
 def test_the_quickstart_personalises_and_generates_with_the_model_of_the_package(
     tmp_path: Path,
 ) -> None:

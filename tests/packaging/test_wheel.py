@@ -24,7 +24,7 @@ def test_wheel_brings_its_configuration(tmp_path):
         str(tmp_path),
         str(ROOT),
     ]
-    subprocess.run(build, check=True, timeout=280)
+    subprocess.run(build, check=True, timeout=550)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
