@@ -137,7 +137,11 @@ class ReportingJob:
             with trusting(own_targets(cfg)):
                 importlib.import_module(f"aspire.cli.{self.verb}").job(cfg)
         except Exception as problem:
-            error = problem if isinstance(problem, AspireError) else storage_error(problem)
+            error = (
+                problem
+                if isinstance(problem, AspireError)
+                else storage_error(problem, cfg.paths.outputs)
+            )
             if error is None:
                 raise
             say(str(error), error.exit_code)

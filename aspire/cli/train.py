@@ -93,7 +93,7 @@ def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
         console.show("  left alone: {} works on it", error.look.who)
         return
     except Exception as problem:
-        error = storage_error(problem) or problem
+        error = storage_error(problem, cfg.paths.outputs) or problem
         trace = "" if isinstance(error, AspireError) else traceback.format_exc()
         folder = folders[-1] if folders else None
         code = error.exit_code if isinstance(error, AspireError) else 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from aspire.errors import StorageError
 
@@ -46,10 +45,13 @@ _WORDS = {
 }
 
 
-def storage_error(error: BaseException) -> StorageError | None:
+def storage_error(error: BaseException, below: object = "") -> StorageError | None:
     """The error in our words; None where no file stood in the way.
 
     What came first counts: on a full disk the report of an error fails as well.
+
+    Args:
+        below: folder that is named where the system does not say which file it is.
 
     >>> print(storage_error(OSError(28, "No space", "a/b.json")))
     a/b.json: the disk is full. Make room, or take another folder with paths.outputs=DIR.
@@ -60,8 +62,10 @@ def storage_error(error: BaseException) -> StorageError | None:
         return None
     first, number = found[-1]
     cause, remedy = _CAUSES.get(number, (str(getattr(first, "strerror", first)), "See to it"))
-    names = [e.filename for e, _ in found if isinstance(e, OSError) and e.filename is not None]
-    name = names[-1] if names else "A file"
+    # The second of two is where something was to be moved to.
+    files = [e.filename2 or e.filename for e, _ in found if isinstance(e, OSError)]
+    names = [f for f in files if f is not None]
+    name = names[-1] if names else f"A file below {below}" if below else "A file"
     if isinstance(name, bytes):
         name = name.decode(errors="replace")
     return StorageError(
@@ -89,9 +93,3 @@ def _number(error: BaseException) -> int | None:
     if (told := _NUMBER.search(text)) and int(told[1]) in _CAUSES:
         return int(told[1])
     return next((number for words, number in _WORDS.items() if words in text), None)
-
-
-def named(error: OSError, path: Path) -> None:
-    """Note which file an error is about, where the system does not say so."""
-    if error.filename is None:
-        error.filename = str(path)
