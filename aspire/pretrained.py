@@ -17,6 +17,7 @@ from typing import Any
 from aspire.errors import ConfigError, ServiceError
 from aspire.pipeline.stage import Json
 from aspire.quiet import quiet_loading
+from aspire.stored.results import read_any
 from aspire.stored.seals import file_digest as file_digest
 from aspire.stored.seals import remember_digests as remember_digests
 
@@ -125,6 +126,19 @@ def device_and_dtype(device: str = "auto") -> tuple[Any, Any]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
     return torch.device(device), torch.bfloat16 if bf16 else torch.float32
+
+
+def content_digest(path: Path) -> str:
+    """What is in a file, in the folder of a model, or of which weights a run folder is.
+
+    Raises:
+        DamagedError: for a run folder whose result cannot be read.
+    """
+    if path.is_file():
+        return file_digest(path)
+    if (path / "result.json").is_file():
+        return str(read_any(path).get("weights_sha256"))
+    return _digest_of_folder(path)
 
 
 def _digest_of_folder(folder: Path) -> str:

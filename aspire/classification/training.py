@@ -25,6 +25,7 @@ from aspire.pipeline.store import digest_of, write_atomic
 from aspire.processes import is_main
 from aspire.reporting.table import arm_name
 from aspire.revision import revision
+from aspire.stored.files import tidy
 from aspire.stored.notes import note
 from aspire.stored.results import damage, read_any
 from aspire.stored.seals import file_digest
@@ -200,6 +201,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun
             with claim(folder, {**job.about(), "command": wanted.command}, wanted.stale_after):
                 if _finished(folder):  # a moment ago
                     break
+                tidy(folder, deep=True)
                 wanted.started(folder)
                 write_atomic(folder / "config.yaml", config_yaml)
                 _train(job, folder)
@@ -210,6 +212,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun
             if wanted.busy == "leave" and not together:
                 raise
             time.sleep(POLL)
+    tidy(folder, deep=True)
     return TrainedRun(folder, "hit")
 
 

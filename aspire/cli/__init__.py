@@ -49,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 2 configuration, 3 data, 4 some jobs of a sweep failed, 5 service
-        unreachable, 6 disk full or not writable, 130 interrupted, 1 anything else.
+        unreachable, 6 disk full or not writable, 130 interrupted, 143 stopped by SIGTERM, 1
+        anything else.
     """
     try:
         return _start(list(sys.argv[1:] if argv is None else argv))

@@ -30,12 +30,14 @@ from aspire.cli._arms import check_arm
 from aspire.cli._completion import OPTIONS, complete
 from aspire.cli._keys import keys_of
 from aspire.cli._own import own_targets
+from aspire.cli._secrets import refuse_secrets, typed
+from aspire.cli._signals import STOPPED, Stopped, stoppable
 from aspire.cli._words import parsed_or_none, readable, with_positionals
 from aspire.confdir import conf_dir
 from aspire.console import Console
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
-from aspire.stored.config import trusting
+from aspire.stored.config import trusting, walk
 from aspire.stored.trouble import storage_error
 
 # Words without "=" at the beginning stand for these keys: aspire sweep status DIR.
@@ -82,10 +84,14 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         if not {"--help", "-h", "--hydra-help", "--version"} & set(args):
             sys.argv[1:] = check_overrides(verb, args)
         importlib.import_module(f"aspire.cli.{verb}")  # has sum_up even where no job runs here
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(job)()
+        with stoppable():
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(job)()
     except KeyboardInterrupt:
         say("Interrupted. The same command continues where it stopped.")
         return 130
+    except Stopped:
+        say("Stopped. The same command continues where it stopped.")
+        return STOPPED
     except SystemExit as stop:  # Hydra's, after --help and --cfg
         return int(stop.code or 0)
     except AspireError as error:
@@ -133,6 +139,7 @@ class ReportingJob:
         try:
             check_preset(HydraConfig.get().runtime.choices)
             check_arm(HydraConfig.get().runtime.choices, task_overrides())
+            refuse_secrets(walk(_resolved(cfg)))
             check_values(cfg, self.verb)
             with trusting(own_targets(cfg)):
                 importlib.import_module(f"aspire.cli.{self.verb}").job(cfg)
@@ -208,6 +215,14 @@ def plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
+def _resolved(cfg: DictConfig) -> Any:
+    """All of it, as far as it can be looked up."""
+    try:
+        return plain(cfg)
+    except OmegaConfBaseException:  # the job will say what is wrong with it
+        return OmegaConf.to_container(cfg, resolve=False)
+
+
 # --- checking overrides -----------------------------------------------------------------------
 
 
@@ -223,6 +238,7 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
     words, search = _split(args)
     if not words:
         return list(args)
+    refuse_secrets(typed(words))
     for word in words:
         if "=" not in word and not word.startswith("~"):
             raise ConfigError(f"{word}: expected KEY=VALUE; aspire {verb} --help shows examples.")

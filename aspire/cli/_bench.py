@@ -30,6 +30,7 @@ from aspire.pipeline.store import Artifact, ArtifactStore
 from aspire.pretrained import remember_digests
 from aspire.progress import Bars
 from aspire.stored.config import read_node
+from aspire.stored.files import tidy
 
 # What a training run is made of; everything else is where and how fast.
 IDENTITY = ("model", "baseline", "augmentation", "optimizer", "scheduler", "fit")
@@ -58,6 +59,7 @@ class Bench:
         self.progress = Bars(console)
         self.announced: set[tuple[str, str]] = set()
         remember_digests(self.outputs / "cache")
+        tidy(self.outputs / "cache")
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -28,6 +28,7 @@ from aspire.console import console, styled
 from aspire.errors import ConfigError, Elsewhere
 from aspire.pipeline.jobs import duration
 from aspire.pipeline.sweeps import JobEntry, Ledger
+from aspire.stored.files import tidy
 from aspire.stored.results import read_training
 
 SOME_FAILED = 4  # exit code of a sweep
@@ -75,6 +76,7 @@ class SweepBookkeeping(Callback):
             stale_after=float(config.sweep.stale_after),
         )
         choices = config.hydra.runtime.choices
+        tidy(sweep.ledger.folder / "jobs")
         for words in sweep.jobs:
             given = dict(w.lstrip("+").split("=", 1) for w in words if "=" in w)
             about = {k: given.get(k, choices.get(k)) for k in LABELS}

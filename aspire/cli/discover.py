@@ -23,6 +23,7 @@ from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.reporting.wording import REASONS
+from aspire.stored.files import tidy
 from aspire.text import file_name
 
 SETTINGS = ("score", "stage", "captioner", "extractor", "segmenter", "inpainter", "restyler")
@@ -99,6 +100,7 @@ def _write(bench: Bench, discovery: Discovery, result: dict[str, Any]) -> Path:
     """Keep the result in a folder of its own."""
     key = digest_of([discovery.features.key, result["classifier"]["digest"]])[:8]
     folder = bench.outputs / "discover" / f"{file_name(bench.dataset.name)}-{key}"
+    tidy(folder)
     write_atomic(folder / "config.yaml", stored_yaml(bench.cfg))
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
     return folder

@@ -69,7 +69,8 @@ def job(cfg: DictConfig) -> None:
         "split": cfg.split,
         "metrics": {cfg.split: metrics.to_dict()},
     }
-    key = digest_of([result["weights_sha256"], str(dataset.root), cfg.split, cfg.selection])[:8]
+    data = dataset.digest(Path(cfg.paths.outputs) / "cache")
+    key = digest_of([result["weights_sha256"], data, cfg.split, cfg.selection])[:8]
     path = Path(cfg.paths.outputs) / "evaluate" / f"{run.folder.name}-{key}.json"
     write_atomic(path, json.dumps(result, indent=1).encode())
     show_metrics(result, cfg.split)

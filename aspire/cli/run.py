@@ -20,7 +20,10 @@ from aspire.console import console
 from aspire.errors import ConfigError
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
 from aspire.pipeline.store import digest_of, write_atomic
+from aspire.pretrained import content_digest
 from aspire.reporting.table import arm_name, as_rich, rows_of, usable_metrics
+from aspire.stored.config import contents
+from aspire.stored.files import tidy
 from aspire.text import file_name
 
 # Where and how fast, not what.
@@ -65,6 +68,7 @@ def job(cfg: DictConfig) -> None:
             runs.setdefault((baseline, augmentation), []).append(run)
 
     result = _result(bench, cfg, seeds, runs, found, made, missing)
+    tidy(folder)
     write_atomic(folder / "config.yaml", stored_yaml(cfg))
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
     console.print()
@@ -118,7 +122,8 @@ def _generating(bench: Bench, arms: list[tuple[str, str]], seed: int) -> dict[st
 
 
 def _folder(bench: Bench, cfg: DictConfig, seeds: list[int], arms: list[tuple[str, str]]) -> Path:
-    identity = {str(k): plain(v) for k, v in cfg.items() if k not in WHERE}
+    settings = {str(k): plain(v) for k, v in cfg.items() if k not in WHERE}
+    identity = contents(settings, content_digest)
     identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": bench.dataset_digest}
     key = digest_of(identity)[:8]
     return bench.outputs / "run" / f"{file_name(bench.dataset.name)}-{key}"

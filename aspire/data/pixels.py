@@ -18,7 +18,7 @@ import numpy as np
 
 from aspire.data.images import Pixels, image_size, read_image
 from aspire.progress import Progress, Silent
-from aspire.stored.files import locked
+from aspire.stored.files import locked, tidy
 from aspire.stored.notes import note
 from aspire.stored.seals import intact, seal
 
@@ -111,6 +111,7 @@ def open_cache(
     folder = root / f"{key[:16]}-{side}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f".{folder.name}.lock")):
+        tidy(root)
         if folder.is_dir() and not all(intact(folder / name) for name in FILES):
             note(f"{folder} is not what was kept. The images are decoded again.")
             shutil.rmtree(folder)

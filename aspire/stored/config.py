@@ -8,7 +8,7 @@ else, unless the user says that it is code of their own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -62,7 +62,7 @@ def read_config(folder: Path) -> Json:
             raise StoredConfigError(
                 f"{path}: {str(key)[:80]!r} is no key of a run's configuration."
             )
-    for key, value in _leaves(content, ""):
+    for key, value in walk(content, ""):
         if isinstance(value, str) and "${" in value:
             raise StoredConfigError(
                 f"{path}: {key} holds an interpolation. A stored configuration is written "
@@ -114,7 +114,7 @@ def shipped_targets() -> Mapping[str, frozenset[str]]:
         head, _, _ = path.relative_to(conf_dir()).as_posix().partition("/")
         for group, node in _parts_of(path, head).items():
             found.setdefault(group, set()).update(str(name) for _, name in named(node))
-            inner |= {(group, m[1]) for _, v in _leaves(node, "") if (m := _NODE.fullmatch(str(v)))}
+            inner |= {(group, m[1]) for _, v in walk(node, "") if (m := _NODE.fullmatch(str(v)))}
     before = None
     while before != (before := sum(map(len, found.values()))):
         for group, other in inner:
@@ -188,16 +188,16 @@ def _parsed(path: Path) -> Json:
     return content
 
 
-def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Keys and values at any depth; a key is looked at like a value."""
     if isinstance(node, Mapping):
         for name, value in node.items():
             inner = f"{key}.{name}" if key else str(name)
             yield inner, name
-            yield from _leaves(value, inner)
+            yield from walk(value, inner)
     elif isinstance(node, list):
         for number, value in enumerate(node):
-            yield from _leaves(value, f"{key}[{number}]")
+            yield from walk(value, f"{key}[{number}]")
     else:
         yield key, node
 
@@ -233,6 +233,27 @@ def is_place(key: str, value: Any) -> bool:
         return Path(value).expanduser().exists()
     except (OSError, ValueError, RuntimeError):
         return False
+
+
+# Of these only what is in them counts, and that has a digest of its own elsewhere.
+_WHERE = frozenset({"root", "folder", "dir", "images", "cache", "data", "outputs"})
+
+
+def contents(node: Any, digest: Callable[[Path], str], key: str = "") -> Any:
+    """The same values, in which files count by what is in them and not by where they lie.
+
+    Args:
+        node: plain values.
+        digest: of a file or folder.
+        key: that they stand under.
+    """
+    if isinstance(node, Mapping):
+        return {k: contents(v, digest, str(k)) for k, v in node.items()}
+    if isinstance(node, list):
+        return [contents(v, digest, key) for v in node]
+    if isinstance(node, str) and key in _WHERE:
+        return None
+    return digest(Path(node).expanduser()) if is_place(key, node) else node
 
 
 # --- data that has moved -----------------------------------------------------------------------
