@@ -66,8 +66,14 @@ def read_generated(path: Path) -> GeneratedImages:
     decided: Path | None = None
     if result.get("generation"):
         store = path.resolve().parent.parent
-        first = next(iter(result["generation"].values()))
-        made, decided = store / first["generate"]["folder"], store / first["filter"]["folder"]
+        try:
+            first = next(iter(result["generation"].values()))
+            made, decided = (store / first[s]["folder"] for s in ("generate", "filter"))
+        except (AttributeError, KeyError, TypeError):
+            raise DamagedError(
+                f"{path / 'result.json'} is damaged: generation names no artifacts of generate and "
+                "filter. The command that made it makes it again."
+            ) from None
     elif manifest.get("stage") == "filter":
         decided, made = path, _upstream(_upstream(path, "measure"), "generate")
     elif manifest.get("stage") == "generate":

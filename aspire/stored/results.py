@@ -39,6 +39,12 @@ class SplitResult(msgspec.Struct):
     acc_balanced: Fraction | None = None
 
 
+class _Splits(msgspec.Struct):
+    test: SplitResult
+    val: SplitResult | None = None
+    unseen: SplitResult | None = None
+
+
 class TrainingResult(msgspec.Struct):
     """Of a training run, as far as anything reads it again."""
 
@@ -51,7 +57,7 @@ class TrainingResult(msgspec.Struct):
     seed: int
     needs: str
     selection: str
-    metrics: dict[str, SplitResult]
+    metrics: _Splits
     weights_sha256: str
     identity: dict[str, Any]
     generated_digest: str | None
@@ -84,11 +90,16 @@ class _Discovery(msgspec.Struct):
 class _ArmRun(msgspec.Struct):
     seed: int
     folder: Below
-    metrics: dict[str, SplitResult]
+    metrics: _Splits
 
 
 class _Arm(msgspec.Struct):
     arm: str
+    baseline: str
+    augmentation: str
+    needs: str
+    selection: str
+    steps: Count
     runs: list[_ArmRun]
 
 
@@ -100,6 +111,9 @@ class WholeResult(msgspec.Struct):
     stages: dict[str, _Artifact]
     discovery: dict[str, _Discovery]
     arms: list[_Arm] = []
+    missing: list[dict[str, Any]] = []
+    seeds: list[int] = []
+    generation: dict[str, dict[str, Any]] = {}
     overrides: list[str] = []
 
 

@@ -40,7 +40,7 @@ DAMAGES = [
     (lambda path: path.write_bytes(b"\xff\xfe"), "no JSON"),
     (lambda path: path.write_text("[" * 100_000), "no JSON"),
     (set_to(metrics="x"), "Expected `object`, got `str` - at `$.metrics`"),
-    (set_to(metrics={"test": {"acc": 1.5, "groups": {}}}), "`float` <= 1.0 - at `$.metrics[...]"),
+    (set_to(metrics={"test": {"acc": 1.5, "groups": {}}}), "<= 1.0 - at `$.metrics.test.acc"),
     (set_to(seed="one"), "Expected `int`, got `str` - at `$.seed`"),
     (set_to(class_names=3), "Expected `array`, got `int` - at `$.class_names`"),
     (set_to(selectable={"val_acc": "../../other.safetensors"}), "at `$.selectable[...]`"),
