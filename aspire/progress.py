@@ -34,18 +34,22 @@ class Bars:
 
     Args:
         console: where to write.
-        every: seconds between plain lines.
+        every: seconds between plain lines, each with the rate so far and the time left.
+        clock: seconds, from any beginning.
     """
 
-    def __init__(self, console: Console, every: float = 15.0) -> None:
+    def __init__(
+        self, console: Console, every: float = 30.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.console = console
         self.every = every
+        self.clock = clock
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Advance]:
         if self.console.is_terminal:
             with RichBars(
-                TextColumn("  {task.description:<12}", markup=False),
+                TextColumn("  {task.description:<12}"),
                 BarColumn(bar_width=32),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
@@ -55,12 +59,46 @@ class Bars:
                 task = bars.add_task(name, total=total, completed=done)
                 yield lambda n: bars.advance(task, n)
             return
-        state = {"done": done, "shown": time.monotonic()}
+        began = shown = self.clock()
+        now_done = done
 
         def advance(n: int) -> None:
-            state["done"] += n
-            if time.monotonic() - state["shown"] > self.every:
-                state["shown"] = time.monotonic()
-                self.console.print(f"  {name}: {state['done']}/{total}")
+            nonlocal shown, now_done
+            now_done += n
+            now = self.clock()
+            if now - shown >= self.every:
+                shown = now
+                rate = (now_done - done) / (now - began)
+                self.console.print(f"  {name}: {_plain_line(now_done, total, rate)}")
 
         yield advance
+
+
+def _plain_line(done: int, total: int, rate: float) -> str:
+    """How far, how fast and how long still.
+
+    >>> _plain_line(60, 300, 2.0), _plain_line(1, 4, 0.025), _plain_line(0, 4, 0.0)
+    ('60/300, 2.0/s, 2 min left', '1/4, 40 s each, 2 min left', '0/4')
+    """
+    if rate <= 0:
+        return f"{done}/{total}"
+    speed = f"{rate:.1f}/s" if rate >= 0.5 else f"{duration(1 / rate)} each"
+    return f"{done}/{total}, {speed}, {duration(max(0, total - done) / rate)} left"
+
+
+def duration(seconds: float) -> str:
+    """Two units at most.
+
+    >>> duration(5), duration(65), duration(3700), duration(200000)
+    ('5 s', '1 min 5 s', '1 h 1 min', '2 d 7 h')
+    """
+    whole = round(seconds)
+    for size, unit, small, name in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // small
+            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{whole} s"

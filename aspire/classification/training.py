@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -16,15 +15,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from aspire import __version__
 from aspire.data.table import Dataset
+from aspire.environment import FILE, environment
 from aspire.errors import ConfigError, DamagedError
 from aspire.pipeline.jobs import RunningError, claim, look_at
 from aspire.pipeline.manners import PendingError, manners
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.processes import is_main
 from aspire.reporting.table import arm_name
-from aspire.revision import revision
 from aspire.stored.files import tidy
 from aspire.stored.notes import note
 from aspire.stored.results import damage, read_any
@@ -195,7 +193,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun
             job.parts()
             raise PendingError(f"{job.name}, {job.key}", look_at(folder, wanted.stale_after))
         if not is_main():
-            _train(job, folder)
+            _train(job, folder, root.parent)
             return TrainedRun(folder, "run")
         try:
             with claim(folder, {**job.about(), "command": wanted.command}, wanted.stale_after):
@@ -204,7 +202,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun
                 tidy(folder, deep=True)
                 wanted.started(folder)
                 write_atomic(folder / "config.yaml", config_yaml)
-                _train(job, folder)
+                _train(job, folder, root.parent)
             return TrainedRun(folder, "run")
         except RunningError as error:
             if error.look.state == "done":
@@ -220,8 +218,7 @@ def _finished(folder: Path) -> bool:
     return (folder / "result.json").is_file() and not damage(folder)
 
 
-def _train(job: TrainingJob, folder: Path) -> None:
-    import torch
+def _train(job: TrainingJob, folder: Path, outputs: Path) -> None:
     from safetensors.torch import save
 
     from aspire.classification.metrics import group_metrics
@@ -273,17 +270,13 @@ def _train(job: TrainingJob, folder: Path) -> None:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "identity": job.identity,
     }
-    environment = {
-        "aspire": __version__,
-        **revision(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "machine": platform.platform(),
+    about = {
+        **environment(outputs),
         "device": str(context.device),
         "seconds": round(time.monotonic() - started, 1),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }
-    write_atomic(folder / "environment.json", json.dumps(environment, indent=1).encode())
+    write_atomic(folder / FILE, json.dumps(about, indent=1).encode())
     # Last, since its presence says that the run is finished.
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
 

@@ -28,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from aspire.checking import hint_at, problems
 from aspire.cli._arms import check_arm
 from aspire.cli._completion import OPTIONS, complete
+from aspire.cli._composing import composing_once
 from aspire.cli._keys import keys_of
 from aspire.cli._own import own_targets
 from aspire.cli._secrets import refuse_secrets, typed
@@ -61,6 +62,7 @@ LISTS = {"table": ("rows", "cols", "metric", "metrics")}
 STANDS_FOR = {"quickstart": ("experiment=quickstart",)}
 
 
+@composing_once()
 def run_verb(verb: str, argv: Sequence[str]) -> int:
     """Run one verb; the exit code as in :func:`aspire.cli.main`."""
     args = list(argv)

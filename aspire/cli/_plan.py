@@ -14,11 +14,14 @@ from omegaconf import DictConfig, open_dict
 from aspire.cli._app import task_overrides
 from aspire.cli._datasets import called
 from aspire.console import Table, console
+from aspire.environment import yardstick_of
 from aspire.errors import AspireError
-from aspire.pipeline.jobs import duration, look_at
+from aspire.pipeline.jobs import look_at
 from aspire.pipeline.manners import PendingError, with_manners
+from aspire.progress import duration
 from aspire.stored.results import damage, read_any
 from aspire.text import file_name
+from aspire.yardstick import yardstick
 
 NO_WORK = {"_target_": "aspire.pipeline.manners.NoWork"}
 
@@ -105,20 +108,28 @@ def _expected(root: Path, cfg: DictConfig, choices: Any) -> float | None:
     dataset = file_name(called(choices["dataset"], cfg.dataset))
     baseline = str(choices["baseline"])
     for pattern in (f"{dataset}/{baseline}/*/*", f"{dataset}/*/*/*", "*/*/*/*"):
-        rates = [r for p in root.glob(f"{pattern}/result.json") if (r := _rate(p)) is not None]
+        found = [p.parent for p in root.glob(f"{pattern}/result.json")]
+        rates = [r for p in found if (r := _rate(p, root.parent / "cache")) is not None]
         if rates:
             return sum(rates) / len(rates) * int(cfg.fit.steps)
     return None
 
 
-def _rate(path: Path) -> float | None:
-    """Seconds a finished run took per step of its setting fit.steps."""
-    if damage(path.parent):
+def _rate(run: Path, cache: Path) -> float | None:
+    """Seconds that a step of a finished run's fit.steps would take on this machine.
+
+    What was made where the yardstick is Y took Y / Y_here times as long as it would here.
+    """
+    if damage(run):
         return None
-    result = read_any(path.parent)
-    seconds = look_at(path.parent).seconds
+    result = read_any(run)
+    seconds = look_at(run).seconds
     steps = result.get("identity", {}).get("fit", {}).get("steps")
-    return seconds / steps if steps and seconds else None
+    if not steps or not seconds:
+        return None
+    there = yardstick_of(run)
+    slower = there.product / yardstick(cache).product if there else 1.0
+    return float(seconds / steps * slower)
 
 
 def sum_up() -> int | None:

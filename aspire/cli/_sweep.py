@@ -1,8 +1,7 @@
-"""What a sweep needs around its jobs: who belongs to it, each composed once, what became of it."""
+"""What a sweep needs around its jobs: who belongs to it, and what became of it."""
 
 from __future__ import annotations
 
-import copy
 import os
 import shlex
 import sys
@@ -26,8 +25,8 @@ from aspire.cli._datasets import called
 from aspire.cli._show import describe
 from aspire.console import console, styled
 from aspire.errors import ConfigError, Elsewhere
-from aspire.pipeline.jobs import duration
 from aspire.pipeline.sweeps import JobEntry, Ledger
+from aspire.progress import duration
 from aspire.stored.files import tidy
 from aspire.stored.results import read_training
 
@@ -58,9 +57,6 @@ class SweepBookkeeping(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         loader = GlobalHydra.instance().config_loader()
-        loader.load_configuration = ComposedOnce(loader.load_configuration)
-        if not config.hydra.searchpath:  # which gives each job sources of its own
-            loader.repository.load_config = ReadOnce(loader.repository.load_config)
         try:
             refuse_ranks(config)
         except ConfigError as error:  # of what a callback raises Hydra only warns
@@ -125,54 +121,6 @@ def refuse_ranks(config: DictConfig) -> None:
 def sweeping() -> bool:
     """Whether this job is one of a sweep."""
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
-
-
-class ComposedOnce:
-    """Hydra composes each job once to see whether it can and once to run it; so do we to train.
-
-    Equal words give equal configurations, so one of them is enough.
-    """
-
-    def __init__(self, load: Any) -> None:
-        self.load = load
-        self.known: dict[tuple[Any, ...], DictConfig] = {}
-
-    def __call__(
-        self, config_name: str | None, overrides: list[str], run_mode: RunMode, **options: Any
-    ) -> DictConfig:
-        last: dict[str, str] = {}  # of each key the last value, as in Hydra
-        for word in overrides:
-            name, _, value = word.partition("=")
-            last.pop(name, None)
-            last[name] = value
-        key = (config_name, tuple(last.items()), run_mode)
-        if key not in self.known:
-            self.known[key] = self.load(
-                config_name=config_name, overrides=overrides, run_mode=run_mode, **options
-            )
-        return copy.deepcopy(self.known[key])
-
-    def __reduce__(self) -> tuple[Any, ...]:  # a worker process starts with an empty memory
-        return (ComposedOnce, (self.load,))
-
-
-class ReadOnce:
-    """Hydra reads some forty files for each job, most of them the same ones."""
-
-    def __init__(self, read: Any) -> None:
-        self.read = read
-        self.known: dict[str, Any] = {}
-
-    def __call__(self, config_path: str) -> Any:
-        if config_path not in self.known:
-            self.known[config_path] = self.read(config_path)
-        return copy.deepcopy(self.known[config_path])
-
-    def __deepcopy__(self, memo: Any) -> ReadOnce:  # Hydra copies what it reads with for each job
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (ReadOnce, (self.read,))
 
 
 def job_ended(words: Sequence[str], error: Elsewhere | None, done: int, output: Path) -> None:

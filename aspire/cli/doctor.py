@@ -19,6 +19,7 @@ from aspire import __version__
 from aspire.confdir import conf_dir
 from aspire.console import Table, console
 from aspire.errors import ConfigError
+from aspire.yardstick import yardstick
 
 Status = Literal["ok", "note", "problem"]
 
@@ -46,6 +47,7 @@ def job(cfg: DictConfig) -> None:
         _python(),
         *_packages(),
         *_devices(),
+        *_speed(Path(cfg.paths.outputs)),
         _disk(Path(cfg.paths.outputs)),
         *(_network() if cfg.network else []),
         _wandb(),
@@ -114,6 +116,15 @@ def _devices() -> list[Check]:
     else:
         checks.append(Check("gpu", "note", "none; the miniatures need none"))
     return checks
+
+
+def _speed(outputs: Path) -> list[Check]:
+    """The yardstick, measured now and kept for the estimates of other verbs."""
+    try:
+        found = yardstick(outputs / "cache", anew=True)
+    except (ImportError, PackageNotFoundError, RuntimeError):  # stands under torch already
+        return []
+    return [Check("yardstick", "ok", found.text())]
 
 
 def _disk(outputs: Path) -> Check:

@@ -7,16 +7,20 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun
 from aspire.cli._app import build, check_overrides, compose_config, plain, task_overrides
 from aspire.cli._bench import IDENTITY, Bench
+from aspire.cli._estimate import expectation, on_processor, seconds_at_reference, threads_of
 from aspire.cli._results import artifact_entry, dataset_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
 from aspire.cli._stored import stored_yaml
 from aspire.console import console
+from aspire.data.table import Split
+from aspire.environment import FILE, environment
 from aspire.errors import ConfigError
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
 from aspire.pipeline.store import digest_of, write_atomic
@@ -25,6 +29,7 @@ from aspire.reporting.table import arm_name, as_rich, rows_of, usable_metrics
 from aspire.stored.config import contents
 from aspire.stored.files import tidy
 from aspire.text import file_name
+from aspire.yardstick import yardstick
 
 # Where and how fast, not what.
 WHERE = ("paths", "trainer", "logger", "engine", "own")
@@ -40,6 +45,8 @@ def job(cfg: DictConfig) -> None:
     arms = _arms(cfg)
     show_groups(bench.dataset)
     folder = _folder(bench, cfg, seeds, arms)
+    if not (folder / "result.json").is_file():
+        _say_how_long(bench, cfg, seeds, arms)
 
     bench.pipeline.quote()
     runs: dict[tuple[str, str], list[TrainedRun]] = {}
@@ -69,8 +76,14 @@ def job(cfg: DictConfig) -> None:
 
     result = _result(bench, cfg, seeds, runs, found, made, missing)
     tidy(folder)
-    write_atomic(folder / "config.yaml", stored_yaml(cfg))
-    write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
+    content = json.dumps(result, indent=1).encode()
+    report = folder / "report.html"
+    new = not report.is_file() or _content(folder / "result.json") != content
+    if new:
+        write_atomic(folder / "config.yaml", stored_yaml(cfg))
+        about = environment(bench.outputs)
+        write_atomic(folder / FILE, json.dumps(about, indent=1).encode())
+        write_atomic(folder / "result.json", content)
     console.print()
     show_features(bench.dataset, found[seeds[0]].features, 5)
     trained = [r.result for group in runs.values() for r in group]
@@ -80,11 +93,12 @@ def job(cfg: DictConfig) -> None:
         note = f"not run: {gap['arm']}, seed {gap['seed']}: {gap['reason']}"
         console.show("  [yellow]{}[/yellow]", note)
 
-    # Imported here and last: drawing takes seconds to load, and the numbers are safe by now.
-    from aspire.reporting.report import write_report
+    if new:
+        # Imported here and last: drawing takes seconds to load, and the numbers are safe by now.
+        from aspire.reporting.report import write_report
 
-    files = {img_id: ref.file for img_id, ref in bench.pipeline.refs.items()}
-    report = write_report(folder, bench.outputs, bench.dataset.root, files)
+        files = {img_id: ref.file for img_id, ref in bench.pipeline.refs.items()}
+        report = write_report(folder, bench.outputs, bench.dataset.root, files)
     console.show(
         "\n[bold]report[/bold]   {}\n[bold]results[/bold]  {}\n"
         "[bold]next[/bold]     open the report in a browser; the same command again does no work;\n"
@@ -95,10 +109,32 @@ def job(cfg: DictConfig) -> None:
     )
 
 
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
+def _say_how_long(
+    bench: Bench, cfg: DictConfig, seeds: list[int], arms: list[tuple[str, str]]
+) -> None:
+    """One line before the work starts, where its parts have been timed."""
+    if not on_processor(cfg):
+        return
+    dataset = bench.dataset
+    seconds = seconds_at_reference(
+        cfg,
+        dict(HydraConfig.get().runtime.choices),
+        arms,
+        generating=bool(_generating(bench, arms, seeds[0])),
+        train_images=len(dataset.split(Split.TRAIN)),
+        classes=len(dataset.class_names),
+    )
+    if seconds is not None:
+        threads = threads_of(cfg)
+        console.print(expectation(seconds, yardstick(bench.outputs / "cache"), threads))
+
+
 def _arms(cfg: DictConfig) -> list[tuple[str, str]]:
     """(baseline, augmentation) of every arm, in the order of the table."""
-    from hydra.core.hydra_config import HydraConfig
-
     if not cfg.seeds or len(set(cfg.seeds)) != len(cfg.seeds):
         raise ConfigError(
             f"seeds={list(cfg.seeds)}: expected distinct whole numbers, e.g. [0,1,2]."

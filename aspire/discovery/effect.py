@@ -20,7 +20,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, permutation_test, t
 
 from aspire.discovery.base import Candidate, Evidence, Verdict
 from aspire.pipeline.stage import Json
@@ -69,6 +68,8 @@ class Effect:
         }
 
     def judge(self, evidence: Evidence) -> list[Verdict | None]:
+        from scipy.stats import false_discovery_control  # loads for a second: only where it is used
+
         drops = [net_drops(c) for c in evidence.candidates]
         tested = [i for i, d in enumerate(drops) if len(d) >= max(2, self.min_support)]
         p = [self._p_value(drops[i]) for i in tested]
@@ -90,6 +91,8 @@ class Effect:
 
     def _p_value(self, drops: NDArray[np.float64]) -> float:
         """One-sided; exact where all 2^n sign patterns are no more than ``resamples``."""
+        from scipy.stats import permutation_test
+
         result = permutation_test(
             (drops,),
             lambda d, axis: d.mean(axis=axis),
@@ -110,6 +113,8 @@ def at_least(drops: NDArray[np.float64]) -> float:
     >>> round(at_least(drops), 3)
     0.104
     """
+    from scipy.stats import t
+
     if len(drops) < 2:
         return -1.0
     error = drops.std(ddof=1) / np.sqrt(len(drops))

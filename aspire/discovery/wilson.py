@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scipy.stats import binomtest
-
 from aspire.discovery.base import Evidence, Verdict
 from aspire.pipeline.stage import Json
 from aspire.values import Count, Fraction
@@ -19,6 +17,8 @@ def wilson_interval(flips: int, support: int) -> tuple[float, float]:
     """
     if support == 0:
         return 0.0, 1.0
+    from scipy.stats import binomtest  # takes longer to load than a finished job to be found
+
     interval = binomtest(flips, support).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 

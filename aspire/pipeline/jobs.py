@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 from aspire.errors import AspireError
 from aspire.pipeline.store import write_atomic
+from aspire.progress import duration
 from aspire.stored.results import damage
 
 State = Literal["new", "running", "done", "failed", "stale"]
@@ -196,24 +197,6 @@ def reason_of(error: BaseException) -> str:
         return "stopped from outside"
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return text if isinstance(error, AspireError) else f"{type(error).__name__}: {text}"
-
-
-def duration(seconds: float) -> str:
-    """Two units at most.
-
-    >>> duration(5), duration(65), duration(3700), duration(200000)
-    ('5 s', '1 min 5 s', '1 h 1 min', '2 d 7 h')
-    """
-    whole = round(seconds)
-    for size, unit, small, name in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // small
-            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
-    return f"{whole} s"
 
 
 # --- attempts on disk ------------------------------------------------------------------------

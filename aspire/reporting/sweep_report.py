@@ -15,9 +15,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from aspire import __version__
+from aspire.environment import yardstick_of
 from aspire.errors import ConfigError
-from aspire.pipeline.jobs import duration
 from aspire.pipeline.sweeps import JobEntry, find_jobs
+from aspire.progress import duration
 from aspire.reporting.artifacts import Json
 from aspire.reporting.grid import PLAIN, Gain, Grid, make_grid
 from aspire.reporting.grid_text import Layout, lay_out
@@ -294,5 +295,14 @@ def _job(job: JobEntry, folder: Path, results: Mapping[str, Json]) -> JobView:
         link=f"{quote(link)}/" if link else "",  # a folder may be called javascript:
         worst=test.get("worst_group_acc"),
         acc=test.get("acc"),
-        spent=duration(job.look.seconds) if job.look.seconds else "",
+        spent=_spent(job),
     )
+
+
+def _spent(job: JobEntry) -> str:
+    """Time of all attempts, with the yardstick of the machine where it was noted."""
+    if not job.look.seconds:
+        return ""
+    known = yardstick_of(job.look.folder)
+    beside = f" at {known.product:.0f} GFLOPS" if known else ""
+    return f"{duration(job.look.seconds)}{beside}"

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from aspire.cli import VERBS, main
 from aspire.cli._app import compose_config
+from aspire.cli._composing import composing_once
 from aspire.confdir import conf_dir
 from aspire.data.images import read_image
 from aspire.errors import ConfigError
@@ -69,7 +71,10 @@ def test_an_experiment_does_not_change_what_an_arm_is():
         (["run", "arms=[nonne]", *TINY], "augmentation=nonne: no such choice. Did you mean none?"),
         (["train", "fit.steps=7", "fit.evaluations=2"], "Try fit.steps=8"),
         (["train", "fit.selection=val_worst", *TINY], "Did you mean val_worst_"),
-        (["train", "baseline=groupdro", "baseline.eta=-1", *TINY], "baseline.eta=-1: expected 0"),
+        (
+            ["train", "baseline=groupdro", "baseline.eta=-1", *TINY],
+            "baseline.eta=-1: expected a number",
+        ),
         (["train", "augmentation=aspire", "augmentation.share=2"], "expected a fraction between"),
         (["train", "dataset.scale=-1"], "dataset.scale=-1"),
         (["train", "optimizer.lr=fast", *TINY], "Check the values under optimizer"),
@@ -125,6 +130,42 @@ def test_a_user_s_own_choice_needs_no_fork(tmp_path, capsys):
     assert "eta: 0.25" in capsys.readouterr().out
     assert main([*words, "baseline=patent"]) == 2
     assert "Did you mean patient?" in capsys.readouterr().err
+
+
+def test_a_finished_job_is_answered_without_what_trains(tmp_path, monkeypatch):
+    assert main(["train", *TINY]) == 0
+    (path,) = (tmp_path / "outputs" / "train").rglob("result.json")
+    # how fast the machine is stands beside the result, never in it
+    assert json.loads((path.parent / "environment.json").read_text())["yardstick"]["product"] > 0
+    assert "yardstick" not in path.read_text()
+    # composed once with the choices, to compare the keys, and once to learn the mode and to run
+    composed = []
+    real = ConfigLoaderImpl._load_configuration_impl
+
+    def counted(self, **options):
+        composed.append(list(options["overrides"]))
+        return real(self, **options)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", counted)
+    assert main(["train", *TINY]) == 0
+    assert composed == [["logger=none"], TINY]
+    code = (
+        f"import sys; from aspire.cli import main; main(['train', *{TINY!r}]); "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'transformers', 'spacy', "
+        "'diffusers', 'wandb', 'matplotlib', 'scipy', 'sklearn', 'cv2', 'pytorch_lightning'}))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "train        hit" in out.stdout
+    assert out.stdout.splitlines()[-1] == "[]"
+
+
+def test_equal_words_are_composed_once_and_each_caller_has_its_own(monkeypatch):
+    with composing_once():
+        first, _ = compose_config("train", ["seed=1"])
+        first.seed = 2
+        second, _ = compose_config("train", ["seed=0", "seed=1"])  # the last one counts
+        assert second.seed == 1
+        assert compose_config("train", ["seed=3"])[0].seed == 3
 
 
 def test_evaluate_agrees_with_the_run(tmp_path, capsys):

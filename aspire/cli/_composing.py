@@ -1,0 +1,71 @@
+"""Hydra composes a job several times and reads the same files each time; here it does so once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+MODE = "hydra.mode=RUN"  # Hydra's own word, once it knows
+
+
+@contextmanager
+def composing_once() -> Iterator[None]:
+    """Within it equal words are composed once, whoever asks, and a file of conf/ is read once.
+
+    Hydra composes a job to learn its mode, once more to run it, and each job of a sweep beforehand;
+    the verbs compose the arms of a comparison. Nothing is remembered from one command to the next.
+    """
+    load, read = ConfigLoaderImpl.load_configuration, ConfigRepository.load_config
+    composed: dict[tuple[Any, ...], DictConfig] = {}
+    files: dict[tuple[Any, ...], Any] = {}
+
+    def load_once(
+        self: ConfigLoaderImpl,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        **options: Any,
+    ) -> DictConfig:
+        if not options.get("validate_sweep_overrides", True):  # only the mode is wanted
+            try:
+                return load_once(self, config_name, overrides, RunMode.RUN)
+            except (HydraException, OmegaConfBaseException):
+                pass  # the words of a sweep, or wrong ones
+        if overrides and overrides[-1] == MODE:  # the same words otherwise
+            config = load_once(self, config_name, overrides[:-1], run_mode, **options)
+            config.hydra.mode = RunMode.RUN
+            config.hydra.overrides.hydra.append(MODE)
+            return config
+        last: dict[str, str] = {}  # of each key the last value, as in Hydra
+        for word in overrides:
+            name, _, value = word.partition("=")
+            last.pop(name, None)
+            last[name] = value
+        place = tuple((part.provider, part.path) for part in self.config_search_path.get_path())
+        key = (config_name, tuple(last.items()), run_mode, place)
+        if key not in composed:
+            composed[key] = load(self, config_name, overrides, run_mode, **options)
+        return copy.deepcopy(composed[key])
+
+    def read_once(self: ConfigRepository, config_path: str) -> Any:
+        key = (config_path, *((s.provider, s.path) for s in self.sources))
+        if key not in files:
+            files[key] = read(self, config_path)
+        return copy.deepcopy(files[key])
+
+    ConfigLoaderImpl.load_configuration = load_once  # type: ignore[method-assign]
+    ConfigRepository.load_config = read_once  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+        ConfigRepository.load_config = read  # type: ignore[method-assign]
