@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pages import EVIL, GROUPS, Outputs, Page, arm, result_of
+from runfolders import run_folder
 
 from aspire.errors import ConfigError
 from aspire.reporting.pictures import Pictures
@@ -183,10 +182,10 @@ def test_unknown_groups_fall_back_on_the_worst_class(made: Outputs) -> None:
     assert page.row("erm")[4] == "-"
 
 
-@pytest.mark.parametrize("content", [None, {"weights_sha256": "w"}])
-def test_another_folder_says_what_to_type(tmp_path: Path, content: Any) -> None:
-    if content:
-        (tmp_path / "result.json").write_text(json.dumps(content))
+@pytest.mark.parametrize("trained", [False, True])
+def test_another_folder_says_what_to_type(tmp_path: Path, trained: bool) -> None:
+    if trained:
+        tmp_path = run_folder(tmp_path)
     with pytest.raises(ConfigError, match=r"Expected .*outputs/run/DATASET.*aspire (run|table)"):
         write_report(tmp_path, tmp_path)
 

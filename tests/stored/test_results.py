@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 
 import pytest
 from runfolders import run_folder
 
+from aspire.classification import training
 from aspire.cli import main
 from aspire.errors import DamagedError
 from aspire.pipeline.sweeps import Ledger, find_jobs
@@ -95,6 +97,45 @@ def test_a_job_whose_file_is_damaged_is_one_that_failed(tmp_path):
     assert f"{ledger.file(['seed=1'])} is damaged" in bad.look.reason
     ledger.note(["seed=1"], {"dataset": "birds", "seed": 1}, "aspire train seed=1")
     assert {job.state for job in find_jobs(tmp_path)} == {"new"}
+
+
+class Job:
+    """A training run whose work takes no time."""
+
+    key, name = "0", "a job"
+
+    def __init__(self, folder: Path) -> None:
+        self.where, self.trained = folder, 0
+
+    def folder(self, root: Path) -> Path:
+        return self.where
+
+    def about(self):
+        return {}
+
+
+def test_the_same_command_finishes_a_damaged_run_again(tmp_path, monkeypatch, caplog):
+    folder = run_folder(tmp_path)
+    whole = (folder / "result.json").read_bytes()
+    job = Job(folder)
+
+    def train(job, folder):
+        job.trained += 1
+        (folder / "result.json").write_bytes(whole)
+
+    monkeypatch.setattr(training, "_train", train)
+    gone = folder / f".metrics.csv.{platform.node()}.4194305"
+    gone.touch()
+    assert training.run_training(job, tmp_path, b"seed: 0").state == "hit"
+    assert not gone.exists()
+    cut(folder / "result.json")
+    gone.touch()
+    run = training.run_training(job, tmp_path, b"seed: 0")
+    assert (run.state, run.result["seed"], job.trained) == ("run", 0, 1)
+    assert not gone.exists()
+    (line,) = caplog.messages
+    assert line.startswith(f"{folder / 'result.json'} is damaged: no JSON")
+    assert line.endswith("The run is finished again.")
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "rerun", "diff"])
