@@ -83,7 +83,7 @@ def problems(node: Mapping[str, Any], key: str = "", section: Any = None) -> Ite
         elif isinstance(value, Mapping) and "_target_" in value:
             yield from problems(value, where)
         elif name in hints:
-            yield from _problem(where, value, hint)
+            yield from problem_of(where, value, hint)
         elif ours and signature and not signature.further:
             near = did_you_mean(str(name), signature.hints)
             yield f"{where}: {target.rpartition('.')[2]} takes no such value.{near}"
@@ -110,7 +110,8 @@ class Section:
         return list(typing.get_type_hints(cls))
 
 
-def _problem(key: str, value: Any, hint: Any) -> Iterator[str]:
+def problem_of(key: str, value: Any, hint: Any) -> Iterator[str]:
+    """What is wrong with a single value, at most one sentence."""
     if value == "???":
         yield f"{key} is not set: expected {words(hint)}."
         return

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from aspire.checking import is_text
+from aspire.checking import is_text, problem_of
 from aspire.checking import words as expected
 from aspire.errors import ConfigError
 
@@ -112,4 +112,7 @@ def _readable(
     number = isinstance(override.value(), int | float) and not value.startswith(("'", '"'))
     if (listed or number) and is_text(hint_of(override.key_or_group)):
         return text
+    if override.value() is None and is_text(hint_of(key)):  # paths are needed to compose at all
+        for problem in problem_of(key, None, hint_of(key)):
+            raise ConfigError(problem)
     return word

@@ -19,6 +19,7 @@ from aspire.data.table import Dataset, Split
 from aspire.errors import AspireError, ConfigError, DataError
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.stored.config import base_of, read_node, rerooted
+from aspire.stored.trouble import UNWRITABLE
 
 CHUNK = 256  # images in memory at once
 
@@ -72,8 +73,14 @@ def job(cfg: DictConfig) -> None:
     data = dataset.digest(Path(cfg.paths.outputs) / "cache")
     key = digest_of([result["weights_sha256"], data, cfg.split, cfg.selection])[:8]
     path = Path(cfg.paths.outputs) / "evaluate" / f"{run.folder.name}-{key}.json"
-    write_atomic(path, json.dumps(result, indent=1).encode())
     show_metrics(result, cfg.split)
+    try:
+        write_atomic(path, json.dumps(result, indent=1).encode())
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        console.show("\n[yellow]note[/yellow]    not kept: {} cannot be written", path)
+        return
     console.show("\n[bold]result[/bold]  {}\n[bold]next[/bold]    aspire table", path)
 
 

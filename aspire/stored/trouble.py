@@ -60,6 +60,8 @@ def storage_error(error: BaseException, below: object = "") -> StorageError | No
     found = [(e, n) for e in _chain(error) if (n := _number(e)) is not None]
     if not found:
         return None
+    # Folders are made from below, so that a missing one is what a handled error says.
+    found = [f for f in found if f[1] != errno.ENOENT] or found
     first, number = found[-1]
     cause, remedy = _CAUSES.get(number, (str(getattr(first, "strerror", first)), "See to it"))
     # The second of two is where something was to be moved to.

@@ -53,6 +53,11 @@ def test_what_came_first_counts() -> None:
     ledger = os_error(errno.ENOSPC, "attempts/1.json")
     ledger.__context__ = os_error(errno.EFBIG, "weights")  # while its end was written down
     assert str(storage_error(ledger)).startswith("weights: it would be larger")
+    made = os_error(errno.EROFS, "out")  # by mkdir(parents=True), which tried the last one first
+    made.__context__ = os_error(errno.ENOENT, "out/images")
+    assert str(storage_error(made)).startswith("out: the file system is read-only")
+    moved = OSError(errno.ENOSPC, "full", "/tmp/x", None, "out/last.ckpt")
+    assert str(storage_error(moved)).startswith("out/last.ckpt: the disk is full")
     wrapped = RuntimeError("while saving")
     wrapped.__cause__ = os_error(errno.ENOSPC, "report")
     assert str(storage_error(wrapped)).startswith("report: the disk is full")

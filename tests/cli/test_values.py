@@ -32,6 +32,7 @@ REFUSED = [
     ("stage.filter=3", "stage.filter=3", "its keys: min_kept"),
     ("sweep.stale_after=0", "sweep.stale_after=0", "a number above 0"),
     ("dataset.scale=big", "dataset.scale=big", "a number above 0 and of at most 1"),
+    ("paths.outputs=null", "paths.outputs=null", "a text"),
     ("filter.duplicate.max_distance=x", "filter.duplicate.max_distance=x", SEED),
 ]
 
