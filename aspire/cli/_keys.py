@@ -166,7 +166,7 @@ class Discover(Base):
     """``aspire discover``."""
 
     top: Count
-    split: Literal["train", "val", "test", "unseen", "all"]
+    split: str  # of those the dataset has, or all
 
 
 class Generate(Base):

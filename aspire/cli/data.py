@@ -250,8 +250,6 @@ def _preview(cfg: DictConfig) -> None:
     from aspire.pipeline.store import write_atomic
 
     dataset = read_dataset(cfg.dataset)
-    if not isinstance(cfg.examples, int):
-        raise ConfigError(f"examples={cfg.examples}: expected a whole number.")
     sheet = contact_sheet(dataset, str(cfg.split), cfg.examples)
     data = io.BytesIO()
     sheet.save(data, "PNG")

@@ -11,14 +11,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from aspire.console import Table, console, styled
-from aspire.errors import ConfigError
 from aspire.reporting.compare import SECTIONS, Difference, describe, differences
 
 
 def job(cfg: DictConfig) -> None:
     """Print what two runs do not share."""
-    if cfg.format not in ("rich", "json"):
-        raise ConfigError(f"format={cfg.format}: expected rich or json.")
     left, right = describe(Path(cfg.a)), describe(Path(cfg.b))
     found = differences(left, right)
     if cfg.format == "json":

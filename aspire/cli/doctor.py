@@ -40,8 +40,6 @@ class Check(NamedTuple):
 
 def job(cfg: DictConfig) -> None:
     """Print every check; a problem says what to do."""
-    if cfg.format not in ("rich", "json"):
-        raise ConfigError(f"format={cfg.format}: expected rich or json.")
     checks = [
         Check("aspire", "ok", f"{__version__}, configuration in {conf_dir()}"),
         _python(),

@@ -16,7 +16,7 @@ from aspire.cli._show import show_metrics
 from aspire.console import console
 from aspire.data.images import read_image
 from aspire.data.table import Dataset, Split
-from aspire.errors import AspireError, ConfigError, DataError
+from aspire.errors import AspireError, DataError
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.stored.config import base_of, read_node, rerooted
 from aspire.stored.trouble import UNWRITABLE
@@ -32,8 +32,6 @@ def job(cfg: DictConfig) -> None:
     from aspire.progress import Bars
 
     names = {s.name.lower(): s for s in Split}
-    if cfg.split not in names:
-        raise ConfigError(f"split={cfg.split}: expected train, val, test or unseen.")
     run = load_run(Path(cfg.run))
     model = read_node(run.folder, "model")
     dataset = _dataset(cfg, run.folder)

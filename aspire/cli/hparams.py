@@ -18,7 +18,6 @@ from aspire.console import Table, console
 from aspire.errors import ConfigError, did_you_mean
 
 PRESETS = ("unified", "paper", "mini")
-FORMATS = ("rich", "md", "json")
 
 # Marks of a value that somebody has published, explained in conf/hparams/paper.yaml.
 PUBLISHED = re.compile(r"\[[VSR]\]")
@@ -49,8 +48,6 @@ class Setting:
 
 def job(cfg: DictConfig) -> None:
     """Print one preset, or all of them at a glance."""
-    if cfg.format not in FORMATS:
-        raise ConfigError(f"format={cfg.format}: expected {', '.join(FORMATS)}.")
     if cfg.preset is not None and cfg.preset not in PRESETS:
         raise ConfigError(
             f"preset={cfg.preset}: no such preset.{did_you_mean(str(cfg.preset), PRESETS)} "

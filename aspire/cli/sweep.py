@@ -20,8 +20,6 @@ def job(cfg: DictConfig) -> None:
             f"aspire sweep {cfg.action}: no such action.{did_you_mean(str(cfg.action), ['status'])}"
             " Type aspire sweep status DIR."
         )
-    if cfg.format not in ("rich", "json"):
-        raise ConfigError(f"format={cfg.format}: expected rich or json.")
     entries = find_jobs(Path(cfg.dir), float(cfg.stale_after))
     if not entries:
         raise ConfigError(

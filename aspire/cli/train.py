@@ -18,7 +18,7 @@ from aspire.cli._bench import Bench
 from aspire.cli._datasets import called
 from aspire.cli._show import show_groups, show_metrics
 from aspire.console import console
-from aspire.errors import AspireError, ConfigError
+from aspire.errors import AspireError
 from aspire.pipeline.jobs import JobFailedError, RunningError, reason_of
 from aspire.pipeline.manners import with_manners
 from aspire.pipeline.parts import Generation
@@ -29,8 +29,6 @@ from aspire.stored.trouble import storage_error
 
 def job(cfg: DictConfig) -> None:
     """Train, or find the finished run, and say where it is."""
-    if cfg.sweep.stale_after <= 0:
-        raise ConfigError(f"sweep.stale_after={cfg.sweep.stale_after}: expected seconds above 0.")
     if cfg.dry_run:
         _plan.add(cfg, SharingBench)
         return

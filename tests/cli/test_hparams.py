@@ -314,7 +314,7 @@ def test_for_other_programs(capsys):
     ("words", "expected"),
     [
         (["ppaer"], "Did you mean paper?"),
-        (["paper", "format=xls"], "expected rich, md, json"),
+        (["paper", "format=xls"], "expected rich, md or json"),
         (["paper", "dataset=csv"], "has nothing for dataset=csv. It has celeba, hard_imagenet"),
         (["paper", "dataset=waterbird"], "Did you mean waterbirds?"),
         (["paper", "baseline=jjt"], "Did you mean jtt?"),
