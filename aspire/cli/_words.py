@@ -73,7 +73,7 @@ def with_positionals(args: Sequence[str], keys: Sequence[str]) -> list[str]:
 def parsed_or_none(parser: OverridesParser, word: str) -> Override | None:
     """The override; None where the grammar cannot read it."""
     try:
-        return parser.parse_override(word)
+        return parser.parse_overrides([word])[0]  # which also knows what globs match
     except HydraException:
         return None
 
