@@ -75,10 +75,6 @@ def test_an_experiment_does_not_change_what_an_arm_is():
             ["train", "baseline=groupdro", "baseline.eta=-1", *TINY],
             "baseline.eta=-1: expected a number of at least 0",
         ),
-        (
-            ["train", "baseline=groupdro", "baseline.eta=-1", *TINY],
-            "baseline.eta=-1: expected a number of at least 0",
-        ),
         (["train", "augmentation=aspire", "augmentation.share=2"], "expected a number between 0"),
         (["train", "dataset.scale=-1"], "dataset.scale=-1"),
         (["train", "optimizer.lr=fast", *TINY], "optimizer.lr=fast: expected a number above 0"),
