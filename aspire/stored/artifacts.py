@@ -22,7 +22,8 @@ from aspire.stored.seals import file_digest
 T = TypeVar("T")
 Json = dict[str, Any]
 VERIFIED = ".verified"  # holds sizes and times of the files as they were when all was well
-_IMAGE = re.compile(rb"files/[0-9a-f]{2}/([0-9a-f]{64})\.png")
+# In the artifact's own folder: a record may also name an image of another stage, by a longer path.
+_IMAGE = re.compile(rb'(?<=[:,\[]")files/[0-9a-f]{2}/([0-9a-f]{64})\.png')
 
 
 class Manifest(msgspec.Struct):
