@@ -9,6 +9,7 @@ error, redone and a correct result are none.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import tempfile
@@ -49,11 +50,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--to", type=Path)
     given = parser.parse_args()
+    to = given.to and given.to.resolve()
     tiny.warm()
     rng = random.Random(given.seed)
     counts: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        os.chdir(root)  # some cases name folders that are then made
         done = tiny.forked(tiny.RUN, root / "whole")
         assert done.outcome == "ok", done.text
         makers: list[Callable[[random.Random, Path], Case]] = [configuration, table, image, stored]
@@ -67,8 +70,8 @@ def main() -> None:
             note(counts, what, outcome, ended, ["aspire", "run"])
     text = as_table(counts)
     print(text)
-    if given.to:
-        given.to.write_text(text + "\n")
+    if to:
+        to.write_text(text + "\n")
 
 
 def note(

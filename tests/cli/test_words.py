@@ -50,7 +50,10 @@ def test_the_second_word_may_be_a_folder_too(
 @pytest.mark.parametrize(
     "root", ["c8 it's (v2), final=1 #x/...", "a,b", "2024", "007", "1e3", "(x)", "true", 'say "hi"']
 )
-def test_a_path_needs_no_quotes(root: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_path_needs_no_quotes(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     words = ["dataset=folder", f"dataset.root={root}", "paths.outputs=o"]
     assert main(["data", "show", *words]) != 0
     err = capsys.readouterr().err
