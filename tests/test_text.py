@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from hostile import NAMES
 
 import aspire
 from aspire.console import Console, Table, styled
 from aspire.text import cell, file_name, latex, markdown, shortened, visible
-from tests.helpers.hostile import NAMES
 
 each = pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 

@@ -7,7 +7,7 @@ once, and a batch that lacks a group cannot be booked to another.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class GroupMetrics:
         worst_group, worst_group_acc: over the groups that are present.
         worst_class_acc: over the classes that are present; needs no group labels.
         groups: name -> (accuracy or None, number of examples).
+        classes: the same for every class.
     """
 
     acc: float
@@ -39,6 +40,12 @@ class GroupMetrics:
     worst_group_acc: float | None
     worst_class_acc: float
     groups: Mapping[str, tuple[float | None, int]]
+    classes: Mapping[str, tuple[float | None, int]] = field(default_factory=dict)
+
+    @property
+    def worst_class(self) -> str | None:
+        """The class of ``worst_class_acc``."""
+        return next((k for k, (a, _) in self.classes.items() if a == self.worst_class_acc), None)
 
     @property
     def absent(self) -> list[str]:
@@ -68,7 +75,9 @@ class GroupMetrics:
             "worst_group_acc": self.worst_group_acc,
             "worst_group": self.worst_group,
             "worst_class_acc": self.worst_class_acc,
+            "worst_class": self.worst_class,
             "groups": {k: {"acc": a, "n": n} for k, (a, n) in self.groups.items()},
+            "classes": {k: {"acc": a, "n": n} for k, (a, n) in self.classes.items()},
         }
 
 
@@ -96,7 +105,13 @@ def group_metrics(
     (0.75, 'dog/land', 0.0, 0.6666666666666666, 0.9)
     >>> m.absent
     ['cat/water']
+    >>> m.worst_class, m.classes["dog"]
+    ('dog', (0.5, 2))
     """
+    classes = {}
+    for index, name in enumerate(grouper.class_names):
+        chosen = y == index
+        classes[name] = (float(correct[chosen].mean()) if chosen.any() else None, int(chosen.sum()))
     known = bool((group >= 0).all())
     groups: dict[str, tuple[float | None, int]] = {}
     for index, name in enumerate(grouper.names):
@@ -119,6 +134,7 @@ def group_metrics(
         worst_group_acc=present[worst] if worst is not None else None,
         worst_class_acc=min(float(correct[y == c].mean()) for c in np.unique(y)),
         groups=groups,
+        classes=classes,
     )
 
 

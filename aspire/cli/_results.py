@@ -29,6 +29,7 @@ def dataset_entry(bench: Bench) -> Json:
         "group_definition": dataset.group_definition,
         "checks": bench.checks.to_dict(),
         "images": {s.name.lower(): len(dataset.split(s)) for s in dataset.splits},
+        "class_counts": {s.name.lower(): dataset.class_counts(s) for s in dataset.splits},
         "group_counts": {s.name.lower(): dataset.group_counts(s) for s in dataset.splits},
     }
 

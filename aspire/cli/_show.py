@@ -15,30 +15,38 @@ from aspire.pipeline.parts import class_words
 from aspire.pipeline.records import SpuriousFeature
 from aspire.pipeline.store import Artifact
 
+MOST = 40  # rows of one split
+
 
 def describe(metrics: dict[str, Any]) -> str:
     """One split in a few words: worst group 46.0 (dog/land), average 84.5."""
-    worst = metrics["worst_group_acc"]
-    if worst is None:
-        return f"average {100 * metrics['acc']:.1f}, groups unknown"
     average = f"average {100 * metrics['acc']:.1f}"
-    return f"worst group {100 * worst:.1f} ({metrics['worst_group']}), {average}"
+    if metrics["worst_group_acc"] is not None:
+        worst = f"worst group {100 * metrics['worst_group_acc']:.1f} ({metrics['worst_group']})"
+    elif metrics.get("worst_class") is not None:
+        worst = f"worst class {100 * metrics['worst_class_acc']:.1f} ({metrics['worst_class']})"
+        average += ", groups unknown"
+    else:  # of an older run
+        return f"{average}, groups unknown"
+    return f"{worst}, {average}"
 
 
 def show_groups(dataset: Dataset) -> None:
     """The table of group counts that every run starts with."""
-    table = Table(title=f"{dataset.name}: images per group")
-    table.add_column("split")
     annotated = bool((dataset.table["place"] >= 0).any())
-    for name in dataset.grouper.names if annotated else dataset.class_names:
-        table.add_column(name, justify="right")
+    what = "group" if annotated else "class"
+    table = Table(title=f"{dataset.name}: images per {what}")
+    table.add_column(what, overflow="fold")
+    counts = []
     for split in dataset.splits:
+        table.add_column(split.name.lower(), justify="right", no_wrap=True)
         if annotated:
-            counts = list(dataset.group_counts(split).values())
+            counts.append(list(dataset.group_counts(split).values()))
         else:
-            classes = dataset.split(split)["y"].to_numpy()
-            counts = np.bincount(classes, minlength=len(dataset.class_names)).tolist()
-        table.add_row(split.name.lower(), *(str(n) for n in counts))
+            counts.append(list(dataset.class_counts(split).values()))
+    names = dataset.grouper.names if annotated else dataset.class_names
+    for name, *numbers in zip(names, *counts, strict=True):
+        table.add_row(name, *map(str, numbers))
     console.print(table)
     if "caption" in dataset.table.columns:
         _warn_class_names(dataset)
@@ -74,19 +82,27 @@ def _mentions(caption: str, words: Sequence[str]) -> bool:
 def show_metrics(result: dict[str, Any], split: str = "test") -> None:
     """Every group of one split of one run."""
     measured = result["metrics"][split]
+    groups, worst, what = measured["groups"], measured["worst_group"], "groups"
+    if worst is None:
+        groups, worst = measured.get("classes", {}), measured.get("worst_class")
+        what = "classes; the groups are unknown"
     table = Table(
         title=f"{split} accuracy, {result['baseline']} (needs: {result['needs']}; "
         f"selection: {result['selection']})",
     )
-    table.add_column("")
-    table.add_column("accuracy %", justify="right")
-    table.add_column("n", justify="right")
-    for name, group in measured["groups"].items():
-        worst = "  <- worst" if name == measured["worst_group"] else ""
+    table.add_column(what, overflow="fold")
+    table.add_column("accuracy %", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    shown = sorted(groups.items(), key=lambda item: (item[1]["acc"] is None, item[1]["acc"]))
+    shown = list(groups.items()) if len(groups) <= MOST else shown[:MOST]
+    for name, group in shown:
+        mark = "  <- worst" if name == worst else ""
         value = "-" if group["acc"] is None else f"{100 * group['acc']:.1f}"
-        table.add_row(name + worst, value, str(group["n"]))
-    for name in ("worst_group_acc", "acc", "acc_adjusted", "acc_balanced"):
-        if measured[name] is not None:
+        table.add_row(name + mark, value, str(group["n"]))
+    if len(groups) > len(shown):
+        table.add_row(Text(f"the {MOST} lowest of {len(groups)}; all in result.json", "dim"))
+    for name in ("worst_group_acc", "worst_class_acc", "acc", "acc_adjusted", "acc_balanced"):
+        if measured.get(name) is not None and (name != "worst_class_acc" or what != "groups"):
             table.add_row(Text(name, style="bold"), f"{100 * measured[name]:.1f}", "")
     console.print(table)
 

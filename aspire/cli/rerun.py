@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -137,8 +138,15 @@ def _finished(target: Path, run: TrainedRun) -> list[Path]:
     return sorted((j.look.folder for j in mine), key=lambda f: f.stat().st_mtime)
 
 
+def _alike(left: Any, right: Any) -> bool:
+    """Whether what both say is the same; a later version may say more."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return all(_alike(left[k], right[k]) for k in left.keys() & right.keys())
+    return bool(left == right)
+
+
 def _compare(run: TrainedRun, again: TrainedRun) -> None:
-    same = [k for k in NUMBERS if run.result[k] == again.result[k]]
+    same = [k for k in NUMBERS if _alike(run.result[k], again.result[k])]
     console.show("\n[bold]rerun[/bold]    {}", again.folder)
     if len(same) == len(NUMBERS):
         console.show("[green]the same[/green]  weights and every number are those of the run")
@@ -146,7 +154,7 @@ def _compare(run: TrainedRun, again: TrainedRun) -> None:
     left, right = describe(run.folder), describe(again.folder)
     found = [d for d in differences(left, right) if d.section != "execution"]
     show_differences(found, left, right)
-    if run.result["metrics"] == again.result["metrics"]:
+    if "metrics" in same:
         console.print("\nEvery number is the same; only the weights differ in their last digits.")
         return
     raise ChangedError(

@@ -165,6 +165,11 @@ class Dataset:
         groups = self.grouper.ids(rows["y"].to_numpy(), rows["place"].to_numpy())
         return {n: int((groups == g).sum()) for g, n in enumerate(self.grouper.names)}
 
+    def class_counts(self, split: Split) -> dict[str, int]:
+        """Class name -> number of images of that split."""
+        y = self.split(split)["y"].to_numpy()
+        return {name: int((y == i).sum()) for i, name in enumerate(self.class_names)}
+
     def path(self, relative: str) -> Path:
         """Absolute path of a file of this dataset."""
         return self.root / relative

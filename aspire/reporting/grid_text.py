@@ -95,7 +95,13 @@ def header_of(grid: Grid) -> list[str]:
     lines = [
         f"{grid.split} accuracy in %: mean ± sample standard deviation over seeds (number of seeds)"
     ]
-    if any(arm not in ("", "none") for _, arm in grid.lines):
+    gains = (
+        grid.gain(metric, row, arm, column)
+        for metric in grid.metrics
+        for row, arm in grid.lines
+        for column in grid.columns
+    )
+    if any(gains):
         lines.append(
             "gain: mean difference in points to the line without augmentation, over the seeds both "
             "have [95 % paired bootstrap interval over seeds; too narrow for few]"

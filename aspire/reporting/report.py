@@ -55,7 +55,7 @@ def write_report(
         "report.html.j2",
         result=result,
         summary=summary.summary_of(result),
-        metrics=summary.METRICS,
+        metrics=summary.metrics_of(result),
         arms=summary.arms_of(result),
         gaps=_gaps(result),
         groups=summary.groups_of(result),

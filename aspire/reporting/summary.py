@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from aspire.reporting.table import Cell, arm_name
+from aspire.reporting.table import Cell, arm_name, usable_metrics
 
 Json = dict[str, Any]
 
 METRICS = ("worst_group_acc", "acc", "acc_adjusted")
+
+
+def metrics_of(result: Json) -> list[str]:
+    """The metrics that the runs have; the worst class where the groups are unknown."""
+    trained = [r for a in result["arms"] for r in a["runs"]]
+    return usable_metrics(trained, METRICS, "test")
 
 
 def summary_of(result: Json) -> Json:
@@ -99,10 +105,15 @@ def arms_of(result: Json) -> list[Json]:
         tests = [r["metrics"]["test"] for r in arm["runs"]]
         reference = arm["augmentation"] == "none" and arm["baseline"] != main
         row = {k: arm[k] for k in ("arm", "needs", "selection", "steps", "runs")}
-        row["cells"] = {m: _cell(t[m] for t in tests) for m in METRICS}
+        row["cells"] = {m: _cell(t.get(m) for t in tests) for m in metrics_of(result)}
         row["tone"] = 3 if reference else tones.get(arm["augmentation"], 4)
         rows.append(row)
     return rows
+
+
+def _of(run: Json, parts: str, name: str) -> float | None:
+    found = run["metrics"]["test"].get(parts, {}).get(name)
+    return None if found is None else found["acc"]
 
 
 def _cell(values: Iterable[float | None]) -> Cell:
@@ -110,15 +121,19 @@ def _cell(values: Iterable[float | None]) -> Cell:
 
 
 def groups_of(result: Json) -> list[Json]:
-    """Per-group accuracies of every arm, and the mean gain with ASPIRE over shared seeds."""
+    """Per-group accuracies of every arm, and the mean gain with ASPIRE over shared seeds.
+
+    Where the groups are unknown: of each class.
+    """
     counts, arms = result["dataset"]["group_counts"], arms_of(result)
+    tests = [r["metrics"]["test"] for a in arms for r in a["runs"]]
+    parts = "groups"
+    if not any(g["acc"] is not None for t in tests for g in t["groups"].values()):
+        parts, counts = "classes", result["dataset"].get("class_counts", {"test": {}, "train": {}})
     main = main_baseline(result)
     groups = []
     for name, number in counts["test"].items():
-        by_seed = {
-            a["arm"]: {r["seed"]: r["metrics"]["test"]["groups"][name]["acc"] for r in a["runs"]}
-            for a in arms
-        }
+        by_seed = {a["arm"]: {r["seed"]: _of(r, parts, name) for r in a["runs"]} for a in arms}
         cells = {k: _cell(v.values()) for k, v in by_seed.items()}
         before, after = by_seed.get(main, {}), by_seed.get(arm_name(main, "aspire"), {})
         pairs = [(before[s], after[s]) for s in before if s in after]

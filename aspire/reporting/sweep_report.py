@@ -70,12 +70,18 @@ class PairView:
 
 @dataclass(frozen=True)
 class GroupsView:
-    """Accuracy of every group for every arm on one dataset."""
+    """Accuracy of every group for every arm on one dataset; of every class without groups.
+
+    Args:
+        kind: group or class.
+        arms: their labels.
+        rows: name, images, and for each arm its accuracy and whether it is the arm's worst.
+    """
 
     dataset: str
-    names: tuple[str, ...]
-    counts: tuple[int, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    kind: str
+    arms: tuple[str, ...]
+    rows: tuple[tuple[str, int, tuple[tuple[Cell, bool], ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,11 @@ class SweepPage:
     folder: str
     absent: list[str] = field(default_factory=list)
 
+    @property
+    def gains(self) -> bool:
+        """Whether any number of the tables has one."""
+        return any(c.gain for rows in self.tables.values() for row in rows for c in row.cells)
+
 
 def write_sweep_report(
     folder: Path,
@@ -133,7 +144,10 @@ def write_sweep_report(
             f"{folder}: no finished job in it, so there is nothing to report; see aspire sweep "
             f"status {folder}."
         )
-    grid = make_grid(jobs, results, ["baseline"], ["dataset"], METRICS, "test")
+    tests = [r["metrics"].get("test", {}) for r in results.values()]
+    unknown = any(t.get("worst_group_acc") is None for t in tests)
+    metrics = (*METRICS, "worst_class_acc") if unknown else METRICS
+    grid = make_grid(jobs, results, ["baseline"], ["dataset"], metrics, "test")
     layout = lay_out(grid)
     found = []
     for dataset in sorted({r["dataset"] for r in results.values()}):
@@ -269,20 +283,27 @@ def _groups(grid: Grid) -> list[GroupsView]:
         entries = {label: results for label, results in entries.items() if results}
         if not entries:
             continue
-        first = next(iter(entries.values()))[0]["metrics"]["test"]["groups"]
-        names = [n for n, g in first.items() if g["acc"] is not None]
-        rows = []
-        for label, results in entries.items():
-            by_group = [
-                [r["metrics"]["test"]["groups"].get(n, {}).get("acc") for r in results]
-                for n in names
-            ]
-            cells = (Cell(tuple(v for v in vs if v is not None)) for vs in by_group)
-            rows.append((label, tuple(cells)))
-        counts = tuple(first[n]["n"] for n in names)
-        if names:
-            views.append(GroupsView(column[0], tuple(names), counts, tuple(rows)))
+        first = next(iter(entries.values()))[0]["metrics"]["test"]
+        for kind, parts in (("group", "groups"), ("class", "classes")):
+            names = [n for n, g in first.get(parts, {}).items() if g["acc"] is not None]
+            if names:
+                arms = [_by_name(names, parts, results) for results in entries.values()]
+                rows = [
+                    (name, first[parts][name]["n"], tuple(arm[i] for arm in arms))
+                    for i, name in enumerate(names)
+                ]
+                views.append(GroupsView(column[0], kind, tuple(entries), tuple(rows)))
+                break
     return views
+
+
+def _by_name(names: Sequence[str], parts: str, results: Sequence[Json]) -> list[tuple[Cell, bool]]:
+    """Of one arm the accuracy under each name, and whether it is the lowest."""
+    tests = [r["metrics"]["test"].get(parts, {}) for r in results]
+    values = [[t.get(n, {}).get("acc") for t in tests] for n in names]
+    cells = [Cell(tuple(v for v in vs if v is not None)) for vs in values]
+    worst = min((c.mean for c in cells if c.mean is not None), default=None)
+    return [(c, c.mean is not None and c.mean == worst) for c in cells]
 
 
 def _job(job: JobEntry, folder: Path, results: Mapping[str, Json]) -> JobView:

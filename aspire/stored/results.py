@@ -35,6 +35,8 @@ class SplitResult(msgspec.Struct):
     worst_group_acc: Fraction | None = None
     worst_group: str | None = None
     worst_class_acc: Fraction | None = None
+    worst_class: str | None = None
+    classes: dict[str, GroupResult] = {}
     acc_adjusted: Fraction | None = None
     acc_balanced: Fraction | None = None
 

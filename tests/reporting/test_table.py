@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile import NAMES
 
 from aspire.console import Console
 from aspire.errors import ConfigError
@@ -21,7 +22,6 @@ from aspire.reporting.table import (
     usable_metrics,
 )
 from aspire.text import cell, markdown, visible
-from tests.helpers.hostile import NAMES
 
 
 def training(seed: int, worst: float | None, acc: float, **changes: Any) -> dict[str, Any]:
