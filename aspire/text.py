@@ -80,13 +80,18 @@ _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 
 
+def is_device(name: str) -> bool:
+    """Whether Windows takes a file of that name for a device."""
+    return bool(_DEVICE.match(name))
+
+
 def file_name(text: str) -> str:
     """A name for a file or folder: the text where every system can have it, else with its hash.
 
     >>> file_name("waterbirds"), file_name("../x"), file_name("CON"), file_name("a.")
     ('waterbirds', 'x-d6b96a97', 'CON-a3dbc4b6', 'a-5ab640fa')
     """
-    usable = _PLAIN.fullmatch(text) and not text.endswith(".") and not _DEVICE.match(text)
+    usable = _PLAIN.fullmatch(text) and not text.endswith(".") and not is_device(text)
     if usable:
         return text
     slug = re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")[:32].strip("-")

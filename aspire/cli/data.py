@@ -21,6 +21,7 @@ from aspire.data.table import Dataset, Split
 from aspire.data.unpack import Limits
 from aspire.errors import AspireError, ConfigError, DataError, did_you_mean
 from aspire.progress import Bars
+from aspire.text import file_name
 
 
 def job(cfg: DictConfig) -> None:
@@ -253,7 +254,7 @@ def _preview(cfg: DictConfig) -> None:
     sheet = contact_sheet(dataset, str(cfg.split), cfg.examples)
     data = io.BytesIO()
     sheet.save(data, "PNG")
-    name = f"{HydraConfig.get().runtime.choices['dataset']}-{cfg.split}.png"
+    name = f"{file_name(dataset.name)}-{cfg.split}.png"
     path = Path(cfg.paths.outputs) / "preview" / name
     write_atomic(path, data.getvalue())
     console.show("[bold]preview[/bold]  {}", path)

@@ -25,6 +25,7 @@ from aspire.data.images import png_bytes, read_labels
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, DataError, did_you_mean
 from aspire.progress import Advance, Progress, Silent
+from aspire.text import file_name, is_device
 
 COLUMNS = (
     *("img_id", "img_filename", "y", "split", "place", "class", "attribute", "caption"),
@@ -308,7 +309,8 @@ def safe(name: str) -> str:
     >>> safe("dark hair / man?")
     'dark hair _ man_'
     """
-    return re.sub(r"[^\w .,()+=-]", "_", name).strip(" .") or "_"
+    usable = re.sub(r"[^\w .,()+=-]", "_", name).strip(" .") or "_"
+    return usable if len(usable.encode()) <= 100 and not is_device(usable) else file_name(name)
 
 
 def distinct(names: Sequence[str]) -> list[str]:
