@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
 from aspire.cli._app import compose_config, plain, task_overrides
-from aspire.cli._datasets import checked_dataset, read_dataset
+from aspire.cli._datasets import called, checked_dataset, read_dataset
 from aspire.cli._show import show_groups
 from aspire.confdir import conf_dir
 from aspire.console import Table, console
@@ -254,7 +254,8 @@ def _preview(cfg: DictConfig) -> None:
     sheet = contact_sheet(dataset, str(cfg.split), cfg.examples)
     data = io.BytesIO()
     sheet.save(data, "PNG")
-    name = f"{file_name(dataset.name)}-{cfg.split}.png"
+    choice = str(HydraConfig.get().runtime.choices["dataset"])
+    name = f"{file_name(called(choice, cfg.dataset))}-{cfg.split}.png"
     path = Path(cfg.paths.outputs) / "preview" / name
     write_atomic(path, data.getvalue())
     console.show("[bold]preview[/bold]  {}", path)
