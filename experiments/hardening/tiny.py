@@ -28,7 +28,9 @@ RUN = ("run", "seeds=[0]", *SMALL)
 SWEEP = ("train", "-m", "seed=0,1", "baseline=erm,jtt", *SMALL)
 GENERATE = (
     "generate", "personaliser=tiny_sd", "generator=tiny_sd", "personaliser.steps=2",
-    "personaliser.batch_size=1", "personaliser.checkpoint_every=1", "generator.steps=1", *SMALL,
+    "personaliser.min_images=1",
+    "personaliser.flipped_only=false", "personaliser.batch_size=1",
+    "personaliser.checkpoint_every=1", "generator.steps=1", *SMALL,
 )  # fmt: skip
 TIMES = ("seconds", "resumed", "started", "began", "ended")
 CRASH = 99
