@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,26 +83,49 @@ class Checkpoint:
         except Exception as error:  # hub, network and authentication errors of many classes
             raise self.missing(error) from None
 
-    def load(self, kind: Any, **kwargs: Any) -> Any:
+    def load(self, kind: Any, whole: bool = False, **kwargs: Any) -> Any:
         """``kind.from_pretrained`` of it.
 
+        Args:
+            kind: class of transformers or diffusers.
+            whole: also refuse weights that the model has no place for.
+            **kwargs: for ``from_pretrained``.
+
         Raises:
-            ConfigError: when a folder does not hold what is needed.
+            ConfigError: when a folder does not hold what is needed; a model of transformers of
+                which a part is missing would be filled up with random numbers.
             ServiceError: when the files are neither here nor to be had.
         """
         folder = self.folder
+        where: dict[str, Any] = {"local_files_only": True}
+        if folder is None:
+            where = {"revision": self.commit}
+        models = _is_model(kind)
+        if models:
+            where["output_loading_info"] = True
         try:
             with quiet_loading():
-                if folder is not None:
-                    return kind.from_pretrained(folder, local_files_only=True, **kwargs)
-                return kind.from_pretrained(self.model, revision=self.commit, **kwargs)
-        except (OSError, ValueError) as error:
+                loaded = kind.from_pretrained(folder or self.model, **where, **kwargs)
+        except Exception as error:  # each format has its own
             if folder is None:
                 raise self.missing(error) from None
             raise ConfigError(
                 f"The folder {folder} holds no model that {kind.__name__} can load: "
-                f"{_first_line(error)}"
+                f"{_reason(error)}"
             ) from None
+        if not models:
+            return loaded
+        model, info = loaded
+        wrong = {"missing": info["missing_keys"]}
+        if whole:
+            wrong["unexpected"] = info["unexpected_keys"]
+        if found := differences(wrong):
+            raise ConfigError(
+                f"The weights of {self.model} are not those of a {type(model).__name__}: {found} "
+                "What is missing would be random numbers. Expected a model as save_pretrained of "
+                "that class writes it."
+            )
+        return model
 
     def missing(self, error: Exception) -> ServiceError:
         """The error of a model that cannot be had."""
@@ -112,6 +136,31 @@ class Checkpoint:
             f"download {self.model} --revision {self.revision}. Or give a folder that holds it "
             f"instead of its id{hint}."
         )
+
+
+def _is_model(kind: Any) -> bool:
+    """Whether a class of transformers has weights, and tells what became of them."""
+    if not str(kind.__module__).startswith("transformers."):
+        return False
+    from transformers import PreTrainedModel
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
+
+    return issubclass(kind, PreTrainedModel | _BaseAutoModelClass)
+
+
+def differences(kinds: Mapping[str, Iterable[str]], shown: int = 4) -> str:
+    """Names of tensors by what is wrong with them, in one sentence each.
+
+    >>> differences({"missing": ["a", "b"], "unexpected": []})
+    'missing: a, b.'
+    """
+    told = []
+    for kind, names in kinds.items():
+        listed = sorted(map(str, names))
+        more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
+        if listed:
+            told.append(f"{kind}: {', '.join(listed[:shown])}{more}.")
+    return " ".join(told)
 
 
 def device_and_dtype(device: str = "auto") -> tuple[Any, Any]:
@@ -159,6 +208,16 @@ def _commit(model: str, revision: str) -> str:
         if isinstance(cached, str):  # .../snapshots/<commit>/config.json
             return Path(cached).parent.name
     return str(HfApi().model_info(model, revision=revision, timeout=20).sha)
+
+
+def _reason(error: Exception) -> str:
+    """Why loading failed; libraries colour it, and some begin with what is no reason."""
+    kind = type(error).__name__
+    if kind == "UnpicklingError":
+        return "a file holds Python objects besides tensors, which would run code when it is read."
+    if kind == "SafetensorError":
+        return f"{_first_line(error)} (is the file whole?)"
+    return re.sub(r"\x1b\[[0-9;]*m", "", _first_line(error))
 
 
 def _first_line(error: Exception) -> str:

@@ -1,15 +1,22 @@
-"""What classifiers in a file of their own share: TorchScript and ONNX."""
+"""What classifiers in a file of their own share: TorchScript, ONNX, and weights for own code."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, get_args
 
-from aspire.classification.external import External, Gives, Mapped, Network, needed_file
+import numpy as np
+from numpy.typing import NDArray
+
+from aspire.classification.external import External, Gives, Mapped, Network, needed_file, pick
 from aspire.classification.predictor import Request
 from aspire.data.images import Pixels
-from aspire.errors import ConfigError, did_you_mean
+from aspire.errors import ConfigError, did_you_mean, last_line
+from aspire.pipeline.stage import Json
+from aspire.pipeline.store import digest_of
+from aspire.pretrained import file_digest
 from aspire.values import Count
 
 
@@ -24,7 +31,9 @@ class FileClassifier(ABC):
             the classes in order.
         names: of the outputs, in order.
         gives: what the outputs are.
+        output: which of several results of the network holds the class scores, by name or number.
         batch_size: images at once; does not change a result.
+        anyway: look for shortcuts though it is no better than guessing.
 
     Raises:
         ConfigError: without a file, or for a preprocessing that cannot be.
@@ -40,26 +49,79 @@ class FileClassifier(ABC):
         classes: Mapped | None = None,
         names: Sequence[str] | None = None,
         gives: Gives = "logits",
+        output: str | int | None = None,
         batch_size: Count = 32,
+        anyway: bool = False,
     ) -> None:
         self.path = needed_file(path, self.holds, self.choice)
         self.preprocessing = checked_preprocessing(preprocessing)
         self.classes = classes
         self.names = names
+        if gives not in get_args(Gives):
+            raise ConfigError(f"classifier.gives={gives}: expected logits or probabilities.")
         self.gives: Gives = gives
+        self.output = output
         self.batch_size = batch_size
+        self.anyway = anyway
 
     def classifier(self, request: Request) -> External:
         return External(self, request)
 
     def output_names(self) -> tuple[str, ...] | None:
-        return tuple(self.names) if self.names else None
+        return tuple(map(str, self.names)) if self.names else None
 
-    @abstractmethod
-    def digest(self) -> str: ...
+    def content(self) -> Json:
+        """Digests of every file that the outputs depend on."""
+        return file_digest(self.path)
+
+    def digest(self) -> str:
+        chosen = [] if self.output is None else [str(self.output)]
+        return digest_of([self.content(), self.preprocessing, *chosen])
 
     @abstractmethod
     def load(self, device: Any) -> Network: ...
+
+
+class TorchNetwork:
+    """A torch module with its preprocessing, in float32.
+
+    Args:
+        module: on its device, in evaluation mode.
+        preprocessing: keys of :class:`~aspire.data.transforms.Preprocessing`.
+        path: for error messages.
+        output: see :func:`~aspire.classification.external.pick`.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        preprocessing: Mapping[str, Any],
+        device: Any,
+        path: Path,
+        output: str | int | None = None,
+    ) -> None:
+        from aspire.data.transforms import Preprocessing
+
+        self.module = module.float()  # a CPU knows little of half precision
+        self.preprocessing = Preprocessing(**preprocessing)
+        self.device = device
+        self.path = path
+        self.output = output
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        import torch
+
+        batch = views(self.preprocessing, images).to(self.device)
+        with torch.inference_mode():
+            try:
+                outputs = self.module(batch)
+            except Exception as error:  # whatever a network of somebody else's does
+                raise ConfigError(
+                    f"{self.path} does not take a batch of shape {tuple(batch.shape)}: "
+                    f"{last_line(error)} Check classifier.preprocessing.size."
+                ) from None
+        result: NDArray[np.float32] = pick(outputs, self.output).float().cpu().numpy()
+        return result
 
 
 def views(preprocessing: Any, images: Sequence[Pixels]) -> Any:

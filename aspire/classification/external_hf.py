@@ -27,6 +27,7 @@ class HfClassifier:
         classes: class of the dataset -> its outputs, by number or name.
         names: of the outputs in order; None for the model's own.
         batch_size: images at once; does not change a result.
+        anyway: look for shortcuts though it is no better than guessing.
     """
 
     gives: Gives = "logits"
@@ -38,6 +39,7 @@ class HfClassifier:
         classes: Mapped | None = None,
         names: Sequence[str] | None = None,
         batch_size: Count = 32,
+        anyway: bool = False,
     ) -> None:
         if not path:
             raise ConfigError(
@@ -48,6 +50,7 @@ class HfClassifier:
         self.classes = classes
         self.names = names
         self.batch_size = batch_size
+        self.anyway = anyway
 
     def classifier(self, request: Request) -> External:
         return External(self, request)
@@ -58,7 +61,7 @@ class HfClassifier:
 
     def output_names(self) -> tuple[str, ...] | None:
         if self.names:
-            return tuple(self.names)
+            return tuple(map(str, self.names))
         from transformers import AutoConfig
 
         labels = self.checkpoint.load(AutoConfig).id2label
@@ -67,8 +70,8 @@ class HfClassifier:
     def load(self, device: Any) -> _HfNetwork:
         from transformers import AutoModelForImageClassification
 
-        model = self.checkpoint.load(AutoModelForImageClassification)
-        return _HfNetwork(model.to(device).eval(), self._processor, device)
+        model = self.checkpoint.load(AutoModelForImageClassification, whole=True)
+        return _HfNetwork(model.float().to(device).eval(), self._processor, device)
 
     @cached_property
     def _processor(self) -> Any:

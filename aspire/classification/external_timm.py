@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from aspire.classification.external import External, Gives, Mapped, needed_file
-from aspire.classification.external_torchscript import TorchNetwork
+from aspire.classification.external_file import TorchNetwork
 from aspire.classification.predictor import Request
+from aspire.classification.tensor_file import fill, read_tensors, without_prefix
 from aspire.errors import ConfigError, ServiceError, did_you_mean
 from aspire.pipeline.store import digest_of
 from aspire.pretrained import file_digest
@@ -27,6 +28,7 @@ class TimmClassifier:
         names: of the outputs in order; None for ImageNet's where there are 1000.
         image_size: input side in pixels; None for the size of the weights.
         batch_size: images at once; does not change a result.
+        anyway: look for shortcuts though it is no better than guessing.
     """
 
     gives: Gives = "logits"
@@ -39,6 +41,7 @@ class TimmClassifier:
         names: Sequence[str] | None = None,
         image_size: Side | None = None,
         batch_size: Count = 32,
+        anyway: bool = False,
     ) -> None:
         if not name:
             raise ConfigError(
@@ -51,6 +54,7 @@ class TimmClassifier:
         self.names = names
         self.image_size = image_size
         self.batch_size = batch_size
+        self.anyway = anyway
 
     def classifier(self, request: Request) -> External:
         return External(self, request)
@@ -65,7 +69,7 @@ class TimmClassifier:
 
     def output_names(self) -> tuple[str, ...] | None:
         if self.names:
-            return tuple(self.names)
+            return tuple(map(str, self.names))
         from timm.data import ImageNetInfo
 
         info = ImageNetInfo()  # "imagenet-1k", whose order all 1000-output networks of timm share
@@ -77,6 +81,11 @@ class TimmClassifier:
         return TorchNetwork(
             self._model.to(device).eval(), self._preprocessing, device, Path(self.name)
         )
+
+    @property
+    def _base(self) -> str:
+        """The name without the tag of weights."""
+        return self.name.split(".")[0]
 
     @cached_property
     def _preprocessing(self) -> dict[str, Any]:
@@ -93,7 +102,7 @@ class TimmClassifier:
     def _config(self) -> Any:
         import timm
 
-        base = self.name.split(".")[0]
+        base = self._base
         if not timm.is_model(base):
             near = did_you_mean(base, timm.list_models())
             raise ConfigError(f"classifier.name={self.name}: unknown to timm.{near}")
@@ -108,34 +117,25 @@ class TimmClassifier:
     @cached_property
     def _state(self) -> dict[str, Any]:
         """The tensors of the local file."""
+        import timm
         import torch
 
         assert self.path is not None
-        try:
-            if self.path.suffix == ".safetensors":
-                from safetensors.torch import load_file
-
-                return load_file(self.path)
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # each format has its own
-            reason = str(error).strip().splitlines()[0]
-            raise ConfigError(
-                f"classifier.path={self.path} cannot be read: {reason} Expected tensors by name."
-            ) from None
-        for key in ("state_dict", "model"):  # as training scripts wrap them
-            if isinstance(state.get(key), dict):
-                state = state[key]
-        return {k.removeprefix("module."): v for k, v in state.items()}
+        with torch.device("meta"):  # names alone
+            names = timm.create_model(self._base, pretrained=False).state_dict()
+        return without_prefix(read_tensors(self.path), names)
 
     @cached_property
     def _num_outputs(self) -> int:
         if self.path is None:
             return int(self._config.num_classes)
-        key = f"{self._config.classifier}.weight"
+        head = self._config.classifier
+        key = f"{head if isinstance(head, str) else head[0]}.weight"  # distilled ones have two
         if key not in self._state:
+            there = ", ".join(list(self._state)[-3:])
             raise ConfigError(
                 f"classifier.path={self.path} does not fit {self.name}: it has no '{key}', so no "
-                "classes."
+                f"classes. Its last tensors are {there}."
             )
         return int(self._state[key].shape[0])
 
@@ -153,13 +153,7 @@ class TimmClassifier:
                     "give local ones: classifier.path=FILE (safetensors or pth)."
                 ) from None
         model = timm.create_model(self.name, pretrained=False, num_classes=self._num_outputs)
-        try:
-            model.load_state_dict(self._state)
-        except RuntimeError as error:
-            lines = str(error).strip().splitlines()
-            raise ConfigError(
-                f"classifier.path={self.path} does not fit {self.name}: {lines[-1].strip()}"
-            ) from None
+        fill(model, self._state, self.path, self.name)
         return model
 
 

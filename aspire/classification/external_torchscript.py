@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from aspire.classification.external_file import FileClassifier, views
-from aspire.data.images import Pixels
-from aspire.errors import ConfigError
-from aspire.pipeline.store import digest_of
-from aspire.pretrained import file_digest
+from aspire.classification.external_file import FileClassifier, TorchNetwork
+from aspire.classification.tensor_file import NoTensorsError, is_torchscript, read_tensors
+from aspire.errors import ConfigError, last_line
 
 
 class TorchScript(FileClassifier):
@@ -28,52 +21,30 @@ class TorchScript(FileClassifier):
     choice = "torchscript"
     holds = "a file of torch.jit.save"
 
-    def digest(self) -> str:
-        return digest_of([file_digest(self.path), self.preprocessing])
-
     def load(self, device: Any) -> TorchNetwork:
         import torch
 
+        if not is_torchscript(self.path):
+            try:
+                read_tensors(self.path)
+            except NoTensorsError as error:
+                what = f"{error.why}."
+            else:
+                what = (
+                    "it is a state dict, which has no network in it. Give your network too: "
+                    f"classifier=pytorch classifier.path={self.path} "
+                    "classifier.network=my_module.MyNet."
+                )
+            raise ConfigError(
+                f"classifier.path={self.path} is no TorchScript file: {what} TorchScript is what "
+                "torch.jit.script(model).save(FILE) or torch.jit.trace(...).save(FILE) writes."
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # the file exists all the same
                 module = torch.jit.load(self.path, map_location=device).eval()
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except Exception as error:  # an archive may be broken in many ways
             raise ConfigError(
-                f"classifier.path={self.path} is not a TorchScript file: {reason} Expected what "
-                "torch.jit.script(model).save(FILE) or torch.jit.trace(...).save(FILE) writes; a "
-                "state dict has no network in it."
+                f"classifier.path={self.path} cannot be read: {last_line(error)} Is the file whole?"
             ) from None
-        return TorchNetwork(module, self.preprocessing, device, self.path)
-
-
-class TorchNetwork:
-    """A torch module with its preprocessing."""
-
-    def __init__(
-        self, module: Any, preprocessing: Mapping[str, Any], device: Any, path: Path
-    ) -> None:
-        from aspire.data.transforms import Preprocessing
-
-        self.module = module
-        self.preprocessing = Preprocessing(**preprocessing)
-        self.device = device
-        self.path = path
-
-    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        import torch
-
-        batch = views(self.preprocessing, images).to(self.device)
-        with torch.inference_mode():
-            try:
-                outputs = self.module(batch)
-            except RuntimeError as error:
-                reason = str(error).strip().splitlines()[-1]
-                raise ConfigError(
-                    f"{self.path} does not take a batch of shape {tuple(batch.shape)}: {reason} "
-                    "Check classifier.preprocessing.size."
-                ) from None
-        first = outputs[0] if isinstance(outputs, tuple | list) else outputs
-        result: NDArray[np.float32] = first.float().cpu().numpy()
-        return result
+        return TorchNetwork(module, self.preprocessing, device, self.path, self.output)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aspire.classification.training import TrainedRun, load_run
 from aspire.data.images import Pixels
-from aspire.errors import ConfigError, DamagedError
+from aspire.errors import ConfigError, DamagedError, DataError
 from aspire.pretrained import device_and_dtype, file_digest
 
 
@@ -25,6 +25,20 @@ class Probabilities(Protocol):
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """(N, K) probabilities of the classes; rows sum to 1. Images may differ in size."""
         ...
+
+
+def finite(outputs: NDArray[Any]) -> None:
+    """Refuse outputs of a classifier that are no numbers: each would become an even answer.
+
+    Raises:
+        DataError: saying how many there are.
+    """
+    if bad := int(np.count_nonzero(~np.isfinite(outputs))):
+        raise DataError(
+            f"{bad} of {outputs.size} outputs of the classifier for {len(outputs)} images are not "
+            "finite (NaN or infinite), so nothing can be said of it. Did its training diverge, or "
+            "does it get pixels in another range than in its training (mean, std)?"
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +73,11 @@ def _device_there() -> Any:
 
 
 class Source(Protocol):
-    """A choice of conf/classifier/: where the classifier comes from."""
+    """A choice of conf/classifier/: where the classifier comes from.
+
+    One that exists already says with ``anyway`` whether discovery goes on where nothing can be
+    concluded from it (see :mod:`aspire.classification.examination`); it is examined first of all.
+    """
 
     def classifier(self, request: Request) -> Probabilities:
         """The classifier, not yet loaded.
@@ -91,9 +109,12 @@ class FinishedRun:
     Args:
         path: its folder.
         selection: another rule to select its weights by; None for its own.
+        anyway: look for shortcuts though it is no better than guessing.
     """
 
-    def __init__(self, path: str | None = None, selection: str | None = None) -> None:
+    def __init__(
+        self, path: str | None = None, selection: str | None = None, anyway: bool = False
+    ) -> None:
         if not path:
             raise ConfigError(
                 "classifier.path is not set; expected the folder of a finished run, such as the "
@@ -101,6 +122,7 @@ class FinishedRun:
             )
         self.path = Path(path)
         self.selection = selection
+        self.anyway = anyway
 
     def classifier(self, request: Request) -> Probabilities:
         run = load_run(self.path)
@@ -169,6 +191,7 @@ class RunPredictor:
                 chunk = images[start : start + self.batch_size]
                 views = [preprocessing.evaluation(shrink(i, side)) for i in chunk]
                 logits = net(preprocessing.normalise(stack_views(views).to(device)))
+                finite(logits.cpu().numpy())
                 parts.append(logits.softmax(1).cpu().numpy())
         if not parts:
             return np.zeros((0, len(self.run.result["class_names"])), np.float32)

@@ -10,7 +10,8 @@ from typing import Any
 from hydra.utils import get_class
 from omegaconf import DictConfig
 
-from aspire.classification.predictor import Probabilities
+from aspire.classification.examination import Examination
+from aspire.classification.predictor import Probabilities, Source
 from aspire.classification.training import TrainedRun, TrainingJob, run_training
 from aspire.cli._app import build, compose_config, own_keys, plain, task_overrides
 from aspire.cli._arms import groups_of_arm, values_of_arm
@@ -58,6 +59,7 @@ class Bench:
         ]
         self.progress = Bars(console)
         self.announced: set[tuple[str, str]] = set()
+        self.examinations: dict[int, Examination] = {}  # seed -> of its classifier
         remember_digests(self.outputs / "cache")
         tidy(self.outputs / "cache")
 
@@ -267,11 +269,45 @@ class Bench:
         making = self.making(self.cfg if cfg is None else cfg)
         return making.generate(self.classifier(seed), int(seed))
 
-    def classifier(self, seed: int) -> Probabilities:
-        """The classifier whose shortcuts are looked for, as ``classifier=`` says."""
+    @cached_property
+    def source(self) -> Source:
+        """Where the classifier comes from whose shortcuts are looked for."""
+        source: Source = build(self.cfg.classifier)
+        return source
+
+    def classifier(self, seed: int, pipeline: Pipeline | None = None) -> Probabilities:
+        """The classifier whose shortcuts are looked for, as ``classifier=`` says.
+
+        Args:
+            seed: of the run.
+            pipeline: of the images that it is examined on; None for the training images.
+
+        Raises:
+            AspireError: when it cannot be had, does not answer, or is no better than guessing.
+        """
+        classifier = self._unexamined(seed)
+        pipeline = pipeline or self.pipeline
+        self.examinations[int(seed)] = examination = pipeline.examine(classifier)
+        problem = examination.problem(classifier)
+        # of one that was trained here it is known what it is: a warning will do
+        refused = problem is not None and not getattr(self.source, "anyway", True)
+        seen = ("examined", f"{classifier.digest} {pipeline.dataset_digest}")
+        if seen not in self.announced:
+            self.announced.add(seen)
+            for line in examination.lines():
+                console.print(f"  {line}", markup=False, style="dim")
+            if problem and not refused:
+                console.print(f"  {problem}", markup=False, style="yellow")
+        if refused:
+            raise ConfigError(
+                f"{problem} To look for shortcuts all the same: classifier.anyway=true."
+            )
+        return classifier
+
+    def _unexamined(self, seed: int) -> Probabilities:
         from aspire.classification.predictor import Request
 
-        return build(self.cfg.classifier).classifier(  # type: ignore[no-any-return]
+        return self.source.classifier(
             Request(
                 class_names=self.dataset.class_names,
                 seed=int(seed),

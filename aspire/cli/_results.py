@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from aspire.classification.examination import Examination
 from aspire.cli._bench import Bench
 from aspire.discovery.rank import phrases_of
 from aspire.discovery.truth import agreement
@@ -54,9 +55,12 @@ def stage_entries(pipeline: Pipeline, outputs: Path) -> Json:
     }
 
 
-def discovery_entry(pipeline: Pipeline, discovery: Discovery, outputs: Path) -> Json:
+def discovery_entry(
+    pipeline: Pipeline, discovery: Discovery, outputs: Path, examination: Examination
+) -> Json:
     """What one classifier leans on, and how well that agrees with annotated shortcuts."""
     return {
+        "examination": examination.to_dict(),
         "score": artifact_entry(discovery.effects, outputs),
         "discover": artifact_entry(discovery.features, outputs),
         "features": [msgspec.to_builtins(f) for f in discovery.features.records],

@@ -214,7 +214,8 @@ def _result(
         "missing": missing,
         "stages": stage_entries(bench.pipeline, outputs),
         "discovery": {
-            str(seed): discovery_entry(bench.pipeline, d, outputs) for seed, d in found.items()
+            str(seed): discovery_entry(bench.pipeline, d, outputs, bench.examinations[seed])
+            for seed, d in found.items()
         },
         "generation": _generations(made.get("", {}), outputs),
         "generation_of_arms": {a: _generations(g, outputs) for a, g in made.items() if a},

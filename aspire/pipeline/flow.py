@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from aspire.classification.examination import Examination, examined
 from aspire.classification.predictor import Probabilities
 from aspire.data.table import Dataset, Split
 from aspire.discovery.base import Evidence
@@ -38,6 +39,7 @@ from aspire.pipeline.stages.discover import (
     Vocabulary,
 )
 from aspire.pipeline.stages.edit import EditRequest, EditStage
+from aspire.pipeline.stages.examine import SAMPLE, ExamineStage
 from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
 from aspire.pipeline.store import Artifact, ArtifactStore, digest_of
 from aspire.rng import seed_for
@@ -226,6 +228,30 @@ class Pipeline:
     def _collapse(self, words: Vocabulary, upstream: dict[str, str]) -> Artifact[PhraseGroup]:
         stage = CollapseStage(Collapser(**self.settings.discover["collapse"]))
         return self.store.run(stage, [words], upstream, self.engine)
+
+    def examine(self, classifier: Probabilities) -> Examination:
+        """How the classifier does on the images that are looked at, or on a sample of many.
+
+        Raises:
+            AspireError: when it cannot answer.
+        """
+        refs = list(self.refs.values())
+        if len(refs) > SAMPLE:
+            picked = np.random.default_rng(seed_for(0, "examine")).choice(len(refs), SAMPLE, False)
+            refs = [refs[i] for i in sorted(picked)]
+        answers = self.store.run(
+            ExamineStage(classifier, self.dataset.root),
+            refs,
+            {"dataset": self.dataset_digest},
+            self.engine,
+        ).records
+        return examined(
+            self.dataset.class_names,
+            [a.y for a in answers],
+            [a.predicted for a in answers],
+            of=len(self.refs),
+            splits=[s.name.lower() for s in self.splits],
+        )
 
     def discover(self, classifier: Probabilities) -> Discovery:
         """Which features the classifier leans on."""

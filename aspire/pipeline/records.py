@@ -29,6 +29,15 @@ class ImageRef(Record, frozen=True):
     objects: dict[str, int] = {}  # phrase -> value in the label map
 
 
+class Answer(Record, frozen=True):
+    """What a classifier says of an image, and how sure it is."""
+
+    img_id: str
+    y: int  # labelled class
+    predicted: int
+    p: float  # probability of the predicted class
+
+
 class Caption(Record, frozen=True):
     """What an image shows, in words."""
 

@@ -157,7 +157,7 @@ def test_what_is_no_torchscript_file(tmp_path: Path, images: list[Any]) -> None:
         TorchScript(str(tmp_path / "none.pt"), SMALL)
     state = tmp_path / "state.pt"
     torch.save(network(2).state_dict(), state)
-    with pytest.raises(ConfigError, match="a state dict has no network in it"):
+    with pytest.raises(ConfigError, match=r"is a state dict, which has no network in it\. Give"):
         TorchScript(str(state), SMALL).classifier(CATS)(images)
 
 
