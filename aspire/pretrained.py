@@ -18,6 +18,7 @@ from typing import Any
 from aspire.errors import ConfigError, ServiceError
 from aspire.pipeline.stage import Json
 from aspire.quiet import quiet_loading
+from aspire.single_file import ENDINGS, settings_beside, settings_of
 from aspire.stored.results import read_any
 from aspire.stored.seals import file_digest as file_digest
 from aspire.stored.seals import remember_digests as remember_digests
@@ -31,34 +32,102 @@ _HEADS = ("config.json", "model_index.json")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model of transformers or a pipeline of diffusers, on the hub or in a folder.
+    """A model of transformers or a pipeline of diffusers, on the hub, in a folder or in one file.
+
+    A file holds no settings. They are those in a folder of its name beside it, or else of the
+    repository on the hub that diffusers takes for weights of these shapes.
 
     Args:
-        model: id (``owner/name``), folder, or name of one that comes with the package
-            (``aspire/weights``).
+        model: id (``owner/name``), folder, file of a whole Stable Diffusion (.safetensors), or name
+            of one that comes with the package (``aspire/weights``).
         revision: commit, tag or branch on the hub; means nothing for a folder.
         instead: what to type when the user would rather do without this model.
+        pipeline: whether it is a pipeline of diffusers, not a single model.
     """
 
     model: str
     revision: str = "main"
     instead: str = ""
+    pipeline: bool = False
 
     def identity(self) -> dict[str, Json]:
-        """What was pinned: the commit of an id, the SHA-256 of a folder's files.
+        """What was pinned: the commit of an id, the SHA-256 of a folder's files or of a file.
 
         Raises:
-            ConfigError: when a folder does not exist.
+            ConfigError: when a folder or file does not exist or is of another kind.
             ServiceError: when a branch or tag is not on this machine and the hub is not reached.
         """
+        if self.file is not None:
+            return {"file": file_digest(self.file), "settings": self._settings.identity()}
         if self.folder is not None:
+            self._check(self.folder)
             return {"files": _digest_of_folder(self.folder)}
         return {"model": self.model, "revision": self.commit}
 
     @property
-    def folder(self) -> Path | None:
-        """The folder, or None for an id."""
+    def file(self) -> Path | None:
+        """The single file, or None for a folder or an id."""
         path = Path(self.model).expanduser()
+        if path.suffix not in ENDINGS or path.is_dir():
+            return None
+        if not path.is_file():
+            raise ConfigError(
+                f"The model file {self.model} does not exist. Give a file that holds a whole "
+                "Stable Diffusion (.safetensors), a folder as save_pretrained writes it, or an id "
+                "of the hub (owner/name)."
+            )
+        if not self.pipeline:
+            raise ConfigError(
+                f"The model {self.model} is a file; expected a folder as save_pretrained writes "
+                "it, or an id of the hub (owner/name). Only a Stable Diffusion may be one file."
+            )
+        return path
+
+    @property
+    def _settings(self) -> Checkpoint:
+        """Where the settings of a single file are.
+
+        Raises:
+            ServiceError: when they are not on this machine and cannot be fetched.
+        """
+        assert self.file is not None
+        if (beside := settings_beside(self.file)) is not None:
+            return Checkpoint(str(beside), pipeline=True)
+        settings = Checkpoint(settings_of(self.file))
+        try:
+            _commit(settings.model, settings.revision)
+        except Exception as error:  # as in ``commit``
+            raise ServiceError(
+                f"The model file {self.file} holds weights alone. Their settings are those of "
+                f"{settings.model}, which are not on this machine and could not be fetched: "
+                f"{_first_line(error)}\nWhere there is a network: huggingface-cli download "
+                f"{settings.model} --include '*.json' '*.txt'. Or put model_index.json and what it "
+                f"names into the folder {self.file.with_suffix('')}, or give the model as a folder "
+                "(StableDiffusionPipeline.from_single_file(FILE).save_pretrained(DIR))."
+            ) from None
+        return settings
+
+    def _check(self, folder: Path) -> None:
+        """Refuse a folder that is not of this kind before anything else is done."""
+        heads = [h for h in _HEADS if (folder / h).is_file()]
+        if self.pipeline and "model_index.json" not in heads:
+            raise ConfigError(
+                f"The model folder {self.model} holds no pipeline of diffusers: it has no "
+                "model_index.json. Expected a whole Stable Diffusion, as "
+                "StableDiffusionPipeline.save_pretrained writes it."
+            )
+        if not heads:
+            raise ConfigError(
+                f"The model folder {self.model} holds no model: it has no config.json. Expected a "
+                "folder as save_pretrained writes it."
+            )
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, or None for an id or a file."""
+        path = Path(self.model).expanduser()
+        if self.file is not None:
+            return None
         if path.is_dir():
             return path
         packaged = WEIGHTS / self.model
@@ -96,6 +165,8 @@ class Checkpoint:
                 which a part is missing would be filled up with random numbers.
             ServiceError: when the files are neither here nor to be had.
         """
+        if self.file is not None:
+            return self._load_file(self.file, kind, **kwargs)
         folder = self.folder
         where: dict[str, Any] = {"local_files_only": True}
         if folder is None:
@@ -126,6 +197,21 @@ class Checkpoint:
                 "that class writes it."
             )
         return model
+
+    def _load_file(self, file: Path, kind: Any, **kwargs: Any) -> Any:
+        """``kind.from_single_file`` of it."""
+        settings = self._settings
+        where: dict[str, Any] = {"config": settings.model}
+        if settings.folder is None:
+            where["revision"] = settings.commit
+        try:
+            with quiet_loading():
+                return kind.from_single_file(str(file), **where, **kwargs)
+        except Exception as error:  # diffusers has many
+            raise ConfigError(
+                f"The file {file} holds no model that {kind.__name__} can load with the settings "
+                f"of {settings.model}: {_reason(error)}"
+            ) from None
 
     def missing(self, error: Exception) -> ServiceError:
         """The error of a model that cannot be had."""

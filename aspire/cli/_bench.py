@@ -25,6 +25,7 @@ from aspire.data.checks import CheckReport
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.generation.base import Personaliser, Watched
+from aspire.own_code import code_digests, targets_in
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Backends, Generation, StageSettings
 from aspire.pipeline.store import Artifact, ArtifactStore
@@ -214,6 +215,8 @@ class Bench:
             generated = self.generate(cfg.seed, cfg).kept
         groups = source.find(lambda: self.making(cfg), lambda: self.classifier(cfg.seed))
         identity = {k: plain(cfg[k]) for k in IDENTITY}
+        if code := code_digests(targets_in(list(identity.values()))):
+            identity["code"] = code
         labels = {k: chosen[k] for k in ("baseline", "model", "augmentation")}
         if groups is not None:
             identity["groups"] = groups.digest
@@ -267,6 +270,7 @@ class Bench:
             cfg: of a job whose arm exchanges parts; None for the verb's own.
         """
         making = self.making(self.cfg if cfg is None else cfg)
+        making.check_making()
         return making.generate(self.classifier(seed), int(seed))
 
     @cached_property
@@ -285,8 +289,9 @@ class Bench:
         Raises:
             AspireError: when it cannot be had, does not answer, or is no better than guessing.
         """
-        classifier = self._unexamined(seed)
         pipeline = pipeline or self.pipeline
+        pipeline.check()
+        classifier = self._unexamined(seed)
         self.examinations[int(seed)] = examination = pipeline.examine(classifier)
         problem = examination.problem(classifier)
         # of one that was trained here it is known what it is: a warning will do

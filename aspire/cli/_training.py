@@ -83,7 +83,11 @@ class TrainingParts:
                 plain(cfg.augmentation) if generated or augmentation.change else None,
                 job.seed if generated else None,  # which rows are duplicated
             ],
-            training={k: job.identity[k] for k in ("model", "optimizer", "scheduler")},
+            training={
+                k: job.identity[k]
+                for k in ("model", "optimizer", "scheduler", "code")
+                if k in job.identity
+            },
             root=self.outputs / "shared",
         )
         train_counts = list(dataset.group_counts(Split.TRAIN).values())

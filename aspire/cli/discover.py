@@ -36,6 +36,7 @@ def job(cfg: DictConfig) -> None:
     show_groups(bench.dataset)
     splits = _splits(bench.dataset, str(cfg.split))
     pipeline = bench.pipeline_of(splits)
+    pipeline.check()
     if hasattr(bench.source, "anyway"):  # it exists already: examined before a word is paid for
         classifier = bench.classifier(int(cfg.seed), pipeline)
         pipeline.quote()

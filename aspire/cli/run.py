@@ -22,6 +22,7 @@ from aspire.console import console
 from aspire.data.table import Split
 from aspire.environment import FILE, environment
 from aspire.errors import ConfigError
+from aspire.own_code import code_digests, targets_in
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.pretrained import content_digest
@@ -48,6 +49,9 @@ def job(cfg: DictConfig) -> None:
     if not (folder / "result.json").is_file():
         _say_how_long(bench, cfg, seeds, arms)
 
+    bench.pipeline.check()
+    for parts in _generating(bench, arms, seeds[0]).values():
+        bench.making(parts).check_making()
     bench.pipeline.quote()
     runs: dict[tuple[str, str], list[TrainedRun]] = {}
     found: dict[int, Discovery] = {}
@@ -161,6 +165,8 @@ def _folder(bench: Bench, cfg: DictConfig, seeds: list[int], arms: list[tuple[st
     settings = {str(k): plain(v) for k, v in cfg.items() if k not in WHERE}
     identity = contents(settings, content_digest)
     identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": bench.dataset_digest}
+    if code := code_digests(targets_in(identity)):
+        identity["code"] = code
     key = digest_of(identity)[:8]
     return bench.outputs / "run" / f"{file_name(bench.dataset.name)}-{key}"
 

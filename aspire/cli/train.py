@@ -138,6 +138,7 @@ class SharingBench(Bench):
 
     def generate(self, seed: int, cfg: DictConfig | None = None) -> Generation:
         making = self.making(self.cfg if cfg is None else cfg)
+        making.check_making()
         classifier = self.classifier(seed)
         made = self._world.setdefault("generated", {})
         key = (classifier.digest, seed, making is self.pipeline)

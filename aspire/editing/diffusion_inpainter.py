@@ -47,7 +47,7 @@ class DiffusionInpainter:
         self.feather = feather
         self.editor = DiffusionEditor(
             "StableDiffusionInpaintPipeline",
-            Checkpoint(model, revision, "choose inpainter=opencv"),
+            Checkpoint(model, revision, "choose inpainter=opencv", pipeline=True),
             steps,
             guidance,
             negative_prompt,

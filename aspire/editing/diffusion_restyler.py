@@ -46,7 +46,7 @@ class DiffusionRestyler:
         self.feather = feather
         self.editor = DiffusionEditor(
             "StableDiffusionInpaintPipeline",
-            Checkpoint(model, revision, "choose restyler=composition"),
+            Checkpoint(model, revision, "choose restyler=composition", pipeline=True),
             steps,
             guidance,
             negative_prompt,

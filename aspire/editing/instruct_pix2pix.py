@@ -50,7 +50,7 @@ class InstructPix2Pix:
         self.feather = feather
         self.editor = DiffusionEditor(
             "StableDiffusionInstructPix2PixPipeline",
-            Checkpoint(model, revision, "choose restyler=composition"),
+            Checkpoint(model, revision, "choose restyler=composition", pipeline=True),
             steps,
             guidance,
             size=size,

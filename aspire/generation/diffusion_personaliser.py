@@ -16,6 +16,7 @@ from aspire.generation.base import ClassEvidence
 from aspire.generation.contexts import described
 from aspire.generation.pictures import TEMPLATES, Selection, Subject, subjects_of
 from aspire.generation.settings import Loggers, Training
+from aspire.own_code import code_of
 from aspire.pipeline.records import Concept, Picture, Rejected
 from aspire.pipeline.stage import Json
 from aspire.pipeline.store import digest_of, write_atomic
@@ -85,7 +86,7 @@ class DiffusionPersonaliser(ABC):
             raise ConfigError(
                 f"personaliser.templates: {without[0]!r} has no {{}} for the class's words."
             )
-        self.checkpoint = Checkpoint(model, revision, "choose personaliser=composition")
+        self.checkpoint = Checkpoint(model, revision, "choose personaliser=composition", pipeline=True)
         self.folder = Path(folder)
         self.training = Training(
             steps,
@@ -163,6 +164,7 @@ class DiffusionPersonaliser(ABC):
             "flip": self.flip,
             "per": self.per,
             **self.further_identity(),
+            **({"code": code} if (code := code_of(self)) else {}),
         }
 
     def personalise(self, evidence: ClassEvidence) -> Concept | Rejected:

@@ -106,7 +106,7 @@ class DiffusionSampler(ABC):
                 ) from None
         self.root = Path(root)
         self.refs = refs
-        self.checkpoint = Checkpoint(model, revision, "choose generator=composition")
+        self.checkpoint = Checkpoint(model, revision, "choose generator=composition", pipeline=True)
         self.folder = Path(folder)
         self.prompts = prompts
         self.negative_prompt = negative_prompt

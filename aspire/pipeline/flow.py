@@ -229,6 +229,23 @@ class Pipeline:
         stage = CollapseStage(Collapser(**self.settings.discover["collapse"]))
         return self.store.run(stage, [words], upstream, self.engine)
 
+    def check(self) -> None:
+        """Refuse models that are missing or of another kind before any work is done.
+
+        Raises:
+            AspireError: see :meth:`aspire.pretrained.Checkpoint.identity`.
+        """
+        b = self.backends
+        for backend in (b.captioner, b.extractor, b.segmenter, b.inpainter, b.restyler, b.score):
+            backend.identity()
+
+    def check_making(self) -> None:
+        """The same for what generates, which :meth:`generate` needs last."""
+        self.backends.personaliser.identity()
+        self.backends.sampler(root=self.dataset.root, refs=self.refs).identity()
+        for judge in self.backends.filters:
+            judge.measured()
+
     def examine(self, classifier: Probabilities) -> Examination:
         """How the classifier does on the images that are looked at, or on a sample of many.
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from aspire import __version__
 from aspire.data.images import png_bytes
 from aspire.errors import AspireError, DamagedError
+from aspire.own_code import code_of
 from aspire.pipeline.records import Record, Rejected
 from aspire.pipeline.stage import Engine, Item, ItemResult, Json, Rec, Stage
 from aspire.progress import Progress, Silent
@@ -131,6 +132,8 @@ class ArtifactStore:
             "identity": stage.identity(),
             "upstream": dict(upstream),
         }
+        if code := code_of(stage):
+            spec["code"] = code
         key = digest_of(spec)[:16]
         folder = self.root / stage.name / key
         folder.parent.mkdir(parents=True, exist_ok=True)
