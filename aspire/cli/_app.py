@@ -21,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -77,6 +77,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     keep_freed_memory()
+    _find_own_code()
     old_argv, sys.argv = sys.argv, [f"aspire {verb}", *args]
     job = ReportingJob(verb)
     code: int | None = None
@@ -122,6 +123,17 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     if code is not None:
         return code
     return job.failed[0].exit_code if job.failed else 0
+
+
+def _find_own_code() -> None:
+    """Modules in the working folder are found, as ``python -m aspire`` finds them.
+
+    Last, so that a file of the user's never stands in for an installed module of its name.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    importlib.invalidate_caches()
 
 
 class ReportingJob:
@@ -208,8 +220,31 @@ def build(node: Any, **extra: Any) -> Any:
                 raise cause from None
             cause = cause.__cause__
         target = node.get("_target_") if isinstance(node, DictConfig) else node
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise ConfigError(f"{target} cannot be built: {reason}") from error
+        raise ConfigError(f"{target} cannot be built: {_why(error)}") from error
+
+
+def class_of(target: str) -> Any:
+    """The class or function that a ``_target_`` names.
+
+    Raises:
+        ConfigError: with the reason when it is not found.
+    """
+    try:
+        return get_object(target)
+    except Exception as error:  # whatever a module of the user's does when it is imported
+        raise ConfigError(f"{target} cannot be found: {_why(error)}") from error
+
+
+def _why(error: BaseException) -> str:
+    """The reason at the bottom of another library's errors."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, ImportError | AttributeError | SyntaxError | NameError):
+        text = f"{type(error).__name__}: {text}"
+    if isinstance(error, ModuleNotFoundError):
+        text += f". Modules are looked for where Python has them and in {Path.cwd()}."
+    return text
 
 
 def plain(node: Any) -> Any:

@@ -86,7 +86,9 @@ class DiffusionPersonaliser(ABC):
             raise ConfigError(
                 f"personaliser.templates: {without[0]!r} has no {{}} for the class's words."
             )
-        self.checkpoint = Checkpoint(model, revision, "choose personaliser=composition", pipeline=True)
+        self.checkpoint = Checkpoint(
+            model, revision, "choose personaliser=composition", pipeline=True
+        )
         self.folder = Path(folder)
         self.training = Training(
             steps,

@@ -65,7 +65,9 @@ def script(module: nn.Module, name: str = "net.pt") -> list[str]:
 
 
 def stages(tmp_path: Path) -> set[str]:
-    return {p.parent.parent.name for p in (tmp_path / "outputs/artifacts").glob("*/*/manifest.json")}
+    return {
+        p.parent.parent.name for p in (tmp_path / "outputs/artifacts").glob("*/*/manifest.json")
+    }
 
 
 def test_another_order_stops_before_the_first_caption(
