@@ -7,13 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from aspire.classification.examination import Examination
 from aspire.classification.predictor import Probabilities, Source
 from aspire.classification.training import TrainedRun, TrainingJob, run_training
-from aspire.cli._app import build, compose_config, own_keys, plain, task_overrides
+from aspire.cli._app import build, class_of, compose_config, own_keys, plain, task_overrides
 from aspire.cli._arms import groups_of_arm, values_of_arm
 from aspire.cli._datasets import check_annotations, checked_dataset
 from aspire.cli._show import describe
@@ -97,7 +96,7 @@ class Bench:
         Raises:
             ConfigError: with what to type instead.
         """
-        if not getattr(get_class(self.cfg.score._target_), "is_evidence", True):
+        if not getattr(class_of(self.cfg.score._target_), "is_evidence", True):
             raise ConfigError(
                 "score=random draws features and says nothing about a classifier, so there is "
                 "nothing to report. To hold discovery against it: aspire run "
