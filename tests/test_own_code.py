@@ -60,7 +60,7 @@ def test_where_it_lies_does_not_matter(mine: Path, monkeypatch: pytest.MonkeyPat
     (mine / "elsewhere").mkdir()
     (mine / "alone.py").rename(mine / "elsewhere/alone.py")
     monkeypatch.syspath_prepend(mine / "elsewhere")
-    importlib.invalidate_caches()
+    monkeypatch.delitem(sys.modules, "alone")  # looking for alone.Net has imported it
     assert code_digests(["alone.Net"]) == before
 
 
