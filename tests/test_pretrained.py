@@ -53,6 +53,61 @@ def test_folder_that_is_not_there_is_no_id() -> None:
         Checkpoint("./nothing").identity()
 
 
+@pytest.mark.parametrize(
+    ("name", "pipeline", "text"),
+    [
+        ("sd15.safetensors", True, r"sd15\.safetensors does not exist\. Give a file that holds"),
+        ("odd.safetensors", True, "is no whole Stable Diffusion.*there are x"),
+        ("odd.safetensors", False, "is a file; expected a folder.*Only a Stable Diffusion may"),
+        ("cut.safetensors", True, r"cannot be read.*is the file whole\?"),
+        ("old.ckpt", True, r"ends in \.ckpt; expected \.safetensors"),
+        ("empty", False, "holds no model: it has no config"),
+        ("single", True, "holds no pipeline of diffusers: it has no model_index"),
+    ],
+)
+def test_files_and_folders_of_another_kind_are_refused_before_loading(
+    name: str, pipeline: bool, text: str, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(2)}, tmp_path / "odd.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x80" * 40)
+    (tmp_path / "old.ckpt").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "single").mkdir()
+    (tmp_path / "single/config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=text):
+        Checkpoint(str(tmp_path / name), pipeline=pipeline).identity()
+
+
+def test_a_stable_diffusion_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    file = tmp_path / "sd15.safetensors"
+    key = "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"
+    save_file({key: torch.zeros(4, 768)}, file)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    one = Checkpoint(str(file), pipeline=True)
+    with pytest.raises(
+        ServiceError, match=r"stable-diffusion-v1-5.*not on this machine.*\n.*folder"
+    ):
+        one.identity()
+    (tmp_path / "sd15").mkdir()
+    (tmp_path / "sd15/model_index.json").write_text("{}")
+    before = one.identity()
+
+    class Kind:
+        @classmethod
+        def from_single_file(cls, *args: str, **kwargs: str) -> tuple[object, ...]:
+            return args, kwargs
+
+    assert one.load(Kind) == ((str(file),), {"config": str(tmp_path / "sd15")})
+    (tmp_path / "sd15/model_index.json").write_text("{ }")
+    assert one.identity() != before
+
+
 def test_a_model_of_the_package_goes_by_its_name(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

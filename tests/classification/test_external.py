@@ -13,6 +13,7 @@ from torch import nn
 
 from aspire.classification.external_hf import HfClassifier
 from aspire.classification.external_onnx import Onnx
+from aspire.classification.external_pytorch import PyTorch
 from aspire.classification.external_timm import TimmClassifier
 from aspire.classification.external_torchscript import TorchScript
 from aspire.classification.predictor import FinishedRun, Request
@@ -208,6 +209,157 @@ def test_what_is_no_onnx_file(tmp_path: Path, images: list[Any]) -> None:
         Onnx(str(path), SMALL).classifier(CATS)(images)
 
 
+def external_onnx(path: Path, location: str, weights: Any = 1.0) -> Path:
+    """A graph (B, 3, 32, 32) -> (B, 2) whose weights lie in another file."""
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    values = np.full((3072, 2), weights, np.float32)
+    tensor = helper.make_tensor("w", kinds.FLOAT, values.shape, values.tobytes(), raw=True)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["x"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "w"], ["features"]),
+            helper.make_node("Neg", ["features"], ["logits"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", kinds.FLOAT, [None, 3, 32, 32])],
+        [helper.make_tensor_value_info(n, kinds.FLOAT, [None, 2]) for n in ("features", "logits")],
+        [tensor],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path, save_as_external_data=True, location=location, size_threshold=0)
+    return path
+
+
+def test_every_file_that_an_onnx_graph_names_is_its_identity(
+    tmp_path: Path, images: list[Any]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    path = external_onnx(tmp_path / "net.onnx", "weights.bin")
+    before = Onnx(str(path), SMALL).classifier(CATS).digest
+    features = Onnx(str(path), SMALL, output="features").classifier(CATS)
+    assert features.digest != before  # and without a word the logits are taken
+    values = np.fromfile(tmp_path / "weights.bin", np.float32)
+    values[0] = 7
+    values.tofile(tmp_path / "weights.bin")
+    assert Onnx(str(path), SMALL).classifier(CATS).digest != before
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(
+        ConfigError, match=r"weights in weights\.bin beside it, and there is no such"
+    ):
+        Onnx(str(path), SMALL).digest()
+
+
+def test_onnx_weights_in_another_place_are_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = external_onnx(tmp_path / "net.onnx", "weights.bin")
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].external_data[0].value = "../../etc/hostname"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ConfigError, match=r"hostname, which is not in its folder or below"):
+        Onnx(str(path), SMALL).digest()
+
+
+# --- files of weights ------------------------------------------------------------------------
+
+
+class Own(nn.Module):
+    """Stands for a user's class."""
+
+    def __init__(self, outputs: int = 2) -> None:
+        super().__init__()
+        self.net = network(outputs)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return {"logits": self.net(x)}
+
+
+OWN = f"{__name__}.Own"
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "_orig_mod.", "model.", "module.", "model._orig_mod.", "any.thing.else."]
+)
+def test_any_one_prefix_is_stripped_and_halves_are_cast(
+    prefix: str, tmp_path: Path, images: list[Any]
+) -> None:
+    path = tmp_path / "weights.pt"
+    state = {f"{prefix}{k}": v.bfloat16() for k, v in Own().state_dict().items()}
+    torch.save(
+        {"state_dict": {**state, **({"loss.weight": torch.ones(2)} if prefix else {})}}, path
+    )
+    found = PyTorch(str(path), OWN, preprocessing=SMALL).classifier(CATS)(images)
+    assert found == pytest.approx(by_hand(network(2), images), abs=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([torch.zeros(2)], "it holds a list, no tensors by name"),
+        ({"a": 1, "b": "x"}, "it holds a dict with a, b, no tensors by name"),
+        ({}, "a dict with nothing in it"),
+        (torch.zeros(2), "it holds a Tensor"),
+        (Own(), "it holds Python objects besides tensors, for example a whole pickled module"),
+    ],
+)
+def test_what_is_no_state_dict_is_named(tmp_path: Path, content: Any, text: str) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(content, path)
+    with pytest.raises(ConfigError, match=text):
+        PyTorch(str(path), OWN, preprocessing=SMALL).classifier(CATS)
+    with pytest.raises(ConfigError, match=rf"is no TorchScript file: {text}"):
+        TorchScript(str(path), SMALL).classifier(CATS)
+    with pytest.raises(ConfigError, match=text):
+        TimmClassifier("test_vit", str(path)).classifier(CATS)
+
+
+def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    state = Own().state_dict()
+    gone = state.pop("net.4.bias")
+    torch.save({**state, "net.9.bias": gone}, path)
+    with pytest.raises(ConfigError, match=r"missing: net\.4\.bias\. unexpected: net\.9\.bias\."):
+        PyTorch(str(path), OWN, preprocessing=SMALL).classifier(CATS)
+
+
+def test_cut_and_mistaken_files(tmp_path: Path, scripted: Callable[..., Path]) -> None:
+    whole = scripted(2)
+    with pytest.raises(ConfigError, match=r"it is a TorchScript file.*classifier=torchscript"):
+        PyTorch(str(whole), OWN, preprocessing=SMALL).classifier(CATS)
+    cut = tmp_path / "cut.pt"
+    cut.write_bytes(whole.read_bytes()[:500])
+    with pytest.raises(ConfigError, match=r"is no TorchScript file: .*is the file whole"):
+        TorchScript(str(cut), SMALL).classifier(CATS)
+    tensors = tmp_path / "cut.safetensors"
+    tensors.write_bytes(b"\x80" * 40)
+    with pytest.raises(ConfigError, match=r"is the file whole\?"):
+        PyTorch(str(tensors), OWN, preprocessing=SMALL).classifier(CATS)
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        (None, r"classifier\.network is not set"),
+        ("Net", r"expected MODULE\.NAME"),
+        ("no_such_module_here.Net", "ModuleNotFoundError: No module named 'no_such_module_here'"),
+        (f"{__name__}.Own2", r"has no class or function Own2\. Did you mean Own\?"),
+    ],
+)
+def test_a_network_that_is_not_there(tmp_path: Path, target: Any, text: str) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(Own().state_dict(), path)
+    with pytest.raises(ConfigError, match=text):
+        PyTorch(str(path), target, preprocessing=SMALL)
+
+
+def test_arguments_of_a_network(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(Own(3).state_dict(), path)
+    assert PyTorch(str(path), OWN, {"outputs": 3}, preprocessing=SMALL).digest()
+    with pytest.raises(ConfigError, match="unexpected keyword argument 'width'"):
+        PyTorch(str(path), OWN, {"width": 3}, preprocessing=SMALL).classifier(CATS)
+
+
 # --- timm ------------------------------------------------------------------------------------
 
 
@@ -303,6 +455,47 @@ def test_hf_classifier_with_its_own_labels_and_processor(
     assert HfClassifier(str(hf_folder), classes=classes).classifier(CATS).digest == predict.digest
     with pytest.raises(ConfigError, match=r"3 outputs \(husky, tabby, poodle\), the dataset 2"):
         HfClassifier(str(hf_folder)).classifier(CATS)
+
+
+def test_hf_folders_that_do_not_hold_the_whole_classifier(hf_folder: Path, tmp_path: Path) -> None:
+    import pickle
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    classes = {"cat": "tabby", "dog": ["husky", "poodle"]}
+    folder = tmp_path / "vit"
+    shutil.copytree(hf_folder, folder)
+    weights = folder / "model.safetensors"
+    whole = load_file(weights)
+
+    def refused(text: str) -> None:
+        predict = HfClassifier(str(folder), classes=classes).classifier(CATS)
+        with pytest.raises(ConfigError, match=text):
+            predict([np.zeros((32, 32, 3), np.uint8)])
+
+    head = {k: v for k, v in whole.items() if not k.startswith("classifier")}
+    save_file(head, weights, {"format": "pt"})
+    refused(r"missing: classifier\.bias, classifier\.weight\. What is missing would be random")
+    save_file({**whole, "second_head.weight": torch.ones(2)}, weights, {"format": "pt"})
+    refused(r"unexpected: second_head\.weight\.")
+    shapes = {**whole, "classifier.weight": torch.zeros(4, 16)}
+    save_file(shapes, weights, {"format": "pt"})
+    refused("holds no model that AutoModelForImageClassification can load")
+    save_file(whole, weights, {"format": "pt"})
+    weights.write_bytes(weights.read_bytes()[:3000])
+    refused(r"is the file whole\?")
+    weights.unlink()
+    with (folder / "pytorch_model.bin").open("wb") as file:
+        pickle.dump(Exploding(), file)
+    refused("holds no model that AutoModelForImageClassification can load")
+
+
+class Exploding:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (pytest.fail, ("the pickle was executed",))
 
 
 def test_hf_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
