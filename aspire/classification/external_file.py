@@ -47,7 +47,7 @@ class FileClassifier(ABC):
         path: str | None = None,
         preprocessing: Mapping[str, Any] | None = None,
         classes: Mapped | None = None,
-        names: Sequence[str] | None = None,
+        names: Sequence[str | int] | None = None,
         gives: Gives = "logits",
         output: str | int | None = None,
         batch_size: Count = 32,

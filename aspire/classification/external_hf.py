@@ -37,7 +37,7 @@ class HfClassifier:
         path: str | None = None,
         revision: str = "main",
         classes: Mapped | None = None,
-        names: Sequence[str] | None = None,
+        names: Sequence[str | int] | None = None,
         batch_size: Count = 32,
         anyway: bool = False,
     ) -> None:

@@ -38,7 +38,7 @@ class TimmClassifier:
         name: str | None = None,
         path: str | None = None,
         classes: Mapped | None = None,
-        names: Sequence[str] | None = None,
+        names: Sequence[str | int] | None = None,
         image_size: Side | None = None,
         batch_size: Count = 32,
         anyway: bool = False,
