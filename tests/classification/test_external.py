@@ -297,7 +297,7 @@ def test_any_one_prefix_is_stripped_and_halves_are_cast(
     [
         ([torch.zeros(2)], "it holds a list, no tensors by name"),
         ({"a": 1, "b": "x"}, "it holds a dict with a, b, no tensors by name"),
-        ({}, "a dict with nothing in it"),
+        ({}, "it holds a dict with nothing in it"),
         (torch.zeros(2), "it holds a Tensor"),
         (Own(), "it holds Python objects besides tensors, for example a whole pickled module"),
     ],

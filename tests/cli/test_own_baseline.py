@@ -24,6 +24,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_data: Path) -> N
     monkeypatch.setenv("ASPIRE_DATA", str(tiny_data))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
+    for name in ("mine_baseline", "mine_helper"):
+        sys.modules.pop(name, None)
     Path("own/baseline").mkdir(parents=True)
     Path("own/baseline/mine.yaml").write_text("_target_: mine_baseline.Mine\n")
 
@@ -32,9 +34,7 @@ def runs(tmp_path: Path) -> set[str]:
     return {p.parent.name for p in (tmp_path / "outputs/train").rglob("result.json")}
 
 
-def test_changed_code_is_another_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_changed_code_is_another_run(tmp_path: Path) -> None:
     Path("mine_baseline.py").write_text(BASELINE)
     Path("mine_helper.py").write_text("STRENGTH = 1\n")
     words = ["train", "--config-dir", "own", "baseline=mine", *TINY]
@@ -46,8 +46,6 @@ def test_changed_code_is_another_run(
     Path("mine_helper.py").write_text("STRENGTH = 2\n")
     assert main(words) == 0
     assert len(runs(tmp_path)) == 2
-    for name in ("mine_baseline", "mine_helper"):
-        monkeypatch.delitem(sys.modules, name)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +59,7 @@ def test_changed_code_is_another_run(
     ],
 )
 def test_an_import_that_fails_says_why(
-    source: str | None,
-    text: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    source: str | None, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if source is not None:
         Path("mine_baseline.py").write_text(source)
@@ -72,4 +67,3 @@ def test_an_import_that_fails_says_why(
     told = capsys.readouterr().err
     assert text in told
     assert "mine_baseline.Mine cannot be " in told
-    monkeypatch.delitem(sys.modules, "mine_baseline", raising=False)
