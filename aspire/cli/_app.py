@@ -242,6 +242,9 @@ def _why(error: BaseException) -> str:
     text = (str(error).splitlines() or [""])[0]
     if isinstance(error, ImportError | AttributeError | SyntaxError | NameError):
         text = f"{type(error).__name__}: {text}"
+    if isinstance(error, ModuleNotFoundError) and "is not a package" in text:
+        module, _, name = str(error.name).rpartition(".")
+        return f"{module} has no attribute '{name}'."
     if isinstance(error, ModuleNotFoundError):
         text += f". Modules are looked for where Python has them and in {Path.cwd()}."
     return text

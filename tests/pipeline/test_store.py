@@ -16,6 +16,7 @@ import pytest
 
 from aspire.data.images import read_image
 from aspire.errors import AspireError
+from aspire.own_code import code_of
 from aspire.pipeline.records import Caption, Edit, Rejected
 from aspire.pipeline.stage import ItemResult, LocalEngine
 from aspire.pipeline.store import ArtifactStore, digest_of, write_atomic
@@ -110,7 +111,14 @@ def test_key_changes_with_identity_version_and_upstream(tmp_path: Path) -> None:
 
 
 def test_key_is_the_hash_of_the_manifest_s_specification(tmp_path: Path) -> None:
-    spec = {"identity": {"word": "one"}, "stage": "writer", "upstream": UPSTREAM, "version": 1}
+    spec: dict[str, Any] = {
+        "identity": {"word": "one"},
+        "stage": "writer",
+        "upstream": UPSTREAM,
+        "version": 1,
+    }
+    spec["code"] = code_of(Writer())  # the stage is no part of the package
+    assert list(spec["code"]) == [__name__]
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     artifact = run(tmp_path, Writer())
     assert artifact.key == hashlib.sha256(text.encode()).hexdigest()[:16]
