@@ -350,8 +350,8 @@ class TrainingContext:
             on_interrupt = signal.getsignal(signal.SIGINT)
             try:
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-            except SystemExit:  # Lightning's answer to Ctrl-C, which it also switches off
-                if not trainer.interrupted:
+            except SystemExit as stop:  # Lightning's answer to Ctrl-C, which it also switches off
+                if not trainer.interrupted or type(stop) is not SystemExit:  # that of SIGTERM
                     raise
                 signal.signal(signal.SIGINT, on_interrupt)
                 raise KeyboardInterrupt from None

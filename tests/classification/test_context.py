@@ -416,3 +416,19 @@ def test_auto_takes_as_many_devices_as_processes_were_started(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert DeviceSettings(devices="auto").num_devices() == 4
     assert DeviceSettings(devices=2).num_devices() == 2
+
+
+def test_sigterm_in_a_training_is_not_taken_for_ctrl_c(
+    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminated(SystemExit):
+        """What a handler of SIGTERM raises."""
+
+    def step(*args: Any) -> Any:
+        raise Terminated(143)
+
+    from aspire.classification.module import ClassificationModule
+
+    monkeypatch.setattr(ClassificationModule, "training_step", step)
+    with pytest.raises(Terminated):
+        BASELINES["erm"]().run(context("run"))
