@@ -27,7 +27,7 @@ WEIGHTS = Path(__file__).with_name("weights")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What transformers and diffusers read, and by which of it a snapshot on this machine is known.
 _READ = {".json", ".safetensors", ".bin", ".txt", ".model", ".jinja"}
-_HEADS = ("config.json", "model_index.json")
+_HEADS = ("config.json", "model_index.json", "pytorch_lora_weights.safetensors")
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,21 @@ class Checkpoint:
             )
         return None
 
+    def has(self, file: str) -> bool:
+        """Whether a file (``/`` between folders) is in it; asks the hub where it is not cached.
+
+        Raises:
+            ConfigError, ServiceError: as :meth:`load`.
+        """
+        if self.folder is not None:
+            return (self.folder / file).is_file()
+        try:
+            return _has(self.model, self.commit, file)
+        except ServiceError:
+            raise
+        except Exception as error:  # hub, network and authentication errors of many classes
+            raise self.missing(error) from None
+
     @property
     def commit(self) -> str:
         """The commit that ``revision`` stands for: on this machine if it is here, else the hub's.
@@ -167,23 +182,15 @@ class Checkpoint:
         """
         if self.file is not None:
             return self._load_file(self.file, kind, **kwargs)
-        folder = self.folder
-        where: dict[str, Any] = {"local_files_only": True}
-        if folder is None:
-            where = {"revision": self.commit}
+        source, where = self.source()
         models = _is_model(kind)
         if models:
             where["output_loading_info"] = True
         try:
             with quiet_loading():
-                loaded = kind.from_pretrained(folder or self.model, **where, **kwargs)
+                loaded = kind.from_pretrained(source, **where, **kwargs)
         except Exception as error:  # each format has its own
-            if folder is None:
-                raise self.missing(error) from None
-            raise ConfigError(
-                f"The folder {folder} holds no model that {kind.__name__} can load: "
-                f"{_reason(error)}"
-            ) from None
+            raise self.unusable(error, f"model that {kind.__name__} can load") from None
         if not models:
             return loaded
         model, info = loaded
@@ -212,6 +219,22 @@ class Checkpoint:
                 f"The file {file} holds no model that {kind.__name__} can load with the settings "
                 f"of {settings.model}: {_reason(error)}"
             ) from None
+
+    def source(self) -> tuple[str | Path, dict[str, Any]]:
+        """What the loaders of transformers and diffusers take: a folder or an id, and how.
+
+        Raises:
+            ConfigError, ServiceError: as :meth:`load`.
+        """
+        if self.folder is not None:
+            return self.folder, {"local_files_only": True}
+        return self.model, {"revision": self.commit}
+
+    def unusable(self, error: Exception, wanted: str) -> ConfigError | ServiceError:
+        """The error of a folder, or of an id, from which nothing could be loaded."""
+        if self.folder is None:
+            return self.missing(error)
+        return ConfigError(f"The folder {self.folder} holds no {wanted}: {_reason(error)}")
 
     def missing(self, error: Exception) -> ServiceError:
         """The error of a model that cannot be had."""
@@ -304,6 +327,15 @@ def _reason(error: Exception) -> str:
     if kind == "SafetensorError":
         return f"{_first_line(error)} (is the file whole?)"
     return re.sub(r"\x1b\[[0-9;]*m", "", _first_line(error))
+
+
+@cache
+def _has(model: str, commit: str, file: str) -> bool:
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(model, file, revision=commit), str):
+        return True
+    return bool(HfApi().file_exists(model, file, revision=commit))
 
 
 def _first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -28,12 +29,15 @@ class Model(Protocol):
 class SmallCNN:
     """Four convolution blocks for the 64 x 64 miniatures: fast on a laptop, trained from scratch.
 
+    The first halves the resolution by its stride, so that most of the work is at 16 x 16 and below:
+    0.058 GFLOP an image forward and backward, 10.0 million multiplications forward.
+
     Args:
         image_size: input side in pixels.
         widths: channels of the blocks.
     """
 
-    def __init__(self, image_size: Side = 64, widths: Sequence[int] = (24, 48, 96, 128)) -> None:
+    def __init__(self, image_size: Side = 64, widths: Sequence[int] = (24, 64, 96, 128)) -> None:
         self.image_size = image_size
         self.widths = tuple(widths)
 
@@ -41,18 +45,18 @@ class SmallCNN:
         return Preprocessing(size=self.image_size, crop=1.0, mean=(0.5,) * 3, std=(0.25,) * 3)
 
     def build(self, num_classes: int) -> Classifier:
-        layers: list[nn.Module] = []
-        width = 3
-        for out in self.widths:
+        layers: list[nn.Module] = [nn.Conv2d(3, self.widths[0], 4, stride=2, padding=1, bias=False)]
+        for width, out in pairwise(self.widths):
             layers += [
-                nn.Conv2d(width, out, 3, padding=1, bias=False),
-                nn.BatchNorm2d(out),
+                nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
                 nn.MaxPool2d(2),
+                nn.Conv2d(width, out, 3, padding=1, bias=False),
             ]
-            width = out
+        last = self.widths[-1]
+        layers += [nn.BatchNorm2d(last), nn.ReLU(inplace=True)]
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        return Classifier(_Pooled(*layers), width, num_classes)
+        return Classifier(_Pooled(*layers), last, num_classes)
 
 
 class _Pooled(nn.Sequential):

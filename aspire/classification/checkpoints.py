@@ -66,7 +66,7 @@ class SelectionCheckpoint(pl.Callback):
         kept = {weights_file(self.folder, n) for n in self.best_steps.values()}
         if trainer.is_global_zero:
             if weights_file(self.folder, step) in kept:
-                state = {k: v.detach().cpu() for k, v in pl_module.net.state_dict().items()}
+                state = {k: v.detach().cpu() for k, v in pl_module.judged.state_dict().items()}
                 state = {k: v.contiguous() for k, v in state.items()}
                 write_atomic(weights_file(self.folder, step), save(state))
             write_atomic(self.folder / "metrics.csv", _csv(self.history))

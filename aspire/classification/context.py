@@ -10,7 +10,7 @@ import signal
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ class TrainingContext:
         training = dict(self.shared.training) if self.shared else {}
         # What is selected does not change the training, unless it has the test split measured.
         oracle = fit.selection in ORACLES
-        training["fit"] = {**asdict(fit), "selection": "oracle" if oracle else "any"}
+        training["fit"] = {**fit.identity(), "selection": "oracle" if oracle else "any"}
         parts = {
             "images": self.shared.images if self.shared else None,
             "training": training,
@@ -281,6 +281,7 @@ class TrainingContext:
             fit.steps,
             seed_for(self.seed, phase, "run"),
             self.preprocessing.normalise,
+            fit.ema,
         )
         data = GroupDataModule(
             table,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from aspire.baselines.base import Objective, StepOutput
 from aspire.classification.classifier import Classifier
@@ -19,6 +20,8 @@ from aspire.data.groups import Grouper
 from aspire.data.image_table import ImageTable
 from aspire.errors import AspireError
 from aspire.rng import seed_for
+
+WARM_UP = 10  # steps by which a young average is younger than its decay says
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], LRScheduler | None]
@@ -35,6 +38,8 @@ class ClassificationModule(pl.LightningModule):
         grouper: group names.
         train_counts: (G,) training images per group, for the adjusted average.
         steps: optimiser steps in all.
+        ema: decay of the moving average of the net's weights that is measured and kept in their
+            place; None for the weights themselves.
         seed: each epoch's random state follows from it, so a resumed run is not a different one.
         normalise: uint8 images of a loader -> floats for the net, on the device.
     """
@@ -51,10 +56,13 @@ class ClassificationModule(pl.LightningModule):
         steps: int,
         seed: int,
         normalise: Callable[[Tensor], Tensor],
+        ema: float | None = None,
     ) -> None:
         super().__init__()
         self.net = net
         self.objective = objective
+        # a module of its own: its state is kept and resumed with everything else's
+        self.average = None if ema is None else averaged(net, ema)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.tables = dict(tables)
@@ -68,7 +76,9 @@ class ClassificationModule(pl.LightningModule):
         self.losses: list[Tensor] = []
 
     def configure_optimizers(self) -> Any:
-        parameters = [p for p in self.parameters() if p.requires_grad]
+        # each once, though an objective may hold parts of the net
+        trained = dict.fromkeys((*self.net.parameters(), *self.objective.parameters()))
+        parameters = [p for p in trained if p.requires_grad]
         optimizer = self.make_optimizer(parameters)
         scheduler = self.make_scheduler(optimizer, self.steps)
         if scheduler is None:
@@ -99,6 +109,15 @@ class ClassificationModule(pl.LightningModule):
             self.log(f"train/{name}", value)
         return out.loss
 
+    def on_train_batch_end(self, *args: Any) -> None:
+        if self.average is not None and self.global_step > int(self.average.n_averaged):
+            self.average.update_parameters(self.net)
+
+    @property
+    def judged(self) -> nn.Module:
+        """The net that is measured and kept."""
+        return self.net if self.average is None else self.average.module
+
     @property
     def train_loss(self) -> float:
         """Mean loss of this epoch's steps so far."""
@@ -109,7 +128,7 @@ class ClassificationModule(pl.LightningModule):
             correct.reset()  # type: ignore[operator]
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        predicted = self.net(batch.image).argmax(1)
+        predicted = self.judged(batch.image).argmax(1)
         self.correct[dataloader_idx].update(predicted, batch.y, batch.row)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
@@ -123,3 +142,21 @@ class ClassificationModule(pl.LightningModule):
             )
             self.log_dict(self.measured[split].flat(split))
         self.log("train/loss", self.train_loss)
+
+
+def averaged(net: Classifier, decay: float) -> AveragedModel:
+    """A copy of a net that follows it, at the start faster: d = min(decay, (1 + n) / (10 + n)).
+
+    Args:
+        net: copied as it is, buffers included (running statistics are averaged too).
+        decay: in (0, 1); the average looks back over about 1 / (1 - decay) steps.
+    """
+
+    def follow(average: Tensor, current: Tensor, steps: Tensor) -> Tensor:
+        share = min(decay, (1 + float(steps)) / (WARM_UP + float(steps)))
+        if not average.is_floating_point():  # counts of batches
+            return current
+        return torch.lerp(current, average, share)
+
+    average = AveragedModel(net, avg_fn=follow, use_buffers=True)
+    return average.requires_grad_(False)

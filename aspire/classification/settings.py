@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,8 @@ class FitSettings:
         augment: whether training sees random crops and flips.
         accumulate: batches whose gradients are averaged for one step; a method that looks at a
             whole batch (GroupDRO, CVaR, ...) looks at each of them alone.
+        ema: decay of the exponential moving average of the weights that is measured, selected and
+            kept (Polyak and Juditsky 1992); None for the weights themselves.
 
     Raises:
         ConfigError: when the numbers do not fit together.
@@ -38,6 +40,7 @@ class FitSettings:
     selection: str
     augment: bool = True
     accumulate: Count = 1
+    ema: OpenFraction | None = None
 
     def __post_init__(self) -> None:
         selection_rule(self.selection)
@@ -47,6 +50,10 @@ class FitSettings:
                 f"fit.steps={self.steps} is not a multiple of fit.evaluations={self.evaluations}. "
                 f"Try fit.steps={near}."
             )
+
+    def identity(self) -> dict[str, Any]:
+        """What changes the result."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
 
     @property
     def steps_per_epoch(self) -> int:

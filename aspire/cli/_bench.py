@@ -216,6 +216,8 @@ class Bench:
         identity = {k: plain(cfg[k]) for k in IDENTITY}
         if code := code_digests(targets_in(list(identity.values()))):
             identity["code"] = code
+        # what is left out of the training is left out of its name
+        identity["fit"] = {k: v for k, v in identity["fit"].items() if v is not None}
         labels = {k: chosen[k] for k in ("baseline", "model", "augmentation")}
         if groups is not None:
             identity["groups"] = groups.digest

@@ -60,9 +60,14 @@ class DiffusionSampler(ABC):
             (its noun: "bird") and ``{kind}`` (one of its own words: "owl"; an unlearnt word is the
             noun then); or several such, of which each image takes one.
         negative_prompt: with ``{avoided}`` (the found features); "" for none.
-        steps: denoising steps.
-        guidance: classifier-free guidance scale.
-        scheduler: name of a scheduler class in diffusers; None for the model's own.
+        steps: denoising steps; None for 50, or 4 with ``fast``.
+        guidance: classifier-free guidance scale; None for 7.5, or 0 with ``fast``. Up to 1 there is
+            no guidance: half the work, and no negative prompt.
+        scheduler: name of a scheduler class in diffusers; None for the model's own, or with
+            ``fast`` the one that these weights bring, or LCMScheduler.
+        fast: weights distilled for a few steps without guidance, hub id or folder: a LoRA for
+            ``model`` (LCM-LoRA), or a whole pipeline with the same text encoder (Turbo).
+        vae: a lighter autoencoder of the model's latents, hub id or folder; None for its own.
         size: side in pixels, a multiple of 8; None for the size the model was trained at.
         precision: "auto" (bfloat16 on CUDA, else float32) or a dtype of torch.
         device: "auto", or a device of torch.
@@ -82,9 +87,11 @@ class DiffusionSampler(ABC):
         folder: str | Path = "outputs/personalised",
         prompt: str | Sequence[str] = "a photo of a {word}, {scene}",
         negative_prompt: str = "{avoided}",
-        steps: Count = 50,
-        guidance: NonNegative = 7.5,
+        steps: Count | None = None,
+        guidance: NonNegative | None = None,
         scheduler: str | None = None,
+        fast: str | None = None,
+        vae: str | None = None,
         size: LatentSide | None = None,
         precision: str = "auto",
         device: str = "auto",
@@ -110,8 +117,10 @@ class DiffusionSampler(ABC):
         self.folder = Path(folder)
         self.prompts = prompts
         self.negative_prompt = negative_prompt
-        self.steps = steps
-        self.guidance = guidance
+        self.fast = None if fast is None else Checkpoint(fast, instead="leave generator.fast out")
+        self.vae = None if vae is None else Checkpoint(vae, instead="leave generator.vae out")
+        self.steps = steps or (50 if fast is None else 4)
+        self.guidance = (7.5 if fast is None else 0.0) if guidance is None else guidance
         self.scheduler = scheduler
         self.size = size
         self.precision = precision
@@ -143,6 +152,11 @@ class DiffusionSampler(ABC):
             "guidance": self.guidance,
             "scheduler": self.scheduler,
             "size": self.size,
+            **{
+                key: part.identity()
+                for key, part in (("fast", self.fast), ("vae", self.vae))
+                if part is not None
+            },
         }
 
     @abstractmethod
@@ -195,7 +209,9 @@ class DiffusionSampler(ABC):
         return Plan(
             concept,
             prompt.format(**places),
-            self.negative_prompt.format(avoided=", ".join(concept.avoided)),
+            self.negative_prompt.format(avoided=", ".join(concept.avoided))
+            if self.guidance > 1
+            else "",
             int(rng.integers(2**62)),
             int(rng.integers(2**62)),
         )
@@ -241,19 +257,18 @@ class DiffusionSampler(ABC):
 
     def _load(self) -> Any:
         if self._pipe is None:
-            import diffusers
-
             from aspire.generation.diffusion_model import load_pipeline
+            from aspire.generation.few_steps import make_fast, replace_vae, set_scheduler
 
-            pipe = load_pipeline(self.pipeline, self.checkpoint, self.device, self.precision)
+            whole = self.fast is not None and self.fast.has("model_index.json")
+            checkpoint = self.fast if self.fast is not None and whole else self.checkpoint
+            pipe = load_pipeline(self.pipeline, checkpoint, self.device, self.precision)
+            if self.fast is not None and not whole:
+                make_fast(pipe, self.fast)
+            if self.vae is not None:
+                replace_vae(pipe, self.vae)
             if self.scheduler is not None:
-                kind = getattr(diffusers, self.scheduler, None)
-                if kind is None:
-                    raise ConfigError(
-                        f"generator.scheduler={self.scheduler}: diffusers has no such class; "
-                        "expected e.g. DDIMScheduler, DPMSolverMultistepScheduler or null."
-                    )
-                pipe.scheduler = kind.from_config(pipe.scheduler.config)
+                set_scheduler(pipe, self.scheduler)
             self._pipe = pipe
         return self._pipe
 

@@ -19,6 +19,13 @@ from pathlib import Path
 import torch
 
 from experiments.tiny_sd.common import Scenes, Settings
+from experiments.tiny_sd.distil import (
+    export_small_vae,
+    export_student,
+    keep_trajectories,
+    train_small_vae,
+    train_student,
+)
 from experiments.tiny_sd.judge import train_judge
 from experiments.tiny_sd.reader import train_reader
 from experiments.tiny_sd.unet import export, train_unet
@@ -31,6 +38,11 @@ PHASES: dict[str, tuple[Callable[[Settings, Scenes], None], str]] = {  # what, o
     "reader": (train_reader, "scenes"),
     "unet": (train_unet, "scenes"),
     "export": (export, "scenes"),
+    "trajectories": (keep_trajectories, "scenes"),
+    "student": (train_student, "scenes"),
+    "export_student": (export_student, "scenes"),
+    "small_vae": (train_small_vae, "scenes"),
+    "export_small_vae": (export_small_vae, "scenes"),
     "judge": (train_judge, "judge_scenes"),
 }
 

@@ -30,8 +30,8 @@ def test_small_cnn(size: int) -> None:
     assert net(images).shape == (2, 3)
     assert net.features(images).shape == (2, 8)
     assert torch.equal(net(images), net.head(net.features(images)))
-    # 3 * 4 * 9 + 2 * 4, 4 * 8 * 9 + 2 * 8 and the head's 8 * 3 + 3
-    assert sum(p.numel() for p in net.parameters()) == 116 + 304 + 27
+    # 3 * 4 * 16 + 2 * 4, 4 * 8 * 9 + 2 * 8 and the head's 8 * 3 + 3
+    assert sum(p.numel() for p in net.parameters()) == 200 + 304 + 27
 
 
 def test_random_parts_come_from_torch_s_generator() -> None:
@@ -41,6 +41,16 @@ def test_random_parts_come_from_torch_s_generator() -> None:
         nets.append(SmallCNN(16, (4, 8)).build(2).state_dict())
     assert same(nets[0], nets[1])
     assert not same(nets[0], nets[2])
+
+
+def test_the_small_network_is_cheap() -> None:
+    """Counted by torch, not by us; the network before it took 0.18."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net = SmallCNN().build(2)
+    with FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 3, 64, 64)).sum().backward()
+    assert counter.get_total_flops() <= 0.06e9
 
 
 def test_timm_model() -> None:

@@ -20,6 +20,7 @@ from aspire.classification.backbones import SmallCNN
 from aspire.classification.checkpoints import SelectionCheckpoint, weights_file
 from aspire.classification.classifier import Classifier
 from aspire.classification.context import TrainingContext
+from aspire.classification.module import ClassificationModule
 from aspire.classification.schedules import constant, cosine
 from aspire.classification.settings import DeviceSettings, FitSettings
 from aspire.data.datamodule import Batch
@@ -83,6 +84,57 @@ def test_number_of_evaluations_does_not_change_the_training(
         run = context(f"e{evaluations}", fit_settings=settings)
         nets.append(weights(ERM().run(run)))
     assert equal(nets[0], nets[1])
+
+
+def moving_average(history: list[dict[str, Any]], decay: float) -> dict[str, Any]:
+    """By its recursion: the first weights, then each at 1 - min(decay, (1 + n) / (10 + n))."""
+    average = {k: v.astype(np.float64) for k, v in history[0].items()}
+    for n, current in enumerate(history[1:], 1):
+        share = min(decay, (1 + n) / (10 + n))
+        average = {k: share * v + (1 - share) * current[k] for k, v in average.items()}
+    return average
+
+
+@pytest.mark.parametrize("evaluation", [None, 2])
+def test_moving_average_of_the_weights_is_judged_and_kept(
+    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch, evaluation: int | None
+) -> None:
+    seen: list[dict[str, Any]] = []
+    original = ClassificationModule.on_train_batch_end
+
+    def noting(self: ClassificationModule, *args: Any) -> None:
+        if len(seen) == self.global_step - 1:
+            seen.append(weights(self.net))
+        original(self, *args)
+
+    monkeypatch.setattr(ClassificationModule, "on_train_batch_end", noting)
+    settings = FitSettings(STEPS, 4, 8, "last", ema=0.3)
+    if evaluation is not None:  # killed, and resumed from its last state
+        with monkeypatch.context() as patch, pytest.raises(Kill):
+            kill_after(patch, evaluation)
+            ERM().run(context("a", fit_settings=settings))
+    run = context("a", fit_settings=settings)
+    kept = weights(ERM().run(run))
+    assert len(seen) == STEPS
+    expected = moving_average(seen, 0.3)
+    for name, value in kept.items():
+        if "num_batches" not in name:
+            np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6)
+    assert not equal(kept, seen[-1])
+    # a training is what it is, whatever is kept of it
+    plain_run = weights(ERM().run(context("b", fit_settings=FitSettings(STEPS, 4, 8, "last"))))
+    assert equal(plain_run, seen[-1])
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0, -0.5, 2.0])
+def test_a_decay_outside_0_and_1_is_refused(decay: float) -> None:
+    with pytest.raises(ConfigError, match=rf"fit.ema={decay}: expected a number between 0 and 1"):
+        FitSettings(STEPS, 4, 8, "last", ema=decay)
+
+
+def test_settings_without_an_average_are_known_by_the_same_name_as_ever() -> None:
+    assert "ema" not in FitSettings(STEPS, 4, 8, "last").identity()
+    assert FitSettings(STEPS, 4, 8, "last", ema=0.9).identity()["ema"] == 0.9
 
 
 class Plain(SmallCNN):
