@@ -27,7 +27,8 @@ def images_wanted(
 ) -> dict[int, int]:
     """Class -> number of images to ask for, at most ``max_per_class``.
 
-    ``amount=per_real``: ``per_real`` for each training image of the class. ``amount=balance``: as
+    ``amount=per_real``: ``per_real`` for each training image of the class. ``amount=even``: as many
+    in all, but equally many of each class, so that a small one gets more. ``amount=balance``: as
     many as its captions name a found feature more often than not, so that afterwards as many images
     show none as show one. Images without a caption count on neither side.
 
@@ -51,11 +52,19 @@ def images_wanted(
         shown = [bool(found & avoided) for found in phrases.get(concept.y, ())]
         return max(0, 2 * sum(shown) - len(shown))
 
-    amounts: dict[str, Callable[[Concept], int]] = {"per_real": per_real, "balance": balance}
+    def even(concept: Concept) -> int:
+        per_image: float = settings["per_real"]
+        return round(per_image * sum(counts) / len(counts))
+
+    amounts: dict[str, Callable[[Concept], int]] = {
+        "per_real": per_real,
+        "even": even,
+        "balance": balance,
+    }
     amount = str(settings.get("amount", "per_real"))
     if amount not in amounts:
         raise ConfigError(
-            f"stage.generate.amount={amount}: expected {' or '.join(amounts)}."
+            f"stage.generate.amount={amount}: expected {', '.join(amounts)}."
             f"{did_you_mean(amount, list(amounts))}"
         )
     number = {c.y: min(settings["max_per_class"], amounts[amount](c)) for c in concepts}

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aspire.pretrained import Checkpoint
 from experiments.tiny_sd.common import Scenes, Settings, write_sheet
 from experiments.tiny_sd.loop import Loop, generator, rows
 from experiments.tiny_sd.unet import PROMPTS, said, sample, tokens
@@ -39,7 +40,8 @@ def teacher(settings: Settings) -> Any:
     """The packaged pipeline, frozen, in float32."""
     from diffusers import StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained("aspire/weights/tiny-sd", dtype=torch.float32)
+    folder = Checkpoint("tiny-sd").folder
+    pipe = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     for part in (pipe.unet, pipe.text_encoder, pipe.vae):
         part.requires_grad_(False).eval()
@@ -122,9 +124,7 @@ def train_student(settings: Settings, scenes: Scenes, stop_at: int | None = None
     unet = with_lora(pipe)
     kept = Trajectories(settings.folder)
     loop = student_loop(settings, unet)
-    light = pipe.scheduler.alphas_cumprod.double()
-    signal = torch.tensor([*(light[t].sqrt() for t in LEVELS), 1.0])
-    noise = (1 - signal**2).clamp(min=0).sqrt()
+    light = pipe.scheduler.alphas_cumprod
 
     def loss_of(step: int) -> Tensor:
         chosen = rows(4, len(kept.ids), step, settings.batch)
@@ -132,12 +132,7 @@ def train_student(settings: Settings, scenes: Scenes, stop_at: int | None = None
         nodes = torch.from_numpy(kept.nodes[chosen]).float()
         every = torch.arange(len(chosen))
         start, end = nodes[every, level], nodes[every, level + 1]
-        a, s, b, r = (
-            part[:, None, None, None].float()
-            for part in (signal[level], noise[level], signal[level + 1], noise[level + 1])
-        )
-        # One DDIM step leads to (b a + r s) start + (r a - b s) v; v such that it ends there.
-        wanted = (end - (b * a + r * s) * start) / (r * a - b * s)
+        wanted = velocity(start, end, level, light)
         with torch.no_grad():
             told = pipe.text_encoder(kept.ids[chosen]).last_hidden_state
         with settings.autocast():
@@ -150,6 +145,23 @@ def train_student(settings: Settings, scenes: Scenes, stop_at: int | None = None
             write_sheet(path, sample(pipe, PROMPTS, settings.seed, steps=4, guidance=0.0), 6)
 
     loop.run(loss_of, sheet, sheet_every=settings.sheet_every, stop_at=stop_at)
+
+
+def velocity(start: Tensor, end: Tensor, level: Tensor, light: Tensor) -> Tensor:
+    """The prediction of v that one DDIM step turns into the wanted latents.
+
+    With signal a and noise s at the start, b and r at the end, such a step leads to
+    (b a + r s) start + (r a - b s) v.
+
+    Args:
+        start, end: (B, C, h, w) latents at a level and at the next.
+        level: (B,) indices into ``LEVELS``; behind the last one there is no noise.
+        light: (1000,) share of the signal's variance at each step of training.
+    """
+    signal = torch.tensor([*(float(light[t]) for t in LEVELS), 1.0], dtype=torch.float64)
+    a, b = (signal[k].sqrt()[:, None, None, None] for k in (level, level + 1))
+    s, r = (1 - a**2).sqrt(), (1 - b**2).sqrt()
+    return ((end - (b * a + r * s) * start) / (r * a - b * s)).to(start.dtype)
 
 
 def with_lora(pipe: Any) -> Any:
@@ -173,7 +185,10 @@ def student_loop(settings: Settings, unet: Any) -> Loop:
 
 
 def export_student(settings: Settings, scenes: Scenes) -> None:
-    """The averaged LoRA as FOLDER/tiny-sd-fast, in diffusers' format and float16."""
+    """The averaged LoRA as FOLDER/tiny-sd-fast, in diffusers' format and float16.
+
+    With the scheduler that it was distilled for, as ``few_steps.make_fast`` looks for it.
+    """
     from diffusers import StableDiffusionPipeline
     from diffusers.utils import convert_state_dict_to_diffusers
     from peft.utils import get_peft_model_state_dict
@@ -188,6 +203,7 @@ def export_student(settings: Settings, scenes: Scenes) -> None:
         state = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
         half = {k: v.detach().half().contiguous() for k, v in state.items()}
         StableDiffusionPipeline.save_lora_weights(target, unet_lora_layers=half)
+    pipe.scheduler.save_pretrained(target / "scheduler")
     print(f"step {loop.step} -> {target}")
 
 
@@ -261,13 +277,13 @@ def small_vae_loop(settings: Settings, small: Any) -> Loop:
 
 
 def export_small_vae(settings: Settings, scenes: Scenes) -> None:
-    """The averaged light VAE as FOLDER/tiny-sd-fast/vae, in float16."""
+    """The averaged light VAE as FOLDER/tiny-sd-vae, in float16."""
     small = make_small_vae(int(teacher(settings).vae.config.latent_channels))
     loop = small_vae_loop(settings, small)
     if loop.step == 0:
         raise SystemExit(f"{settings.folder} holds no light VAE; run train small_vae first.")
     with loop.averaged():
-        target = settings.folder / "tiny-sd-fast" / "vae"
+        target = settings.folder / "tiny-sd-vae"
         shutil.rmtree(target, ignore_errors=True)
         small.half().save_pretrained(target)
     print(f"step {loop.step} -> {target}")

@@ -205,6 +205,7 @@ SHOWN = {0: [LAND] * 16 + [WATER] * 4, 1: [LAND] * 5 + [WATER] * 7}
     [
         ({"per_real": 0.5}, {0: 10, 1: 7}),
         ({"per_real": 2, "amount": "per_real"}, {0: 30, 1: 28}),  # 40 and 28, at most 30
+        ({"per_real": 0.5, "amount": "even"}, {0: 8, 1: 8}),  # 17 of two classes, and 8.5 to even
         # 16 landbirds with the forest and 4 without; 7 waterbirds with the lake and 5 without
         ({"per_real": 2, "amount": "balance"}, {0: 12, 1: 2}),
     ],
@@ -223,7 +224,7 @@ def test_a_class_that_is_balanced_gets_nothing() -> None:
 def test_an_unknown_amount_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigError) as caught:
         images_wanted({"max_per_class": 1, "amount": "balanced"}, [], {}, [], object())
-    text = "stage.generate.amount=balanced: expected per_real or balance. Did you mean balance?"
+    text = "stage.generate.amount=balanced: expected per_real, even, balance. Did you mean balance?"
     assert text in str(caught.value)
 
 

@@ -32,6 +32,7 @@ def tiny() -> Any:
     try:
         from experiments.tiny_sd import (
             common,
+            distil,
             evaluate,
             grounding,
             judge,
@@ -45,6 +46,7 @@ def tiny() -> Any:
 
         yield SimpleNamespace(
             common=common,
+            distil=distil,
             evaluate=evaluate,
             grounding=grounding,
             judge=judge,
@@ -279,6 +281,20 @@ def test_what_is_drawn_is_read_against_what_was_said(tiny: Any) -> None:
     torch.testing.assert_close(missed, torch.tensor(expected).float(), atol=1e-4, rtol=0)
 
 
+def test_the_student_learns_the_velocity_that_one_ddim_step_needs(tiny: Any) -> None:
+    """Asked of diffusers' own scheduler, set as the student samples."""
+    scheduler = tiny.models.make_scheduler()
+    scheduler.set_timesteps(4)
+    assert tuple(scheduler.timesteps.tolist()) == tiny.distil.LEVELS
+    start, end = torch.randn((2, 4, 3, 2, 2), generator=torch.Generator().manual_seed(0))
+    light = scheduler.alphas_cumprod
+    wanted = tiny.distil.velocity(start, end, torch.arange(4), light)
+    for row, t in enumerate(scheduler.timesteps):
+        one = slice(row, row + 1)
+        reached = scheduler.step(wanted[one], t, start[one]).prev_sample
+        torch.testing.assert_close(reached, end[one], atol=1e-4, rtol=1e-4)
+
+
 def test_sizes_fit_the_package(tiny: Any) -> None:
     captions = ["an owl in a forest"]
     sizes, tokenizer = tiny.models.Sizes(), tiny.models.make_tokenizer(captions)
@@ -290,13 +306,14 @@ def test_sizes_fit_the_package(tiny: Any) -> None:
     assert 2 * sum(p.numel() for part in parts for p in part.parameters()) < 31e6  # bytes
 
 
-def test_the_weights_of_the_package_draw_what_is_said(tiny: Any) -> None:
+@pytest.mark.parametrize("few", [False, True])
+def test_the_weights_of_the_package_draw_what_is_said(tiny: Any, few: bool) -> None:
     """Twelve captions, as the judge of the study cannot be asked here: by colour, against noise."""
-    pipe = load_pipeline(PIPELINES[0], Checkpoint("tiny-sd"), "cpu", "auto")
-    pipe.set_progress_bar_config(disable=True)
+    arm = tiny.evaluate.Arm(4, 0.0, few=True) if few else tiny.evaluate.Arm(8, 2.5)
+    pipe = tiny.evaluate.load(tiny.evaluate.Settings(), arm)
     prompts = [f"a {bird} {place}" for place in ("on the sea", "in a forest")
                for bird in ("cardinal", "crow", "swan")] * 2  # fmt: skip
-    made = tiny.unet.sample(pipe, prompts, seed=0, steps=8, guidance=2.5)
+    made = tiny.unet.sample(pipe, prompts, 0, arm.steps, arm.guidance)
     assert made.shape == (12, 3, 64, 64)
     red, green, blue = made.unflatten(0, (2, 2, 3)).mean((0, 4, 5)).unbind(2)  # place, bird
     assert (blue[0] > blue[1] + 0.2).all()  # the sea against the forest
@@ -304,7 +321,10 @@ def test_the_weights_of_the_package_draw_what_is_said(tiny: Any) -> None:
     assert made.unflatten(0, (2, 2, 3)).amax((3, 4, 5))[..., 2].mean() > 0.6  # a swan is white
 
 
-def test_the_weights_of_the_package_are_small() -> None:
-    folder = Checkpoint("tiny-sd").folder
+@pytest.mark.parametrize(
+    ("name", "most"), [("tiny-sd", 32), ("tiny-sd-fast", 6), ("tiny-sd-vae", 2)]
+)
+def test_the_weights_of_the_package_are_small(name: str, most: float) -> None:
+    folder = Checkpoint(name).folder
     assert folder is not None
-    assert sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) < 32 * 2**20
+    assert sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) < most * 2**20
