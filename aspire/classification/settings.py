@@ -12,7 +12,7 @@ import torch
 
 from aspire.classification.selection import selection_rule
 from aspire.errors import ConfigError
-from aspire.values import Count, Natural
+from aspire.values import Count, Natural, OpenFraction
 
 
 @dataclass
