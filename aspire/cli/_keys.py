@@ -12,8 +12,10 @@ from aspire.values import (
     AtLeastOne,
     Count,
     Fraction,
+    FractionBelowOne,
     Natural,
     NonNegative,
+    OpenFraction,
     Positive,
 )
 
@@ -81,8 +83,9 @@ class Discovered(Section):
 class Generated(Section):
     """Of the stage that generates."""
 
-    amount: Literal["per_real", "balance"]
+    amount: Literal["per_real", "even", "balance"]
     per_real: NonNegative
+    usual: FractionBelowOne
     max_per_class: Count
 
 
@@ -112,6 +115,7 @@ class Fit(Section):
     selection: Rule
     augment: bool
     accumulate: Count
+    ema: OpenFraction | None
 
 
 class Paths(Section):
@@ -134,6 +138,7 @@ class Base(Verb):
     """Of every verb that trains or looks at images."""
 
     seed: Natural
+    generated_share: OpenFraction | None
     fit: Fit
     stage: Stage
 

@@ -124,6 +124,7 @@ class GeneratedImage:
     y: int
     pixels: Pixels
     mask: Mask | None  # of the class object
+    usual: bool = False  # made in a usual scene: may show what the class avoids
 
 
 @dataclass(frozen=True)

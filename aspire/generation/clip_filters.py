@@ -149,6 +149,10 @@ class ClipFeature(ClipFilter):
     def thresholds(self) -> Mapping[str, Json]:
         return {"max_probability": self.max_probability}
 
+    def measure(self, images: Sequence[GeneratedImage], reference: Reference) -> list[float | str]:
+        measured = super().measure(images, reference)
+        return [0.0 if i.usual else value for i, value in zip(images, measured, strict=True)]
+
     def judge(self, vector: NDArray[np.float32], y: int, reference: Reference) -> float:
         noun = self.wordings(reference)[y].noun
         seen = [0.0]
@@ -206,6 +210,10 @@ class AliaSemantic(ClipFilter):
 
     def thresholds(self) -> Mapping[str, Json]:
         return {}
+
+    def measure(self, images: Sequence[GeneratedImage], reference: Reference) -> list[float | str]:
+        measured = super().measure(images, reference)
+        return [0.0 if i.usual else value for i, value in zip(images, measured, strict=True)]
 
     def judge(self, vector: NDArray[np.float32], y: int, reference: Reference) -> float:
         noun = self.wordings(reference)[y].noun

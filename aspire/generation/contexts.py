@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from aspire.generation.base import ClassEvidence
 from aspire.pipeline.records import Concept, Context, Rejected
@@ -28,6 +31,33 @@ def free_scenes(evidence: ClassEvidence) -> list[tuple[str, float]]:
         pull = dict.fromkeys(evidence.scenes, 1.0)
     ordered = sorted(pull.items(), key=lambda item: (-item[1], item[0]))
     return [(phrase, weight) for phrase, weight in ordered if phrase not in avoided and weight > 0]
+
+
+def in_usual_scenes(concept: Concept, scenes: Mapping[str, Sequence[str]]) -> Concept | None:
+    """The same class where it usually is: in the scenes that are its spurious features.
+
+    Each as often. Images of them are made beside those without a feature, so that being generated says nothing of
+    what stands where. Otherwise a net that can tell generated images from real ones learns each
+    scene's opposite from them and the shortcut from the real ones.
+
+    Args:
+        concept: of a class.
+        scenes: background phrase -> img_ids that show it.
+
+    Returns:
+        With nothing to avoid; None where none of the features is a scene.
+    """
+    found = [phrase for phrase in concept.avoided if phrase in scenes]
+    if not found:
+        return None
+    return msgspec.structs.replace(
+        concept,
+        contexts=tuple(
+            Context(phrase=p, weight=round(1 / len(found), 6), donors=tuple(scenes[p]))
+            for p in found
+        ),
+        avoided=(),
+    )
 
 
 def described(evidence: ClassEvidence, max_contexts: int) -> Concept | Rejected:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from aspire.data.table import Split
 from aspire.errors import AspireError
 from aspire.generation.amount import images_wanted
 from aspire.generation.base import ClassEvidence, GeneratedSet, GenerationRequest, speaks
+from aspire.generation.contexts import in_usual_scenes
 from aspire.generation.relatives import scene_parents
 from aspire.generation.wording import Wording, wordings
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError, collapsed_by
@@ -41,7 +42,8 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
     """See :meth:`aspire.pipeline.flow.Pipeline.generate`."""
     discovery = pipeline.discover(classifier)
     concepts = _concepts(pipeline, discovery)
-    images = _images(pipeline, concepts, seed)
+    requests = _requests(pipeline, concepts, seed)
+    images = _images(pipeline, concepts, requests, seed)
     dataset = pipeline.dataset
     measurements = pipeline.store.run(
         MeasureStage(
@@ -53,6 +55,7 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
             train=ImageTable.of(dataset, Split.TRAIN),
             test=ImageTable.of(dataset, Split.TEST) if Split.TEST in dataset.splits else None,
             wordings=wordings_of(pipeline),
+            usual=frozenset(r.img_id for r in requests if not r.concept.avoided),
         ),
         list(images.records),
         {
@@ -160,7 +163,10 @@ def _scenes(pipeline: Pipeline) -> dict[str, tuple[ImageRef, ...]]:
     return dict(scenes)
 
 
-def _images(pipeline: Pipeline, concepts: Artifact[Concept], seed: int) -> Artifact[SyntheticImage]:
+def _requests(
+    pipeline: Pipeline, concepts: Artifact[Concept], seed: int
+) -> list[GenerationRequest]:
+    """Every image to be made, the usual ones spread evenly among those of a class."""
     sampler = pipeline.backends.sampler(root=pipeline.dataset.root, refs=pipeline.refs)
     phrases: dict[int, list[frozenset[str]]] = defaultdict(list)
     for img_id, found in pipeline.phrases.items():
@@ -172,19 +178,34 @@ def _images(pipeline: Pipeline, concepts: Artifact[Concept], seed: int) -> Artif
         ids = [c.concept_id for c in concepts.records]
         raise NothingFoundError([Rejected(item_id=i, reason="balanced", detail=why) for i in ids])
     said = wordings_of(pipeline)
-    requests = [
+    share = float(pipeline.settings.generate.get("usual", 0.0))
+    scenes = {p: [r.img_id for r in refs] for p, refs in _scenes(pipeline).items()}
+    return [
         GenerationRequest(
             img_id=f"generated-{c.y:03d}-{index:05d}",
-            concept=c,
+            concept=usual if int((index + 1) * share) > int(index * share) else c,
             class_name=pipeline.dataset.class_names[c.y],
             seed=seed_for(seed, "generate", c.y, index),
             wording=said[c.y],
         )
         for c in concepts.records
+        for usual in (in_usual_scenes(c, scenes) or c,)
         for index in range(number[c.y])
     ]
+
+
+def _images(
+    pipeline: Pipeline,
+    concepts: Artifact[Concept],
+    requests: Sequence[GenerationRequest],
+    seed: int,
+) -> Artifact[SyntheticImage]:
+    sampler = pipeline.backends.sampler(root=pipeline.dataset.root, refs=pipeline.refs)
+    said = wordings_of(pipeline)
+    number = Counter(r.concept.y for r in requests)
+    usual = float(pipeline.settings.generate.get("usual", 0.0))
     return pipeline.store.run(
-        GenerateStage(sampler, seed, number),
+        GenerateStage(sampler, seed, {c.y: number[c.y] for c in concepts.records}, usual),
         requests,
         {
             "personalise": concepts.digest,

@@ -127,12 +127,6 @@ def test_moving_average_of_the_weights_is_judged_and_kept(
     assert equal(plain_run, seen[-1])
 
 
-@pytest.mark.parametrize("decay", [0.0, 1.0, -0.5, 2.0])
-def test_a_decay_outside_0_and_1_is_refused(decay: float) -> None:
-    with pytest.raises(ConfigError, match=rf"fit.ema={decay}: expected a number between 0 and 1"):
-        FitSettings(STEPS, 4, 8, "last", ema=decay)
-
-
 def test_settings_without_an_average_are_known_by_the_same_name_as_ever() -> None:
     assert "ema" not in FitSettings(STEPS, 4, 8, "last").identity()
     assert FitSettings(STEPS, 4, 8, "last", ema=0.9).identity()["ema"] == 0.9

@@ -27,6 +27,7 @@ class MeasureStage:
         avoided: class -> phrases that its images may not show.
         train, test: the real images; their digest must be part of ``upstream``.
         wordings: how the classes are called in a sentence; empty for their names.
+        usual: img_ids of those made in a usual scene, which may show what others avoid.
     """
 
     name: ClassVar[str] = "measure"
@@ -43,7 +44,9 @@ class MeasureStage:
         train: ImageTable | None = None,
         test: ImageTable | None = None,
         wordings: Sequence[Wording] = (),
+        usual: frozenset[str] = frozenset(),
     ) -> None:
+        self.usual = usual
         self.filters = filters
         self.images = images
         self.reference = Reference(
@@ -79,6 +82,7 @@ class MeasureStage:
                 y=i.y,
                 pixels=read_image(self.images / i.file),
                 mask=read_labels(self.images / i.mask) > 0 if i.mask else None,
+                usual=i.img_id in self.usual,
             )
             for i in items
         ]

@@ -53,13 +53,17 @@ class GenerateStage:
         sampler: makes the images.
         seed: the seed the requests' own seeds were derived from.
         per_class: images asked for, by class.
+        usual: share of them in the class's usual scenes.
     """
 
     name: ClassVar[str] = "generate"
     version: ClassVar[int] = 1
     record = SyntheticImage
 
-    def __init__(self, sampler: Sampler, seed: int, per_class: Mapping[int, int]) -> None:
+    def __init__(
+        self, sampler: Sampler, seed: int, per_class: Mapping[int, int], usual: float = 0.0
+    ) -> None:
+        self.usual = usual
         self.sampler = sampler
         self.seed = seed
         self.per_class = per_class
@@ -69,6 +73,7 @@ class GenerateStage:
             "sampler": self.sampler.identity(),
             "seed": self.seed,
             "per_class": {str(y): n for y, n in self.per_class.items()},
+            **({"usual": self.usual} if self.usual else {}),
         }
 
     def item_id(self, item: GenerationRequest) -> str:
