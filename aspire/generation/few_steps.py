@@ -7,6 +7,7 @@ UNet, where it costs nothing, so what a personaliser learnt can be put on and ta
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -63,13 +64,19 @@ def make_fast(pipe: Any, weights: Checkpoint) -> None:
 
 @contextmanager
 def only_errors() -> Iterator[None]:
-    """Without diffusers' remark that a LoRA of the UNet has no layers of the text encoder."""
+    """Without what diffusers and peft remark on weights that are as they should be.
+
+    A LoRA of the UNet has no layers of the text encoder, one may leave layers alone, and an
+    AutoencoderTiny reads an entry of its configuration that it wrote itself.
+    """
     from diffusers.utils import logging
 
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="While injecting the PEFT adapters")
+            yield
     finally:
         logging.set_verbosity(before)
 
@@ -96,7 +103,8 @@ def replace_vae(pipe: Any, weights: Checkpoint) -> None:
         raise ConfigError(
             f"generator.vae={weights.model} is a {name}; expected one of {', '.join(kinds)}."
         )
-    vae = weights.load(kinds[name], dtype=pipe.vae.dtype).requires_grad_(False).eval()
+    with only_errors():
+        vae = weights.load(kinds[name], dtype=pipe.vae.dtype).requires_grad_(False).eval()
     theirs, ours = vae.config.latent_channels, pipe.vae.config.latent_channels
     if theirs != ours:
         raise ConfigError(
