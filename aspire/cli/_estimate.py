@@ -55,7 +55,8 @@ def seconds_at_reference(
     seed = SEED + len(arms) * int(cfg.fit.steps) * STEP[model]
     if generating:
         images = float(cfg.stage.generate.per_real) * train_images
-        evaluations = int(cfg.generator.get("steps", 1))
+        fast = cfg.generator.get("fast") is not None  # as the samplers take what is not given
+        evaluations = int(cfg.generator.get("steps") or (4 if fast else 1))
         if float(cfg.generator.get("guidance") or 0) > 1:
             evaluations *= 2
         seed += images * evaluations * EVALUATION[generator]

@@ -36,9 +36,9 @@ def free_scenes(evidence: ClassEvidence) -> list[tuple[str, float]]:
 def in_usual_scenes(concept: Concept, scenes: Mapping[str, Sequence[str]]) -> Concept | None:
     """The same class where it usually is: in the scenes that are its spurious features.
 
-    Each as often. Images of them are made beside those without a feature, so that being generated says nothing of
-    what stands where. Otherwise a net that can tell generated images from real ones learns each
-    scene's opposite from them and the shortcut from the real ones.
+    Each as often. Images of them are made beside those without a feature, so that being generated
+    says nothing of what stands where. Otherwise a net that can tell generated images from real ones
+    learns each scene's opposite from them and the shortcut from the real ones.
 
     Args:
         concept: of a class.

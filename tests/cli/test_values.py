@@ -13,6 +13,7 @@ from aspire.cli import _keys, main
 from aspire.cli._keys import Section, keys_of
 from aspire.confdir import conf_dir
 
+BETWEEN = "a number between 0 and 1, both excluded, or null"
 COUNT = "a whole number of at least 1"
 SEED = "a whole number of at least 0"
 REFUSED = [
@@ -21,9 +22,9 @@ REFUSED = [
     ("fit.steps=true", "fit.steps=true", COUNT),
     ("fit.evaluations=0", "fit.evaluations=0", COUNT),
     ("fit.batch_size=0", "fit.batch_size=0", COUNT),
-    ("fit.ema=1", "fit.ema=1", "a number between 0 and 1, both excluded, or null"),
-    ("fit.ema=0.0", "fit.ema=0.0", "a number between 0 and 1, both excluded, or null"),
-    ("generated_share=1.5", "generated_share=1.5", "a number between 0 and 1, both excluded, or null"),
+    ("fit.ema=1", "fit.ema=1", BETWEEN),
+    ("fit.ema=0.0", "fit.ema=0.0", BETWEEN),
+    ("generated_share=1.5", "generated_share=1.5", BETWEEN),
     ("seed=one", "seed=one", SEED),
     ("seed=null", "seed=null", SEED),
     ("seed=1.5", "seed=1.5", SEED),
