@@ -19,6 +19,7 @@ from aspire.editing.base import Segmentation
 from aspire.errors import ConfigError
 from aspire.generation.amount import images_wanted
 from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
+from aspire.generation.contexts import in_usual_scenes
 from aspire.generation.edited import EditedImages, EditSampler
 from aspire.generation.relatives import scene_parents
 from aspire.generation.unpersonalised import Unpersonalised
@@ -214,6 +215,18 @@ def test_amounts_by_hand(settings: dict[str, Any], expected: dict[int, int]) -> 
     concepts = [concept(0, "forest", "desert"), concept(1, "lake")]
     settings = {"max_per_class": 30, **settings}
     assert images_wanted(settings, concepts, SHOWN, [20, 14], object()) == expected
+
+
+def test_usual_scenes_are_the_features_that_are_scenes_each_as_often() -> None:
+    scenes = {"forest": ["a", "b"], "desert": ["c"], "lake": ["d"]}
+    usual = in_usual_scenes(concept(0, "boat", "desert", "forest"), scenes)
+    assert usual is not None
+    assert [(c.phrase, c.weight, c.donors) for c in usual.contexts] == [
+        ("desert", 0.5, ("c",)),
+        ("forest", 0.5, ("a", "b")),
+    ]
+    assert usual.avoided == ()
+    assert in_usual_scenes(concept(0, "boat"), scenes) is None
 
 
 def test_a_class_that_is_balanced_gets_nothing() -> None:

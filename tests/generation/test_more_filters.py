@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,8 @@ def test_clip_feature_is_asked_for_each_feature_of_the_class() -> None:
     assert with_it > 0.99
     assert none_known == 0.0
     assert ClipFeature(max_probability=0.8, clip=Colours()).reject({"a": 0.8, "b": 0.81}) == {"b"}
+    usual = replace(images[1], usual=True)  # made in a usual scene, it may show the feature
+    assert ClipFeature(clip=Colours()).measure([usual], reference()) == [0.0]
 
 
 def test_alia_semantic_keeps_what_a_positive_prompt_fits_best() -> None:

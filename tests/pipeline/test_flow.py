@@ -405,6 +405,21 @@ def test_until_balance_there_are_as_many_without_the_feature_as_with_it(
     assert np.bincount(table.group, weights=table.weight) == pytest.approx([0.25] * 4)
 
 
+def test_usual_images_are_spread_among_the_others_and_of_the_other_groups(
+    world: World, background_reader: Any
+) -> None:
+    images = {}
+    for usual in (0.0, 0.25):
+        pipeline = world.pipeline(generate={"amount": "per_real", "per_real": 0.4, "usual": usual})
+        pipeline = pipeline.with_parts(pipeline.settings, filters=())
+        made = pipeline.generate(background_reader, seed=0)
+        table = Generated().table(world.dataset, made.kept, seed=0)
+        images[usual] = (table.group[40:].tolist(), made.images.key)
+    assert images[0.0][0] == [1] * 8 + [2] * 8  # landbirds on water, waterbirds on land
+    assert images[0.25][0] == [1, 1, 1, 0] * 2 + [2, 2, 2, 3] * 2  # every fourth
+    assert images[0.0][1] != images[0.25][1]
+
+
 def test_where_groups_are_balanced_already_nothing_is_generated(
     world: World, background_reader: Any
 ) -> None:
