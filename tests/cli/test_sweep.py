@@ -197,7 +197,7 @@ def test_a_plan_trains_nothing_and_names_what_cannot_work(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "1 done, 3 new" in out
     assert "about " in out
-    assert "first caption" in out  # what the arm with ASPIRE waits for
+    assert "first examine" in out  # what the arm with ASPIRE waits for
     assert "after 3" in out  # the ERM that makes its images
     assert starts(tmp_path) == before
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
+from runfolders import run_folder
 
 from aspire.classification.predictor import Request, RunPredictor
 from aspire.classification.training import TrainedRun
@@ -185,7 +187,7 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: Any) -> Non
 
 def test_a_classifier_travels_without_the_process_that_trained_it(tmp_path: Path) -> None:
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     class Model:
         def build(self, classes: int) -> Any:
@@ -202,8 +204,8 @@ def test_a_classifier_travels_without_the_process_that_trained_it(tmp_path: Path
         def normalise(self, images: Any) -> Any:
             return images.float() / 255
 
-    save_file(Model().build(2).state_dict(), tmp_path / "model.safetensors")
-    (tmp_path / "result.json").write_text('{"class_names": ["a", "b"], "weights_sha256": "w"}')
+    weights = save(Model().build(2).state_dict())
+    folder = run_folder(tmp_path, weights=weights, class_names=["a", "b"])
     stays = threading.Lock()  # as a console has one
 
     def model(run: Any) -> Any:
@@ -211,11 +213,11 @@ def test_a_classifier_travels_without_the_process_that_trained_it(tmp_path: Path
         return Model()
 
     request = Request(("a", "b"), 0, lambda name: model(name), model, lambda: stays)
-    run = TrainedRun(tmp_path, "hit")
+    run = TrainedRun(folder, "hit")
     here = RunPredictor(run, lambda: request.make_model(run), lambda: torch.device("cpu"))
     there = cloudpickle.loads(cloudpickle.dumps(here))
     images = [np.full((2, 2, 3), v, np.uint8) for v in (0, 90, 255)]
-    assert there.digest == here.digest == "w"
+    assert there.digest == here.digest == hashlib.sha256(weights).hexdigest()
     there.device = here.device
     np.testing.assert_array_equal(there(images), here(images))
     assert cloudpickle.loads(cloudpickle.dumps(request)).class_names == ("a", "b")
