@@ -150,13 +150,20 @@ class ReportingJob:
         return (ReportingJob, (self.verb,))
 
     def __call__(self, cfg: DictConfig) -> None:
+        verb = importlib.import_module(f"aspire.cli.{self.verb}")
         try:
-            check_preset(HydraConfig.get().runtime.choices)
-            check_arm(HydraConfig.get().runtime.choices, task_overrides())
-            refuse_secrets(walk(_resolved(cfg)))
-            check_values(cfg, self.verb)
+            try:
+                check_preset(HydraConfig.get().runtime.choices)
+                check_arm(HydraConfig.get().runtime.choices, task_overrides())
+                refuse_secrets(walk(_resolved(cfg)))
+                check_values(cfg, self.verb)
+            except AspireError as error:
+                # A verb may keep account of jobs that were refused before they began.
+                if (refused := getattr(verb, "refused", None)) and refused(cfg, error):
+                    return
+                raise
             with trusting(own_targets(cfg)):
-                importlib.import_module(f"aspire.cli.{self.verb}").job(cfg)
+                verb.job(cfg)
         except Exception as problem:
             error = (
                 problem

@@ -51,11 +51,8 @@ planned: list[PlannedJob] = []
 def add(cfg: DictConfig, bench_of: Callable[..., Any]) -> None:
     """Compose and check one job, train nothing, and remember what it would do."""
     choices = HydraConfig.get().runtime.choices
-    baseline, augmentation = choices["baseline"], choices["augmentation"]
-    arm = baseline if augmentation == "none" else f"{baseline} + {augmentation}"
-    dataset = called(choices["dataset"], cfg.dataset)
-    entry = PlannedJob(f"{dataset}, {arm}, seed {cfg.seed}", "new")
-    planned.append(entry)
+    augmentation = choices["augmentation"]
+    entry = _entry(cfg)
     with open_dict(cfg):
         cfg.engine = NO_WORK
     # No image is decoded for a plan.
@@ -74,6 +71,22 @@ def add(cfg: DictConfig, bench_of: Callable[..., Any]) -> None:
             entry.state, entry.note = "invalid", str(error)
             return
     entry.seconds = _expected(Path(cfg.paths.outputs) / "train", cfg, choices)
+
+
+def refuse(cfg: DictConfig, error: AspireError) -> None:
+    """Remember a job whose values cannot be right."""
+    entry = _entry(cfg)
+    entry.state, entry.note = "invalid", str(error)
+
+
+def _entry(cfg: DictConfig) -> PlannedJob:
+    choices = HydraConfig.get().runtime.choices
+    baseline, augmentation = choices["baseline"], choices["augmentation"]
+    arm = baseline if augmentation == "none" else f"{baseline} + {augmentation}"
+    dataset = called(choices["dataset"], cfg.dataset)
+    entry = PlannedJob(f"{dataset}, {arm}, seed {cfg.seed}", "new")
+    planned.append(entry)
+    return entry
 
 
 @contextmanager

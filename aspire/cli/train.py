@@ -45,6 +45,19 @@ def job(cfg: DictConfig) -> None:
             _job_alone(cfg)
 
 
+def refused(cfg: DictConfig, error: AspireError) -> bool:
+    """Keep account of a sweep's job whose values were refused; whether the plan will say why."""
+    if not _sweep.sweeping():
+        return False
+    if cfg.dry_run:
+        _plan.refuse(cfg, error)
+        return True
+    words = task_overrides()
+    command = _sweep.command_of(words)
+    _ledger().note(words, _about(cfg), command, failed=str(error), exit_code=error.exit_code)
+    return False
+
+
 def sum_up() -> int | None:
     """What is said when the last job is over."""
     return _plan.sum_up() if _plan.planned else _sweep.sum_up()
@@ -68,14 +81,11 @@ def _job_alone(cfg: DictConfig) -> None:
 
 def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
     """The same, written down in the ledger of the sweep."""
-    hydra = HydraConfig.get()
-    ledger = Ledger(Path(hydra.sweep.dir))
+    ledger, about = _ledger(), _about(cfg)
     command = _sweep.command_of(words)
-    about = {k: hydra.runtime.choices.get(k) for k in _sweep.LABELS} | {"seed": int(cfg.seed)}
-    about["dataset"] = called(about["dataset"], cfg.dataset)
     total = f"/{len(_sweep.current[0].jobs)}" if _sweep.current else ""
     arm = f"{about['dataset']}, {about['baseline']} + {about['augmentation']}, seed {cfg.seed}"
-    console.show("[bold]{}{}[/bold]  {}", hydra.job.num + 1, total, arm)
+    console.show("[bold]{}{}[/bold]  {}", HydraConfig.get().job.num + 1, total, arm)
     folders: list[Path] = []
 
     def started(folder: Path) -> None:
@@ -101,6 +111,16 @@ def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
         raise JobFailedError(f"{reason_of(error)}\nTraceback: {log}") from error
     known = {k: run.result[k] for k in ("dataset", "baseline", "augmentation", "model", "seed")}
     ledger.note(words, known, command, run.folder)
+
+
+def _ledger() -> Ledger:
+    return Ledger(Path(HydraConfig.get().sweep.dir))
+
+
+def _about(cfg: DictConfig) -> dict[str, Any]:
+    choices = HydraConfig.get().runtime.choices
+    about = {k: choices.get(k) for k in _sweep.LABELS} | {"seed": cfg.seed}
+    return about | {"dataset": called(about["dataset"], cfg.dataset)}
 
 
 class SharingBench(Bench):

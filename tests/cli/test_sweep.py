@@ -204,8 +204,19 @@ def test_a_plan_trains_nothing_and_names_what_cannot_work(tmp_path, capsys):
     assert main([*words, "optimizer.lr=0.1,fast", "dry_run=true"]) == 2
     out = capsys.readouterr().out
     assert "2 invalid" in out
-    assert "cannot work: mini_waterbirds, erm, seed 0: The optimizer cannot be built" in out
+    assert "cannot work: mini_waterbirds, erm, seed 0: optimizer.lr=fast: expected a number" in out
     assert starts(tmp_path) == before
+
+
+def test_a_job_whose_values_are_refused_is_a_failed_one(tmp_path, capsys):
+    sweep = tmp_path / "outputs" / "sweeps" / "mine"
+    words = ["train", "-m", "seed=0", "optimizer.lr=fast,-1", f"hydra.sweep.dir={sweep}", *TINY]
+    assert main(words) == 2
+    out = capsys.readouterr().out
+    assert "2 failed" in out
+    assert "optimizer.lr=fast: expected a number above 0." in out
+    assert "optimizer.lr=-1: expected a number above 0." in out
+    assert not starts(tmp_path)
 
 
 def test_a_run_that_someone_works_on_is_left_alone(tmp_path, capsys):
