@@ -32,7 +32,6 @@ LAYERS = (
     "to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv",
     "conv1", "conv2", "conv_shortcut", "time_emb_proj", "conv_in", "conv_out",
 )  # fmt: skip
-THINGS, MOST = 2.0, 6.0  # how much more positions count that the caption is about
 WIDTH, BLOCKS = 32, (6, 4, 2, 0)  # of the light decoder, coarse to fine
 RANGE = 2.0  # AutoencoderTiny is made for latents within 3; ours reach twice as far
 WEIGHTS = (1.0, 3.0, 9.0)  # of the light decoder's error on background, subject and objects
@@ -108,29 +107,6 @@ def shape(pipe: Any) -> tuple[int, int, int]:
     return int(pipe.unet.config.in_channels), side, side
 
 
-@torch.no_grad()
-def keep_emphasis(settings: Settings, scenes: Scenes) -> None:
-    """Where a caption says more than its place: FOLDER/emphasis.npy, (N, h, w), mean 1 an image.
-
-    How far the teacher's prediction at the third level moves when the caption is only the place.
-    """
-    pipe = teacher(settings)
-    kept = Trajectories(settings.folder)
-    found = []
-    for number in range(len(kept.ids) // settings.batch):
-        part = slice(number * settings.batch, (number + 1) * settings.batch)
-        chosen = rows(3, len(scenes), number, settings.batch)
-        places = tokens(pipe.tokenizer, [str(scenes.facts[i]["background"]) for i in chosen])
-        told = pipe.text_encoder(torch.cat([places, kept.ids[part]])).last_hidden_state
-        latents = torch.from_numpy(kept.nodes[part, 2]).float()
-        twice = torch.cat([latents, latents]).contiguous(memory_format=torch.channels_last)
-        with settings.autocast():
-            place, whole = pipe.unet(twice, LEVELS[2], told).sample.float().chunk(2)
-        change = (whole - place).abs().mean(1)
-        found.append((change / change.mean((1, 2), keepdim=True).clamp(min=1e-6)).numpy())
-    np.save(settings.folder / "emphasis.npy", np.concatenate(found).astype(np.float16))
-
-
 class Trajectories:
     """All that ``keep_trajectories`` has kept: token ids (N, L) and latents (N, 5, C, h, w)."""
 
@@ -149,7 +125,6 @@ def train_student(settings: Settings, scenes: Scenes, stop_at: int | None = None
     pipe = teacher(settings)
     unet = with_lora(pipe)
     kept = Trajectories(settings.folder)
-    emphasis = np.load(settings.folder / "emphasis.npy", mmap_mode="r")
     loop = student_loop(settings, unet)
     light = pipe.scheduler.alphas_cumprod
 
@@ -165,9 +140,7 @@ def train_student(settings: Settings, scenes: Scenes, stop_at: int | None = None
         with settings.autocast():
             times = torch.tensor(LEVELS)[level]
             predicted = unet(start.contiguous(memory_format=torch.channels_last), times, told)
-        weight = 1 + THINGS * torch.from_numpy(emphasis[chosen]).float().clamp(max=MOST)[:, None]
-        error = (predicted.sample.float() - wanted) ** 2
-        return (weight * error).mean() / weight.mean()
+        return F.mse_loss(predicted.sample.float(), wanted)
 
     def sheet(path: Path) -> None:
         with settings.autocast():

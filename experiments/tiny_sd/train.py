@@ -22,7 +22,6 @@ from experiments.tiny_sd.common import Scenes, Settings
 from experiments.tiny_sd.distil import (
     export_small_vae,
     export_student,
-    keep_emphasis,
     keep_trajectories,
     train_small_vae,
     train_student,
@@ -40,7 +39,6 @@ PHASES: dict[str, tuple[Callable[[Settings, Scenes], None], str]] = {  # what, o
     "unet": (train_unet, "scenes"),
     "export": (export, "scenes"),
     "trajectories": (keep_trajectories, "scenes"),
-    "emphasis": (keep_emphasis, "scenes"),
     "student": (train_student, "scenes"),
     "export_student": (export_student, "scenes"),
     "small_vae": (train_small_vae, "scenes"),
