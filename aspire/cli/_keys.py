@@ -139,6 +139,7 @@ class Base(Verb):
 
     seed: Natural
     generated_share: OpenFraction | None
+    generated_even: bool
     fit: Fit
     stage: Stage
 

@@ -54,13 +54,14 @@ class RandAugmented(RealOnly):
 class Generated:
     """Real and generated images in a fixed proportion.
 
-    Within the generated part classes keep their share of the train split, so the class prior is
-    that of the real data. A generated image belongs to the group of its scene, where that is known;
-    only methods that are told the training groups get to see it.
+    Classes keep their share of the train split, so the class prior is that of the real data, unless
+    all are to be drawn as often. A generated image belongs to the group of its scene, where that is
+    known; only methods that are told the training groups get to see it.
 
     Args:
         share: expected fraction of a batch that is generated, in (0, 1); None draws all images of
             a class alike, real or generated, however many there are.
+        even_classes: draw every class as often.
 
     Raises:
         ConfigError: for a share outside.
@@ -69,8 +70,9 @@ class Generated:
     uses_generated: ClassVar[bool] = True
     change: Change | None = None
 
-    def __init__(self, share: OpenFraction | None = 0.5) -> None:
+    def __init__(self, share: OpenFraction | None = 0.5, even_classes: bool = False) -> None:
         self.share = share
+        self.even_classes = even_classes
 
     def table(self, dataset: Dataset, generated: GeneratedSet | None, seed: int) -> ImageTable:
         assert generated is not None
@@ -90,7 +92,8 @@ class Generated:
         self, dataset: Dataset, real: ImageTable, generated: GeneratedSet
     ) -> NDArray[np.float64]:
         """(N + M,) probability of each real and each generated image to be drawn."""
-        return mix_weights(real.y, np.array(generated.y, dtype=np.int64), self.share)
+        made = np.array(generated.y, dtype=np.int64)
+        return mix_weights(real.y, made, self.share, self.even_classes)
 
 
 class Replaced(Generated):
@@ -134,31 +137,38 @@ class Duplicates(Generated):
             real.paths + tuple(real.paths[r] for r in rows),
             np.concatenate([real.y, real.y[rows]]),
             np.concatenate([real.group, real.group[rows]]),
-            mix_weights(real.y, real.y[rows], self.share),
+            mix_weights(real.y, real.y[rows], self.share, self.even_classes),
         )
 
 
 def mix_weights(
-    real: NDArray[np.int64], generated: NDArray[np.int64], share: float | None
+    real: NDArray[np.int64],
+    generated: NDArray[np.int64],
+    share: float | None,
+    even: bool = False,
 ) -> NDArray[np.float64]:
     """Probability of each row of (real, generated) to be drawn; sums to 1.
 
-    Each class keeps its share of the real rows; within a class ``share`` of the probability goes to
+    Each class keeps its share of the real rows, or all have the same; within a class ``share`` of the probability goes to
     its generated rows, evenly. A class without generated rows keeps all of it on its real ones.
 
     Args:
         real, generated: (N,), (M,) classes.
         share: in (0, 1); None for the share of the generated rows among those of the class.
+        even: every class alike.
 
     >>> mix_weights(np.array([0, 0, 0, 1]), np.array([0, 0]), 0.5)
     array([0.125 , 0.125 , 0.125 , 0.25  , 0.1875, 0.1875])
     >>> mix_weights(np.array([0, 0, 0, 1]), np.array([0, 0]), None)
     array([0.15, 0.15, 0.15, 0.25, 0.15, 0.15])
+    >>> mix_weights(np.array([0, 0, 0, 1]), np.array([0, 1]), 0.6, even=True).round(3)
+    array([0.067, 0.067, 0.067, 0.2  , 0.3  , 0.3  ])
     """
     weights = np.zeros(len(real) + len(generated))
-    for y in np.unique(real):
+    classes = np.unique(real)
+    for y in classes:
         r, g = real == y, generated == y
-        mass = r.mean()
+        mass = 1 / len(classes) if even else r.mean()
         own = g.sum() / (r.sum() + g.sum()) if share is None else share
         of_generated = own if g.any() else 0.0
         weights[: len(real)][r] = mass * (1 - of_generated) / r.sum()

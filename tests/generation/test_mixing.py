@@ -64,6 +64,15 @@ def test_classes_keep_their_real_share(share: float) -> None:
     assert weights[200:].sum() == pytest.approx(share)
 
 
+def test_classes_may_be_drawn_as_often_each() -> None:
+    real = np.array([0] * 6 + [1] * 3 + [2])
+    weights = mix_weights(real, np.array([0, 0, 1]), 0.25, even=True)
+    third = 1 / 3
+    expected = [third * 0.75 / 6] * 6 + [third * 0.75 / 3] * 3 + [third]
+    expected += [third * 0.25 / 2] * 2 + [third * 0.25]
+    assert weights == pytest.approx(expected)
+
+
 def test_generated_rows_follow_the_real_ones(waterbirds: Dataset, generated: GeneratedSet) -> None:
     table = Generated(share=0.5).table(waterbirds, generated, seed=0)
     assert len(table) == 45
