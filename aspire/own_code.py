@@ -78,12 +78,17 @@ def code_of(thing: Any) -> dict[str, str]:
 def _own(modules: Iterable[str]) -> Iterator[tuple[str, Path]]:
     """Those modules that are the user's own, with their files, in order."""
     for name in sorted(modules):
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file is None and name not in sys.modules:
-            spec = importlib.util.find_spec(name)
-            file = spec.origin if spec is not None and spec.has_location else None
-        if file is not None and is_own(Path(file).resolve()):
-            yield name, Path(file).resolve()
+        if (file := _file_of(name)) is not None and is_own(file):
+            yield name, file
+
+
+def _file_of(module: str) -> Path | None:
+    """The file of a module, be it imported or not; the packages that it is in are imported."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None and module not in sys.modules:
+        spec = importlib.util.find_spec(module)
+        file = spec.origin if spec is not None and spec.has_location else None
+    return None if file is None else Path(file).resolve()
 
 
 def is_own(file: Path) -> bool:
@@ -93,7 +98,14 @@ def is_own(file: Path) -> bool:
 
 
 def _module_of(target: str) -> str | None:
-    """The module in which a dotted path ends: of ``a.b.Class.method`` it is ``a.b``."""
+    """The module in which a dotted path ends: of ``a.b.Class.method`` it is ``a.b``.
+
+    None where what it begins with is installed: looking for ``torch.optim`` would import torch.
+    """
+    top, _, rest = target.partition(".")
+    file = _file_of(top) if top and rest else None
+    if file is not None and not is_own(file):
+        return None
     name = target
     while name := name.rpartition(".")[0]:
         try:

@@ -62,7 +62,7 @@ def read_config(folder: Path) -> Json:
             raise StoredConfigError(
                 f"{path}: {str(key)[:80]!r} is no key of a run's configuration."
             )
-    for key, value in walk(content, ""):
+    for key, value in walk(content, names=True):
         if isinstance(value, str) and "${" in value:
             raise StoredConfigError(
                 f"{path}: {key} holds an interpolation. A stored configuration is written "
@@ -114,7 +114,7 @@ def shipped_targets() -> Mapping[str, frozenset[str]]:
         head, _, _ = path.relative_to(conf_dir()).as_posix().partition("/")
         for group, node in _parts_of(path, head).items():
             found.setdefault(group, set()).update(str(name) for _, name in named(node))
-            inner |= {(group, m[1]) for _, v in walk(node, "") if (m := _NODE.fullmatch(str(v)))}
+            inner |= {(group, m[1]) for _, v in walk(node) if (m := _NODE.fullmatch(str(v)))}
     before = None
     while before != (before := sum(map(len, found.values()))):
         for group, other in inner:
@@ -188,16 +188,17 @@ def _parsed(path: Path) -> Json:
     return content
 
 
-def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Keys and values at any depth; a key is looked at like a value."""
+def walk(node: Any, key: str = "", *, names: bool = False) -> Iterator[tuple[str, Any]]:
+    """Keys and values at any depth; with ``names`` the name of a key is a value of it too."""
     if isinstance(node, Mapping):
         for name, value in node.items():
             inner = f"{key}.{name}" if key else str(name)
-            yield inner, name
-            yield from walk(value, inner)
+            if names:
+                yield inner, name
+            yield from walk(value, inner, names=names)
     elif isinstance(node, list):
         for number, value in enumerate(node):
-            yield from walk(value, f"{key}[{number}]")
+            yield from walk(value, f"{key}[{number}]", names=names)
     else:
         yield key, node
 

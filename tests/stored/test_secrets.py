@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from aspire.cli import main
 from aspire.cli._secrets import refuse_secrets, typed
+from aspire.confdir import conf_dir
 from aspire.errors import ConfigError
+from aspire.stored.config import walk
 
 KEY = "sk-hunter2"
 LONG = "sk-proj-hunter2hunter2hunter2"
@@ -62,6 +65,11 @@ def test_secrets_are_refused_without_repeating_them(word, said, tmp_path, monkey
 )
 def test_what_is_no_secret_passes(key: str, value: object) -> None:
     refuse_secrets([(key, value)])
+
+
+def test_nothing_that_ships_is_refused() -> None:
+    for path in conf_dir().rglob("*.yaml"):
+        refuse_secrets(walk(yaml.safe_load(path.read_text()), path.stem))
 
 
 def test_each_value_of_a_sweep_is_looked_at() -> None:
