@@ -10,6 +10,7 @@ from typing import Any
 # One thread a process, those that tests start included: workers times threads are the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
+os.environ.pop("COLUMNS", None)  # the width of the terminal that pytest was started in
 
 import numpy as np
 import pandas as pd

@@ -45,4 +45,5 @@ def test_textual_inversion_is_set_as_in_the_paper() -> None:
     assert {k: cfg.personaliser[k] for k in paper} == paper
     assert len(build(cfg.personaliser).templates) == 27
     cfg, _ = compose_config("generate", ["generator=text_to_image"])
-    assert (cfg.generator.steps, cfg.generator.guidance) == (50, 7.5)
+    sampler = build(cfg.generator)(root=Path(), refs={})
+    assert (sampler.steps, sampler.guidance) == (50, 7.5)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aspire.checking import check
 from aspire.errors import AspireError, ConfigError
 from aspire.generation.base import GenerationRequest
 from aspire.generation.text_to_image import TextToImage
@@ -110,8 +111,11 @@ def test_one_device_and_other_stages_are_worked_off_here(tiny_sd: Path, tmp_path
 def test_what_cannot_work_is_refused_at_once(
     tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match=r"engine\.devices=0: expected auto, or 1 or more"):
-        DeviceEngine(0)
+    engine = {"_target_": "aspire.pipeline.device_engine.DeviceEngine", "devices": 0}
+    with pytest.raises(
+        ConfigError, match=r"engine\.devices=0: expected a whole number of at least 1 or auto\."
+    ):
+        check(engine, "engine")
     with pytest.raises(ConfigError, match=r"cannot send the stage generate .* engine=local"):
         unsendable(tmp_path / "a", tiny_sd)
     monkeypatch.setenv("WORLD_SIZE", "2")
