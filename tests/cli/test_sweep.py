@@ -201,10 +201,14 @@ def test_a_plan_trains_nothing_and_names_what_cannot_work(tmp_path, capsys):
     assert "after 3" in out  # the ERM that makes its images
     assert starts(tmp_path) == before
 
-    assert main([*words, "optimizer.lr=0.1,fast", "dry_run=true"]) == 2
-    out = capsys.readouterr().out
-    assert "2 invalid" in out
-    assert "cannot work: mini_waterbirds, erm, seed 0: optimizer.lr=fast: expected a number" in out
+    both = ["optimizer=sgd", "optimizer.lr=0.1,fast", "+optimizer.nesterov=false,true"]
+    words = ["train", "-m", "seed=0", *both, "optimizer.momentum=0", *TINY]
+    assert main([*words, "dry_run=true"]) == 2
+    out = " ".join(capsys.readouterr().out.split())
+    assert "1 new, 3 invalid" in out
+    job = "cannot work: mini_waterbirds, erm, seed 0: "
+    assert out.count(f"{job}optimizer.lr=fast: expected a number above 0.") == 2
+    assert out.count(f"{job}The optimizer cannot be built: Nesterov momentum requires") == 1
     assert starts(tmp_path) == before
 
 
