@@ -119,7 +119,7 @@ def test_the_same_command_finishes_a_damaged_run_again(tmp_path, monkeypatch, ca
     whole = (folder / "result.json").read_bytes()
     job = Job(folder)
 
-    def train(job, folder):
+    def train(job, folder, outputs):
         job.trained += 1
         (folder / "result.json").write_bytes(whole)
 
