@@ -149,9 +149,9 @@ def mix_weights(
 ) -> NDArray[np.float64]:
     """Probability of each row of (real, generated) to be drawn; sums to 1.
 
-    Each class keeps its share of the real rows, or all have the same; within a class ``share`` of the
-    probability goes to its generated rows, evenly. A class without generated rows keeps all of it on
-    its real ones.
+    Each class keeps its share of the real rows, or all have the same; within a class ``share`` of
+    the probability goes to its generated rows, evenly. A class without generated rows keeps all of
+    it on its real ones.
 
     Args:
         real, generated: (N,), (M,) classes.
