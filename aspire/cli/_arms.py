@@ -18,6 +18,12 @@ def groups_of_arm(arm: str) -> dict[str, str]:
     return {str(k).removeprefix("override /"): v for entry in entries for k, v in entry.items()}
 
 
+def takes(group: str, choice: str, key: str) -> bool:
+    """Whether the file of a choice has that dotted key."""
+    content = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{choice}.yaml"))
+    return isinstance(content, dict) and key.partition(".")[0] in content
+
+
 def values_of_arm(arm: str) -> dict[str, Any]:
     """Key -> value that the file of an arm sets outside of ``augmentation``."""
     content = OmegaConf.to_container(_file(arm))

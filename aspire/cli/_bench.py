@@ -13,7 +13,7 @@ from aspire.classification.examination import Examination
 from aspire.classification.predictor import Probabilities, Source
 from aspire.classification.training import TrainedRun, TrainingJob, run_training
 from aspire.cli._app import build, class_of, compose_config, own_keys, plain, task_overrides
-from aspire.cli._arms import groups_of_arm, values_of_arm
+from aspire.cli._arms import groups_of_arm, takes, values_of_arm
 from aspire.cli._datasets import check_annotations, checked_dataset
 from aspire.cli._show import describe
 from aspire.cli._stored import stored_yaml
@@ -192,14 +192,18 @@ class Bench:
     def words(self, **choices: str | int) -> list[str]:
         """The overrides with other choices; the keys of a choice that is exchanged go with it.
 
-        An arm is what its file says, whatever was typed for the others.
+        An arm is what its file says, whatever was typed for the others; what its own choices take
+        too, as score=random the thresholds of score=effect, holds for them as well.
         """
         arm = str(choices.get("augmentation"))
-        choices = {**choices, **groups_of_arm(arm)}
+        of_arm = groups_of_arm(arm)
+        choices = {**choices, **of_arm}
 
         def goes(override: str) -> bool:
-            group, dot, _ = override.lstrip("+~").partition("=")[0].partition(".")
-            return bool(dot) and group in choices and self.chosen.get(group) != str(choices[group])
+            group, _, key = override.lstrip("+~").partition("=")[0].partition(".")
+            if not key or group not in choices or self.chosen.get(group) == str(choices[group]):
+                return False
+            return group not in of_arm or not takes(group, of_arm[group], key)
 
         kept = [o for o in self.overrides if not goes(o)]
         own = {**choices, **values_of_arm(arm)}

@@ -13,6 +13,7 @@ from evidence import effect, feature, landbirds, ref
 
 from aspire.cli import main
 from aspire.cli._app import build, compose_config
+from aspire.cli._bench import Bench
 from aspire.confdir import conf_dir
 from aspire.data.images import png_bytes
 from aspire.editing.base import Segmentation
@@ -336,11 +337,20 @@ def test_arms_stand_over_presets_and_under_what_is_typed() -> None:
     assert cfg.fit.augment is True
 
 
-def test_thresholds_of_the_score_hold_for_its_random_twin() -> None:
+def test_thresholds_of_the_score_hold_for_its_random_twin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASPIRE_OUTPUTS", str(tmp_path))
     words = ["score.min_support=7", "score.min_effect=0.2", "augmentation=undiscovered"]
     cfg, _ = compose_config("train", words)
     identity = build(cfg.score).identity()
     assert (identity["score"], identity["min_support"]) == ("random", 7)
+    # as an arm of a run too, which leaves out what another choice does not take
+    typed = [*words[:2], "personaliser=lora", "personaliser.steps=4"]
+    bench = Bench("run", compose_config("run", typed)[0], typed)
+    of_run = bench.words(augmentation="undiscovered")
+    assert of_run[:2] == words[:2]
+    assert "personaliser.steps=4" not in of_run
     theirs = compose_config("train", words[:2])[0].score
     assert {k: cfg.score[k] for k in theirs if k not in ("_target_", "seed")} == {
         k: theirs[k] for k in theirs if k not in ("_target_", "seed")
