@@ -10,14 +10,14 @@ from omegaconf import DictConfig
 from aspire.progress import duration
 from aspire.yardstick import Yardstick
 
-# Seconds of each part where the yardstick was Y = 69, taken from one whole quickstart there: six
-# trainings of 300 steps in 60 to 75 s each, personalising two classes in 50 steps each in 29 s, 599
-# images of 20 evaluations in about 150 s; and what is left, a seed.
-REFERENCE = 69.0
-STEP = {"small_cnn": 0.22}  # model -> a training step of 32 images
-LEARNING = {"tiny_sd": 0.29, "composition": 0.0}  # personaliser -> a step of one class
-EVALUATION = {"tiny_sd": 0.0125, "composition": 0.02}  # generator -> an evaluation for one image
-SEED = 25.0  # captions, edits, scores, filters
+# Seconds of each part where the yardstick was Y = 205, taken from one whole quickstart there (177 s with
+# two threads): six trainings of 300 steps, personalising two classes in 50 steps each in 13.6 s, 600
+# images of 4 evaluations in 13.9 s; and what is left, a seed.
+REFERENCE = 205.0
+STEP = {"small_cnn": 0.036}  # model -> a training step of 32 images
+LEARNING = {"tiny_sd": 0.136, "composition": 0.0}  # personaliser -> a step of one class
+EVALUATION = {"tiny_sd": 0.0058, "composition": 0.0067}  # generator -> an evaluation for one image
+SEED = 10.0  # captions, edits, scores, filters
 # Other choices cost something else, and nothing is said of them.
 KNOWN = {
     "captioner": "dataset",
@@ -67,7 +67,7 @@ def seconds_at_reference(
 def expectation(reference: float, here: Yardstick, threads: int) -> str:
     """The same on this machine, in words.
 
-    >>> expectation(600, Yardstick(2, 37.0, 69.0, 31.0, 60.0, 0.1), threads=2)
+    >>> expectation(202, Yardstick(2, 37.0, 69.0, 31.0, 60.0, 0.1), threads=2)
     'about 10 min on this machine (69 GFLOPS), less what is there already'
     """
     speed = here.of(threads)
