@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 from aspire.progress import duration
 from aspire.yardstick import Yardstick
 
-# Seconds of each part where the yardstick was Y = 205, taken from one whole quickstart there (177 s with
-# two threads): six trainings of 300 steps, personalising two classes in 50 steps each in 13.6 s, 600
-# images of 4 evaluations in 13.9 s; and what is left, a seed.
+# Seconds of each part where the yardstick was Y = 205, taken from one whole quickstart there (177 s
+# with two threads): six trainings of 300 steps, personalising two classes in 50 steps each in
+# 13.6 s, 600 images of 4 evaluations in 13.9 s; and what is left, a seed.
 REFERENCE = 205.0
 STEP = {"small_cnn": 0.036}  # model -> a training step of 32 images
 LEARNING = {"tiny_sd": 0.136, "composition": 0.0}  # personaliser -> a step of one class
