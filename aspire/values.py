@@ -22,6 +22,7 @@ Positives = Annotated[Sequence[Positive], Meta(min_length=1)]
 AtLeastOne = Annotated[float, Meta(ge=1)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 PositiveFraction = Annotated[float, Meta(gt=0, le=1)]
+Difference = Annotated[float, Meta(ge=-1, le=1)]  # of two fractions
 FractionBelowOne = Annotated[float, Meta(ge=0, lt=1)]
 OpenFraction = Annotated[float, Meta(gt=0, lt=1)]
 Correlation = Annotated[float, Meta(gt=0.5, le=1)]  # of a drawn shortcut

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from aspire.discovery.base import Candidate, Evidence, Verdict
 from aspire.pipeline.stage import Json
-from aspire.values import Count, Fraction, Natural
+from aspire.values import Count, Difference, Fraction, Natural
 
 
 class Effect:
@@ -36,7 +36,7 @@ class Effect:
     Args:
         min_support: images with edit and control that a test needs, two at least.
         max_q: largest corrected p-value of a spurious feature, in (0, 1).
-        min_effect: smallest score of a spurious feature, in [0, 1]. With hundreds of images a
+        min_effect: smallest score of a spurious feature, in [-1, 1]. With hundreds of images a
             hair's breadth is significant; this says what matters.
         resamples: random sign flips where not all can be tried; bounds p from below.
         seed: of those.
@@ -46,7 +46,7 @@ class Effect:
         self,
         min_support: Count = 5,
         max_q: Fraction = 0.05,
-        min_effect: Fraction = 0.05,
+        min_effect: Difference = 0.05,
         resamples: Count = 9999,
         seed: Natural = 0,
     ) -> None:

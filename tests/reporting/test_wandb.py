@@ -22,7 +22,7 @@ from aspire.reporting import wandb_run
 HERE = Path(__file__).parent
 TINY = [
     "dataset.scale=0.02", "fit.steps=4", "fit.evaluations=2", "trainer.threads=1",
-    "score.min_support=2", "score.max_q=1", "score.min_effect=0", "stage.generate.per_real=0.4",
+    "score.min_support=2", "score.max_q=1", "score.min_effect=-1", "stage.generate.per_real=0.4",
     "stage.edit.images_per_class=20", "stage.filter.min_kept=0",
 ]  # fmt: skip
 pytestmark = pytest.mark.timeout(900)  # several jobs in one fixture
