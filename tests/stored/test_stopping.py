@@ -19,6 +19,14 @@ from aspire.pipeline.jobs import claim, look_at
 from aspire.stored.config import contents
 
 
+@pytest.fixture(autouse=True)
+def nobody_answers_to_sigterm():
+    """Ray, where a test before used it, leaves an answer of its own in the process."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 def test_sigterm_is_one_line_and_the_exit_code_of_a_stopped_process(tmp_path, monkeypatch, capsys):
     before = signal.getsignal(signal.SIGTERM)
 
