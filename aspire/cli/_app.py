@@ -85,6 +85,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         if set(OPTIONS) & set(args):
             return complete(args)
         if not {"--help", "-h", "--hydra-help", "--version"} & set(args):
+            check_options(args)
             sys.argv[1:] = check_overrides(verb, args)
         importlib.import_module(f"aspire.cli.{verb}")  # has sum_up even where no job runs here
         with stoppable():
@@ -410,6 +411,26 @@ def _initialized() -> Iterator[None]:
 # Options of Hydra that take the next word.
 _TAKES_WORD = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
 _TAKES_WORD |= {"--config-dir", "-cd", "--info", "-i", "--experimental-rerun"}
+
+
+# Options of Hydra that say what is to be done, of which it takes one.
+_ONE_OF = {"--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i"}
+
+
+def check_options(args: Sequence[str]) -> None:
+    """Refuse options that Hydra does not take together.
+
+    Raises:
+        ConfigError: for two of them, or ``--resolve`` without ``--cfg``.
+    """
+    names = [a.partition("=")[0] for a in args if a.startswith("-")]
+    if len(given := [n for n in names if n in _ONE_OF]) > 1:
+        raise ConfigError(
+            f"{' '.join(given)}: expected one of them. --cfg job shows the configuration of a "
+            "single job; for a sweep dry_run=true lists its jobs."
+        )
+    if "--resolve" in names and not given:
+        raise ConfigError("--resolve: expected --cfg job beside it.")
 
 
 def _split(args: Sequence[str]) -> tuple[list[str], str | None]:

@@ -264,3 +264,16 @@ def test_a_generated_image_is_made_again_from_its_record(tmp_path, capsys):
     ):
         assert main(["generate", "again", *words]) != 0
         assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["-m", "--cfg", "job"], "expected one of them"),
+        (["--info", "all", "--multirun"], "expected one of them"),
+        (["--resolve"], "expected --cfg job beside it"),
+    ],
+)
+def test_options_that_hydra_does_not_take_together(options, expected, capsys):
+    assert main(["train", "seed=0,1" if len(options) > 1 else "seed=0", *options]) == 2
+    assert expected in capsys.readouterr().err

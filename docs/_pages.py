@@ -1,0 +1,195 @@
+"""Pages made from the code: every choice of ``conf/`` with its keys, every command, every study.
+
+Called by ``conf.py`` before a build. Nothing of the package is imported: docstrings are read with
+``ast``, so that the site needs neither torch nor a dataset.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+MADE = Path(__file__).parent / "made"  # ignored by git
+
+GROUPS = {
+    "dataset": ("Datasets", "What is trained and tested on."),
+    "baseline": ("Baselines", "How a classifier is trained."),
+    "augmentation": ("Arms", "What a baseline is trained on besides the real images."),
+    "model": ("Networks", "Which network is trained."),
+    "captioner": ("Captioners", "What says in words what an image shows."),
+    "extractor": ("Extractors", "What finds objects and scenes in a caption."),
+    "segmenter": ("Segmenters", "What finds the pixels of a phrase."),
+    "inpainter": ("Inpainters", "What fills the place of a removed object."),
+    "restyler": ("Restylers", "What puts the class object into another scene."),
+    "classifier": ("Classifiers", "Whose shortcuts are looked for."),
+    "score": ("Scores", "How features are ranked, and which of them are called shortcuts."),
+    "personaliser": ("Personalisers", "What a generator learns from the edited images first."),
+    "generator": ("Generators", "What makes the images without the shortcut."),
+    "filter": ("Filters", "Which generated images are kept."),
+    "engine": ("Engines", "Where the stages of the pipeline run."),
+    "logger": ("Loggers", "Where the curves of a training go."),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One yaml of a group: its name, leading comment, class, and the lines of its keys."""
+
+    name: str
+    comment: str
+    target: str | None
+    body: str
+
+
+def choices(group: str) -> Iterator[Choice]:
+    """The choices of a group, by name."""
+    for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
+        lines = path.read_text("utf-8").splitlines()
+        head = [line for line in lines if not line.startswith("# @package")]
+        comment = []
+        while head and (head[0].startswith("#") or not head[0].strip()):
+            comment.append(head.pop(0).lstrip("# "))
+        content = yaml.safe_load("\n".join(head)) or {}
+        target = content.get("_target_") if isinstance(content, dict) else None
+        yield Choice(path.stem, " ".join(comment).strip(), target, "\n".join(head).strip())
+
+
+def docstring(target: str) -> tuple[str, str] | None:
+    """Docstrings of the module and the class of a ``_target_``, or None if it is not ours."""
+    module, _, name = target.rpartition(".")
+    path = ROOT / (module.replace(".", "/") + ".py")
+    if not path.is_file():
+        return None
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return ast.get_docstring(tree) or "", ast.get_docstring(node) or ""
+    return None
+
+
+def prose(text: str) -> str:
+    """A docstring as Markdown: double backticks become single ones, ``Args:`` a list."""
+    text = inspect.cleandoc(text).replace("``", "`")
+    out: list[str] = []
+    listing = False
+    for line in text.splitlines():
+        if re.fullmatch(r"(Args|Returns|Raises|Yields):", line):
+            out += ["", f"**{line[:-1]}**", ""]
+            listing = True
+        elif listing and re.match(r" {4}\S", line):
+            out.append(re.sub(r"^ {4}([^:]+):", r"- `\1`:", line))
+        elif listing and line.strip():
+            if not line.startswith(" "):
+                listing = False
+            out.append(line if not listing else f"  {line.strip()}")
+        else:
+            out.append(line)
+    return "\n".join(out).strip()
+
+
+def write_choices() -> None:
+    """A page per group, and one that lists the groups."""
+    index = ["# All choices", ""]
+    index += ["Each page is made from the files of `conf/` and the code that they name.", ""]
+    index += ["| on the command line | what | choices |", "|---|---|---|"]
+    for group, (title, what) in GROUPS.items():
+        items = list(choices(group))
+        names = ", ".join(f"`{c.name}`" for c in items)
+        index.append(f"| [`{group}=`]({group}.md) | {what} | {names} |")
+        page = [f"# {title}", "", f"`{group}=NAME`: {what[0].lower()}{what[1:]}", ""]
+        for choice in items:
+            page += [f"## {choice.name}", "", choice.comment, ""]
+            if choice.body:
+                page += ["```yaml", choice.body, "```", ""]
+            found = docstring(choice.target) if choice.target else None
+            if found and choice.target:
+                module, of_class = found
+                source = choice.target.rpartition(".")[0].replace(".", "/") + ".py"
+                text = "\n\n".join(prose(t) for t in (module, of_class) if t)
+                page += [f":::{{dropdown}} From `{source}`", "", text, ":::", ""]
+        _write(f"choices/{group}.md", page)
+    index += ["", "```{toctree}", ":hidden:", "", *GROUPS, "```"]
+    _write("choices/index.md", index)
+
+
+def write_commands() -> None:
+    """The header of every verb's help."""
+    page = [
+        "# Commands",
+        "",
+        "`aspire VERB --help` prints the same, with the keys that the verb takes.",
+        "",
+    ]
+    for path in sorted((ROOT / "conf").glob("*.yaml")):
+        hydra = (yaml.safe_load(path.read_text("utf-8")) or {}).get("hydra") or {}
+        header = (hydra.get("help") or {}).get("header")
+        if header:
+            page += [f"## aspire {path.stem}", "", "```text", header.rstrip(), "```", ""]
+    _write("commands.md", page)
+
+
+def write_copies() -> None:
+    """Pages and pictures from elsewhere in the repository, their links bent to the site."""
+    pages = {
+        "README.md": "../index.md",
+        "CHANGELOG.md": "changelog.md",
+        "SECURITY.md": "security.md",
+        "CONTRIBUTING.md": "extending.md",
+        "experiments/README.md": "studies/index.md",
+    }
+    for path in sorted((ROOT / "experiments").glob("*/README.md")):
+        pages[f"experiments/{path.parent.name}/README.md"] = f"studies/{path.parent.name}.md"
+        for picture in sorted(path.parent.glob("*.png")):
+            copy = f"studies/{path.parent.name}/{picture.name}"
+            pages[f"experiments/{path.parent.name}/{picture.name}"] = copy
+            (MADE / copy).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(picture, MADE / copy)
+    studies = [Path(p).stem for p in pages.values() if re.fullmatch(r"studies/[a-z_]+\.md", p)]
+    listed = [name for name in studies if name != "index"]
+    contents = ["", "```{toctree}", ":hidden:", "", *listed, "```"]
+    for source, page in pages.items():
+        if source.endswith(".md") and source != "README.md":
+            text = (ROOT / source).read_text("utf-8")
+            text = re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", _bent(source, page, pages), text)
+            _write(page, [text, *(contents if page == "studies/index.md" else [])])
+
+
+def _bent(source: str, page: str, pages: dict[str, str]) -> Callable[[re.Match[str]], str]:
+    """What replaces a link: one within the site, or the name of a file alone."""
+
+    def replace(match: re.Match[str]) -> str:
+        words, link = match.groups()
+        if re.match(r"https?:|#|mailto:", link):
+            return match[0]
+        path, _, anchor = link.partition("#")
+        there = os.path.normpath((Path(source).parent / path).as_posix())
+        if there not in pages:
+            return words if words == f"`{there}`" else f"{words} (`{there}`)"
+        relative = os.path.relpath(pages[there], Path(page).parent)
+        return f"[{words}]({relative}{'#' + anchor if anchor else ''})"
+
+    return replace
+
+
+def _write(page: str, lines: list[str]) -> None:
+    path = MADE / page
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(lines) + "\n"
+    if not path.is_file() or path.read_text("utf-8") != text:  # else Sphinx would read it again
+        path.write_text(text, "utf-8")
+
+
+def write() -> None:
+    """Write every made page below ``docs/made``."""
+    write_choices()
+    write_commands()
+    write_copies()
