@@ -14,6 +14,7 @@ VERBS = {
     "discover": "which features is a classifier leaning on? caption, extract, edit, score",
     "generate": "personalise, generate, filter: the augmented set",
     "evaluate": "a finished run on a dataset: every group metric",
+    "predict": "what a finished run says of pictures, labelled or not",
     "sweep": "the jobs of a sweep: which are done, running, failed, and why",
     "table": "results of many runs, mean and standard deviation over seeds",
     "report": "one self-contained HTML page about a finished run, discovery or sweep",

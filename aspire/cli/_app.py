@@ -46,6 +46,7 @@ POSITIONAL = {
     "table": ("dir",),
     "report": ("dir",),
     "evaluate": ("run",),
+    "predict": ("run", "images"),
     "data": ("action",),
     "hparams": ("preset",),
     "sweep": ("action", "dir"),

@@ -191,6 +191,15 @@ class Evaluate(Verb):
     selection: Rule | None
 
 
+class Predict(Verb):
+    """``aspire predict``."""
+
+    run: Folder
+    images: str | Sequence[str]
+    to: str | None
+    selection: Rule | None
+
+
 class Table(Verb):
     """``aspire table``."""
 

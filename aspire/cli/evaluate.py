@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from omegaconf import DictConfig
 
 from aspire.classification.training import load_run
@@ -14,10 +15,12 @@ from aspire.cli._app import build
 from aspire.cli._datasets import checked_dataset
 from aspire.cli._show import show_metrics
 from aspire.console import console
+from aspire.data.image_table import ImageTable
 from aspire.data.images import read_image
 from aspire.data.table import Dataset, Split
 from aspire.errors import AspireError, DataError
 from aspire.pipeline.store import digest_of, write_atomic
+from aspire.reporting.predictions import predictions, write_predictions
 from aspire.stored.config import base_of, read_node, rerooted
 from aspire.stored.trouble import UNWRITABLE
 
@@ -28,7 +31,6 @@ def job(cfg: DictConfig) -> None:
     """Rebuild the classifier from the run's folder and judge it."""
     from aspire.classification.metrics import group_metrics
     from aspire.classification.predictor import RunPredictor
-    from aspire.data.image_table import ImageTable
     from aspire.progress import Bars
 
     names = {s.name.lower(): s for s in Split}
@@ -49,15 +51,16 @@ def job(cfg: DictConfig) -> None:
         lambda: build(cfg.trainer).torch_device(),
         weights=weights,
     )
-    parts = []
+    parts: list[np.ndarray] = []
     with Bars(console).task("evaluate", total=len(table)) as advance:
         for start in range(0, len(table), CHUNK):
             images = [read_image(p) for p in table.paths[start : start + CHUNK]]
-            parts.append(predictor(images).argmax(1))
+            parts.append(predictor(images))
             advance(len(images))
     counts = list(dataset.group_counts(Split.TRAIN).values())
+    probabilities = np.concatenate(parts)
     metrics = group_metrics(
-        np.concatenate(parts) == table.y, table.y, table.group, dataset.grouper, counts
+        probabilities.argmax(1) == table.y, table.y, table.group, dataset.grouper, counts
     )
     result = {
         **{k: run.result[k] for k in ("baseline", "augmentation", "model", "seed", "needs")},
@@ -74,12 +77,24 @@ def job(cfg: DictConfig) -> None:
     show_metrics(result, cfg.split)
     try:
         write_atomic(path, json.dumps(result, indent=1).encode())
+        write_predictions(_judged(table, probabilities, dataset), path.with_suffix(".csv"))
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
         console.show("\n[yellow]note[/yellow]    not kept: {} cannot be written", path)
         return
-    console.show("\n[bold]result[/bold]  {}\n[bold]next[/bold]    aspire table", path)
+    console.show("\n[bold]result[/bold]  {}", path)
+    console.show("[bold]images[/bold]  {}", path.with_suffix(".csv"))
+    console.show("[bold]next[/bold]    aspire table")
+
+
+def _judged(table: ImageTable, probabilities: np.ndarray, dataset: Dataset) -> pd.DataFrame:
+    """The predictions with the true class and group ("" where unknown) of every image."""
+    frame = predictions(table.paths, probabilities, dataset.class_names)
+    groups = [dataset.grouper.names[g] if g >= 0 else "" for g in table.group]
+    frame.insert(1, "class", [dataset.class_names[y] for y in table.y])
+    frame.insert(2, "group", groups)
+    return frame
 
 
 def _dataset(cfg: DictConfig, folder: Path) -> Dataset:
@@ -89,7 +104,11 @@ def _dataset(cfg: DictConfig, folder: Path) -> Dataset:
         AspireError: when it cannot be read, with what to type where it has moved.
     """
     if cfg.get("dataset"):
-        return checked_dataset(cfg.dataset)[0]
+        try:
+            return checked_dataset(cfg.dataset)[0]
+        except DataError as error:
+            hint = "For pictures without labels there is: aspire predict RUN FOLDER"
+            raise DataError(f"{error}\n{hint}") from None
     node = read_node(folder, "dataset")
     if cfg.root is not None:
         node = rerooted(node, Path(cfg.root))

@@ -1,11 +1,13 @@
 """The command line: help, near names, exit codes, and what a sweep does."""
 
 import json
+import shutil
 import subprocess
 import sys
 from itertools import zip_longest
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
@@ -176,6 +178,49 @@ def test_evaluate_agrees_with_the_run(tmp_path, capsys):
     (judged,) = (tmp_path / "outputs" / "evaluate").glob("*.json")
     judged = json.loads(judged.read_text())["metrics"]["test"]
     assert judged == json.loads(path.read_text())["metrics"]["test"]
+    # The table beside it has a row for each image, from which the same follows by hand.
+    (table,) = (tmp_path / "outputs" / "evaluate").glob("*.csv")
+    table = pd.read_csv(table)
+    right = table["class"] == table["predicted"]
+    assert right.mean() == pytest.approx(judged["acc"])
+    by_group = right.groupby(table["group"]).mean()
+    assert by_group.min() == pytest.approx(judged["worst_group_acc"])
+
+
+def test_predict_says_of_pictures_without_labels_what_the_run_says(tmp_path, capsys):
+    assert main(["train", *TINY]) == 0
+    (path,) = (tmp_path / "outputs" / "train").rglob("result.json")
+    assert main(["evaluate", str(path.parent)]) == 0
+    (judged,) = (tmp_path / "outputs" / "evaluate").glob("*.csv")
+    judged = pd.read_csv(judged)
+    folder = tmp_path / "photos" / "below"
+    folder.mkdir(parents=True)
+    for number, source in enumerate(judged["path"][:6]):
+        shutil.copy(source, folder / f"{number}{Path(source).suffix}")
+    (folder / "broken.png").write_bytes(b"no picture")
+    capsys.readouterr()
+    to = tmp_path / "said.parquet"
+    assert main(["predict", str(path.parent), str(tmp_path / "photos"), f"to={to}"]) == 0
+    out = capsys.readouterr().out
+    assert "6 pictures, 1 left out" in out
+    assert "broken.png" in out
+    said = pd.read_parquet(to)
+    assert [Path(p).stem for p in said["path"]] == list("012345")
+    assert said["predicted"].tolist() == judged["predicted"][:6].tolist()
+    classes = ["p_landbird", "p_waterbird"]
+    assert said[classes].to_numpy() == pytest.approx(judged[classes].to_numpy()[:6], abs=1e-5)
+    assert said[classes].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+
+    for words, expected in [
+        ([str(tmp_path / "none")], "no such file or folder"),
+        ([str(folder / "broken.png")], "none of 1 files is a picture"),
+        ([str(folder), "to=said.xlsx"], "ends in .csv or .parquet"),
+    ]:
+        assert main(["predict", str(path.parent), *words]) in (2, 3)
+        assert expected in capsys.readouterr().err
+    words = ["dataset=folder", f"dataset.root={folder}"]
+    assert main(["evaluate", str(path.parent), *words]) == 3
+    assert "aspire predict RUN FOLDER" in capsys.readouterr().err
 
 
 def test_no_spurious_feature_is_a_result(tmp_path, capsys):
