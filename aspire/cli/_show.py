@@ -118,7 +118,8 @@ def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: in
             title=f"{name}: what happens to the answer when a phrase is taken out",
         )
         table.add_column("", justify="right", no_wrap=True)
-        table.add_column("feature", overflow="fold")
+        words = [len(word) for f in rows[:top] for word in f.phrase.split()]
+        table.add_column("feature", overflow="fold", min_width=min(12, max(words, default=0)))
         table.add_column("kind", no_wrap=True)
         columns = ["flips", "rate % (95 %)", "control %", "score"]
         for column in (*columns, *(["q"] * tested), "spurious"):

@@ -69,7 +69,8 @@ def job(cfg: DictConfig) -> None:
                 made.setdefault(kind, {})[seed] = bench.generate(seed, parts)
             except NothingFoundError as error:
                 why[augmentation] = error.reason
-                console.show("  [yellow]{}: {}[/yellow]", augmentation, str(error))
+                for line in f"{augmentation}: {error}".splitlines():
+                    console.show("  [yellow]{}[/yellow]", line)
         for baseline, augmentation in arms:
             if augmentation in why:
                 arm = arm_name(baseline, augmentation)
