@@ -22,6 +22,7 @@ VERBS = {
     "diff": "two runs side by side: settings, code, data, environment, results",
     "wandb": "uploads, a dashboard, and sweeps driven by W&B's agents",
     "data": "list, show, download, add, verify, preview and export datasets",
+    "list": "every choice there is, what it is, and which model it fetches",
     "hparams": "the settings of hparams=unified, paper and mini, each with its source",
     "doctor": "versions, devices, disk, network, missing extras",
 }
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         anything else.
     """
     try:
-        return _start(list(sys.argv[1:] if argv is None else argv))
+        return _start([*(sys.argv[1:] if argv is None else argv)])
     except BrokenPipeError:  # the reader of `aspire ... | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -38,6 +38,7 @@ from aspire.confdir import conf_dir
 from aspire.console import Console
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
+from aspire.plugins import add_to_hydra
 from aspire.stored.config import trusting, walk
 from aspire.stored.trouble import storage_error
 
@@ -49,6 +50,7 @@ POSITIONAL = {
     "predict": ("run", "images"),
     "data": ("action",),
     "hparams": ("preset",),
+    "list": ("kind",),
     "sweep": ("action", "dir"),
     "generate": ("action", "image"),
     "wandb": ("action", "dir"),
@@ -79,6 +81,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     keep_freed_memory()
     _find_own_code()
+    add_to_hydra()
     old_argv, sys.argv = sys.argv, [f"aspire {verb}", *args]
     job = ReportingJob(verb)
     code: int | None = None

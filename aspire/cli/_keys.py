@@ -296,6 +296,13 @@ class Data(Verb):
 Data.__annotations__["from"] = "str | None"  # a keyword
 
 
+class List(Verb):
+    """``aspire list``."""
+
+    kind: str | None
+    format: Format
+
+
 class Hparams(Verb):
     """``aspire hparams``."""
 

@@ -8,13 +8,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from aspire.confdir import conf_dir
+from aspire.plugins import plugins
 from aspire.stored.config import targets_in
 
 
 def own_targets(cfg: DictConfig) -> set[str]:
-    """Classes and functions named by ``own=``, by ``--config-dir`` or by a typed ``_target_``."""
+    """What ``own=``, ``--config-dir``, a typed ``_target_`` or a plug-in names."""
     hydra = HydraConfig.get()
-    names = {str(name) for name in cfg.get("own") or ()}
+    names = {str(name) for name in cfg.get("own") or ()} | {p.target for p in plugins()}
     for word in hydra.overrides.task:
         key, _, value = word.partition("=")
         if key.endswith("._target_"):
