@@ -13,6 +13,9 @@ Deviations:
 - All pairs of gamma and lambda descend side by side, in closed form, since they share the features.
 - Val is judged every fiftieth of the steps.
 - The first stage is the ERM checkpoint of the run's selection rule; the authors take the last.
+
+The images held out are real ones, and how badly ERM does on them is asked of an ERM of real images
+alone; the network and so the features are learnt from the mixture without what is held out.
 """
 
 from __future__ import annotations
@@ -77,22 +80,32 @@ class AFR:
         self.head_lr = head_lr
 
     def run(self, ctx: RunContext) -> Classifier:
-        kept, rows = divide(ctx.train, self.holdout, ctx.rng("afr_holdout"))
-        y, held = ctx.train.y[rows], len(rows)
+        real = ctx.real
+        kept, rows = divide(real.train, self.holdout, ctx.rng("afr_holdout"))
+        y, held = real.train.y[rows], len(rows)
         lacking = [n for k, n in enumerate(ctx.info.class_names) if k not in y]
         if lacking:
             ctx.warn(
                 f"AFR: none of the {held} images held out is of the class {', '.join(lacking)}, so "
                 "the second stage forgets it. Try a larger baseline.holdout."
             )
-        net = ctx.erm(rows=kept)
-        features = with_one(ctx.features(net, Split.TRAIN)[rows]).to(ctx.device)
-        val = with_one(ctx.features(net, Split.VAL)).to(ctx.device)
-        parts = [net.head.weight.detach(), net.head.bias.detach()[:, None]]
-        start = torch.cat(parts, 1).to(ctx.device)
         true = torch.from_numpy(y).to(ctx.device)
-        p = F.softmax(features @ start.T, 1).gather(1, true[:, None])[:, 0].cpu().double().numpy()
-        own = None if ctx.train.weight is None else ctx.train.weight[rows]
+        biased = real.erm(rows=kept)
+
+        def sure() -> NDArray[np.float64]:
+            seen = with_one(real.features(biased, Split.TRAIN)[rows]).to(ctx.device)
+            p = F.softmax(seen @ whole_head(biased).to(ctx.device).T, 1)
+            return np.asarray(p.gather(1, true[:, None])[:, 0].cpu().double().numpy())
+
+        p = ctx.remember("true_class_probability", sure)
+        own = None if real.train.weight is None else real.train.weight[rows]
+
+        hidden = {real.train.paths[row] for row in rows}
+        net = ctx.erm(rows=np.flatnonzero([path not in hidden for path in ctx.train.paths]))
+        place = np.flatnonzero(ctx.train.is_real)[rows]
+        features = with_one(ctx.features(net, Split.TRAIN)[place]).to(ctx.device)
+        val = with_one(ctx.features(net, Split.VAL)).to(ctx.device)
+        start = whole_head(net).to(ctx.device)
 
         pairs = list(itertools.product(self.gammas, self.strengths))
         weights = np.stack([example_weights(p, y, gamma, own) for gamma, _ in pairs])
@@ -188,6 +201,11 @@ def logits(features: Tensor, heads: Tensor) -> Tensor:
     """(N, D) and (M, K, D) -> (N, M, K)."""
     together = features @ heads.flatten(0, 1).T
     return together.view(len(features), len(heads), -1)
+
+
+def whole_head(net: Classifier) -> Tensor:
+    """(K, D + 1) coefficients and intercepts, for features :func:`with_one`."""
+    return torch.cat([net.head.weight.detach(), net.head.bias.detach()[:, None]], 1)
 
 
 def with_one(features: Tensor) -> Tensor:

@@ -89,12 +89,17 @@ class Objective(nn.Module):
 class RunContext(Protocol):
     """The whole vocabulary of a baseline.
 
+    Whatever a method does to find out (error sets, references, environments, biased networks,
+    pseudo-labels, heat maps, held-out folds) sees real images: it asks ``ctx.real``. Whatever it
+    does to learn sees the mixture of real and generated ones: it asks ``ctx``. Generated images
+    lack the shortcut, so that what was trained on them does not show it any more.
+
     What it gives is the same when a killed run is started again: every random state follows from
     the seed and a name, finished phases are loaded and not trained.
     """
 
     info: DatasetInfo
-    train: ImageTable  # groups are -1 unless the baseline needs them
+    train: ImageTable  # real and generated images; groups are -1 unless the baseline needs them
     seed: int
     steps: int  # optimiser steps a whole fit has, unless told otherwise
     batch_size: int
@@ -102,6 +107,16 @@ class RunContext(Protocol):
     preprocessing: Preprocessing  # of the model
     pixels: PixelReader
     device: torch.device
+
+    @property
+    def real(self) -> RunContext:
+        """This run as it is without generated images; itself where there are none.
+
+        ``ctx.real.train`` are the real rows of ``ctx.train``, in order and without weights, and
+        ``ctx.real.erm()`` is the network that the run without augmentation trains. What is
+        remembered, recorded and warned of is that of this run.
+        """
+        ...
 
     def network(self, name: str) -> Classifier:
         """A fresh network; its random parts follow from the seed and ``name``."""

@@ -7,6 +7,8 @@ image's and its centre anywhere, so the edge may cut it; the labels are mixed by
 left, as in the authors' code (clovaai/CutMix-PyTorch, train.py).
 
 Deviations: none.
+
+Nothing is found out; boxes go between real and generated images of a batch as they come.
 """
 
 from __future__ import annotations

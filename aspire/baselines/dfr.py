@@ -14,6 +14,9 @@ Deviations:
   and balanced groups make balanced classes where every class has the same groups.
 - With more than two classes it is one-vs-rest, which is what the authors' solver does there.
 - The base is the ERM checkpoint of the run's selection rule; the authors take the last.
+
+The strength is found out on val, which is real. The base learns from the mixture, and so does the
+head where it is refitted on train, with generated images in the group of their scene.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import torch
 from numpy.typing import NDArray
 
 from aspire.baselines.base import Needs, RunContext
+from aspire.baselines.rwg import weights_within
 from aspire.classification.classifier import Classifier
 from aspire.data.table import Split
 from aspire.errors import ConfigError
@@ -72,7 +76,7 @@ class DFR:
             ctx.features(net, split).numpy(),
             table.y,
             table.group,
-            table.weight,
+            None if table.weight is None else weights_within(table),
             ctx.info.num_classes,
         )
         self._check(ctx, pool)

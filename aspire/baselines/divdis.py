@@ -10,6 +10,9 @@ source's labels). Source and target go through the network in one forward, half 
 that batch normalisation sees their mixture as it will in evaluation (in the authors' code one of
 three ways). The labels are queried on val, whichever split is the target, so that no label of the
 test split is ever used.
+
+What the heads may differ on and which of them is right is found out on images of val or test, which
+are real; what they agree on is learnt from the mixture.
 """
 
 from __future__ import annotations

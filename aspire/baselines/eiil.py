@@ -18,6 +18,9 @@ Deviations:
   one value serves datasets of different sizes.
 - Where rows have sampling weights (generated images mixed in), means are over what is drawn.
 - GroupDRO runs on batches that are balanced over the pseudo groups, as it does with true groups.
+
+The reference and the environments are of the real images alone. GroupDRO learns from the mixture;
+the generated images of a class lie in no environment and are a third group of it.
 """
 
 from __future__ import annotations
@@ -112,10 +115,12 @@ class EIIL:
 
     def run(self, ctx: RunContext) -> Classifier:
         steps = max(1, round(self.reference * ctx.steps))
-        first = ctx.erm(steps=steps, select="last")
-        environment = ctx.remember("environments", lambda: self._environments(ctx, first))
-        groups = 2 * ctx.train.y + environment
-        counts = np.bincount(groups, minlength=2 * ctx.info.num_classes)
+        real = ctx.real
+        first = real.erm(steps=steps, select="last")
+        environment = ctx.remember("environments", lambda: self._environments(real, first))
+        found = 2 * real.train.y + environment
+        counts = np.bincount(found, minlength=2 * ctx.info.num_classes)
+        groups = ctx.train.widened(found, 2 * ctx.info.num_classes + ctx.train.y)
         names = [f"{name}/environment {e}" for name in ctx.info.class_names for e in (0, 1)]
         ctx.record(
             reference_steps=steps,

@@ -11,6 +11,9 @@ Deviations:
 - An error row is drawn ``upweight`` times as often as another, with replacement; the authors put
   copies of it into the list that they shuffle. The expected batch is the same. Their ``lambda_up``
   counts the copies added, hence ``upweight = lambda_up + 1``.
+
+Stage 1 and its error set are of the real images alone; stage 2 learns from the mixture, in which
+generated images keep their share.
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ import numpy as np
 
 from aspire.baselines.base import Needs, RunContext
 from aspire.baselines.erm import CrossEntropy
-from aspire.baselines.rwg import own_weights
 from aspire.classification.classifier import Classifier
 from aspire.data.table import Split
 from aspire.values import AtLeastOne, PositiveFraction
@@ -50,9 +52,10 @@ class JTT:
         if self.upweight == 1:
             return ctx.erm()
         steps = max(1, round(self.identify * ctx.steps))
-        first = ctx.erm(steps=steps, select="last")
+        real = ctx.real
+        first = real.erm(steps=steps, select="last")
         wrong = ctx.remember(
-            "errors", lambda: ctx.predict(first, Split.TRAIN).numpy() != ctx.train.y
+            "errors", lambda: real.predict(first, Split.TRAIN).numpy() != real.train.y
         )
         errors = int(wrong.sum())
         ctx.record(identify_steps=steps, error_images=errors)
@@ -64,5 +67,5 @@ class JTT:
                 f"baseline.identify than {self.identify}."
             )
             return ctx.erm()
-        weights = own_weights(ctx.train) * np.where(wrong, self.upweight, 1.0)
+        weights = ctx.train.reweighted(np.where(wrong, self.upweight, 1.0))
         return ctx.fit("train", CrossEntropy(), sample_weights=weights)

@@ -16,13 +16,19 @@ Deviations:
 - An image that stands in a batch more than once counts there with the mean loss of its views; in
   the authors' code whichever is written last counts.
 - Where all of a class has loss 0, its images weigh 0 instead of dividing 0 by 0.
+
+The biased network and the difficulties are of the real images alone. The other network learns from
+the mixture; a generated image, which has no difficulty, weighs what the real ones of its batch
+weigh on average.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -41,6 +47,7 @@ class LfFLoss(Objective):
         biased: the network that learns the shortcut; the one trained beside it is the result.
         q: strength of the preference for easy images, in (0, 1].
         ema: share of the old value in the moving averages, in [0, 1).
+        real: (N,) bool, the rows that have a difficulty; None for all.
 
     State, by row: ``label`` is -1 until the first visit; the averages start with the first loss.
     """
@@ -48,12 +55,22 @@ class LfFLoss(Objective):
     label: Tensor
     loss_biased: Tensor
     loss_debiased: Tensor
+    real: Tensor | None
 
-    def __init__(self, biased: Classifier, q: PositiveFraction, ema: FractionBelowOne) -> None:
+    def __init__(
+        self,
+        biased: Classifier,
+        q: PositiveFraction,
+        ema: FractionBelowOne,
+        real: NDArray[np.bool_] | None = None,
+    ) -> None:
         super().__init__()
         self.biased = biased
         self.q = q
         self.ema = ema
+        told = None if real is None else torch.from_numpy(real)
+        self.register_buffer("real", told, persistent=False)
+        self.whole_images = real is not None  # type: ignore[misc]  # the biased one sees a part
 
     def setup(self, info: DatasetInfo, net: Classifier) -> None:
         self.num_classes = info.num_classes
@@ -63,15 +80,21 @@ class LfFLoss(Objective):
 
     def forward(self, net: Classifier, batch: Batch) -> StepOutput:
         logits = net(batch.image)
-        biased = F.cross_entropy(self.biased(batch.image), batch.y, reduction="none")
         debiased = F.cross_entropy(logits, batch.y, reduction="none")
+        own = slice(None) if self.real is None else self.real[batch.row].nonzero()[:, 0]
+        judged = Batch(*(part[own] for part in batch))
+        if not len(judged.y):
+            return StepOutput(debiased.mean(), logits)
+        biased = F.cross_entropy(self.biased(judged.image), judged.y, reduction="none")
         with torch.no_grad():
             ease = self.q * torch.exp(-biased) ** self.q
-            seen = self.label[batch.row] >= 0
-            self.label[batch.row] = batch.y
-            difficulty_b = self._difficulty(self.loss_biased, biased, batch, seen)
-            difficulty_d = self._difficulty(self.loss_debiased, debiased, batch, seen)
-            weight = difficulty_b / (difficulty_b + difficulty_d + EPSILON)
+            seen = self.label[judged.row] >= 0
+            self.label[judged.row] = judged.y
+            difficulty_b = self._difficulty(self.loss_biased, biased, judged, seen)
+            difficulty_d = self._difficulty(self.loss_debiased, debiased[own], judged, seen)
+            found = difficulty_b / (difficulty_b + difficulty_d + EPSILON)
+            weight = found.mean().repeat(len(debiased))
+            weight[own] = found
         loss = (ease * biased).mean() + (weight * debiased).mean()
         scalars = {"weight": weight.mean(), "loss_biased": biased.detach().mean()}
         return StepOutput(loss, logits, scalars)
@@ -108,4 +131,5 @@ class LfF:
         self.ema = ema
 
     def run(self, ctx: RunContext) -> Classifier:
-        return ctx.fit("train", LfFLoss(ctx.network("biased"), self.q, self.ema))
+        biased = ctx.network("biased")
+        return ctx.fit("train", LfFLoss(biased, self.q, self.ema, ctx.train.real))

@@ -18,6 +18,9 @@ Deviations:
 - CutMix draws a box and a lambda per image, the latter from Beta(mix_alpha, mix_alpha), and pastes
   one way. The authors' code draws both once per pair of groups, lambda by the alpha of another
   method (0.2), and pastes both ways.
+
+Nothing is found out, the groups being told. A generated image is of the group of its scene and is
+mixed like a real one; its share within the group is that of :mod:`aspire.baselines.rwg`.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from torch import Tensor
 
 from aspire.baselines.base import Needs, Objective, RunContext, StepOutput
 from aspire.baselines.mixup import beta, blend, soft_cross_entropy
-from aspire.baselines.rwg import listed, own_weights, present_groups
+from aspire.baselines.rwg import listed, present_groups, weights_within
 from aspire.classification.classifier import Classifier
 from aspire.data.datamodule import Batch
 from aspire.data.image_table import ImageTable
@@ -145,7 +148,7 @@ class Pairs:
     """Draws ``size`` anchors and then their partners, all with one strategy a step.
 
     Args:
-        table: what to draw from; a row's sampling weight counts within its group.
+        table: what to draw from; within a group by :func:`~aspire.baselines.rwg.weights_within`.
         groups: (P,) those that have rows, drawn evenly for the anchors.
         partners: (2, G, G) whether the second group is a partner of the first, by strategy; at
             least one for every group with rows.
@@ -165,7 +168,7 @@ class Pairs:
         self.partners = partners
         self.intra_label = intra_label
         self.size = size
-        weight = own_weights(table)
+        weight = weights_within(table)
         rows = np.flatnonzero(weight > 0)
         self.rows = rows[np.argsort(table.group[rows], kind="stable")]
         self.mass = np.concatenate([[0.0], np.cumsum(weight[self.rows])])  # up to each row

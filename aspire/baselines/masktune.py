@@ -14,6 +14,9 @@ Deviations:
   state.
 - The heat is that of the evaluation crop; what the crop cuts off is never masked.
 - An image in which nothing is hot is trained on as it is; the authors' threshold is then undefined.
+
+The heat is of real images, and of an ERM of real images alone; what is tuned is the ERM of the
+mixture, on the masked real images and the generated ones as they are.
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ class MaskTune:
     Args:
         deviations: pixels hotter than the mean by more than this many standard deviations are
             masked, 0 or more (authors: 2).
-        passes: length of the tuning in passes over train, above 0 (paper: 1).
+        passes: length of the tuning in passes over the real images, above 0 (paper: 1).
 
     Raises:
         ConfigError: for values out of range, and for a model without convolutional maps.
@@ -65,8 +68,9 @@ class MaskTune:
         self.passes = passes
 
     def run(self, ctx: RunContext) -> Classifier:
-        judge, net = ctx.erm(select="val_acc"), ctx.erm(select="last")
-        masked = ctx.remember("masked", lambda: self._mask(ctx, judge))
+        real = ctx.real
+        judge, net = real.erm(select="val_acc"), ctx.erm(select="last")
+        masked = ctx.remember("masked", lambda: self._mask(real, judge))
         hidden = int((masked > 0).sum())
         ctx.record(masked_images=hidden, masked_pixels=float(masked.mean()))
         if hidden == 0:
@@ -75,16 +79,16 @@ class MaskTune:
                 "tuning is another pass of ERM. Try a smaller baseline.deviations than "
                 f"{self.deviations}."
             )
-        paths = tuple(
-            masked_path(ctx.folder, row) if share else own
-            for row, (own, share) in enumerate(zip(ctx.train.paths, masked, strict=True))
-        )
+        paths = list(ctx.train.paths)
+        for number, row in enumerate(np.flatnonzero(ctx.train.is_real)):
+            if masked[number]:
+                paths[row] = masked_path(ctx.folder, number)
         return ctx.fit(
             "tune",
             CrossEntropy(),
             net=net,
-            train=replace(ctx.train, paths=paths),
-            steps=math.ceil(self.passes * len(ctx.train) / ctx.batch_size),
+            train=replace(ctx.train, paths=tuple(paths)),
+            steps=math.ceil(self.passes * len(real.train) / ctx.batch_size),
         )
 
     def _mask(self, ctx: RunContext, judge: Classifier) -> NDArray[np.float64]:

@@ -3,9 +3,12 @@
 Source: Idrissi et al., "Simple data balancing achieves competitive worst-group-accuracy", CLeaR
 2022: rows are drawn with replacement, in proportion to 1 / n_g.
 
-Deviations: none on real images. Where rows have sampling weights of their own (generated images
-mixed in), a group's rows keep their proportions to one another and the groups are balanced all the
-same. The augmentation's share of a batch is then the mean of its shares in the groups.
+Deviations: none on real images. Where rows have sampling weights of their own, a group's rows keep
+their proportions to one another and the groups are balanced all the same.
+
+Nothing is found out, the groups being told. A generated image is of the group of its scene, and
+within each group generated images have the share they have in the mixture: in proportion to their
+numbers, they would drown the few real images of the groups that they are made for.
 """
 
 from __future__ import annotations
@@ -41,17 +44,41 @@ def own_weights(table: ImageTable) -> NDArray[np.float64]:
 def group_balanced(table: ImageTable) -> NDArray[np.float64]:
     """(N,) sampling weights under which every group that is present is drawn equally often.
 
-    Each group's weights sum to 1; within a group they are in proportion to the rows' own.
+    Each group's weights sum to 1; within a group they are as in :func:`weights_within`.
 
     >>> from pathlib import Path
     >>> group = np.array([0, 0, 0, 3])
     >>> group_balanced(ImageTable((Path("x"),) * 4, group // 2, group, np.array([1, 1, 2, 1])))
     array([0.25, 0.25, 0.5 , 1.  ])
     """
-    base = own_weights(table)
-    mass = np.bincount(table.group, weights=base)[table.group]
-    # a group that is never drawn stays so
-    return np.divide(base, mass, out=np.zeros(len(table)), where=mass > 0)
+    return _of_group(table.group, weights_within(table))
+
+
+def weights_within(table: ImageTable) -> NDArray[np.float64]:
+    """(N,) how often rows are drawn compared with others of their group: the rows' own weights.
+
+    Where a group has both real rows and rows that an augmentation added, the added ones have the
+    share of the group that they have of the table.
+
+    >>> from pathlib import Path
+    >>> y, real = np.array([0, 0, 0, 0, 1, 1]), np.array([True, True, False, False, True, False])
+    >>> table = ImageTable((Path("x"),) * 6, y, y, np.array([1, 1, 1, 1, 1, 1]), real)
+    >>> weights_within(table)
+    array([0.25, 0.25, 0.25, 0.25, 0.5 , 0.5 ])
+    """
+    own = own_weights(table)
+    if table.real is None:
+        return own
+    part = 2 * table.group + table.real
+    both = np.isin(table.group, np.intersect1d(*(table.group[table.real == r] for r in (0, 1))))
+    share = np.where(table.real, 1 - table.added_share, table.added_share)
+    return np.where(both, share, 1.0) * _of_group(part, own)
+
+
+def _of_group(group: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) each weight as a part of its group's; a group that is never drawn stays so."""
+    mass = np.bincount(group, weights=weight)[group]
+    return np.divide(weight, mass, out=np.zeros(len(group)), where=mass > 0)
 
 
 def present_groups(ctx: RunContext, consequence: str) -> NDArray[np.int64]:

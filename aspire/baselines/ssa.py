@@ -22,6 +22,9 @@ Deviations, and choices where the description leaves room:
 - Val is split within each group, since all of a small group could otherwise fall to one side.
 - The last weights of a predictor are used, and not the best on the held-out part of val, since the
   evaluations of a fit judge classes. That part says how good the predictor is: recorded, warned of.
+
+Predictors, folds and pseudo-labels are of the real images alone. GroupDRO learns from the mixture;
+the generated images of a class, whose attribute nobody guesses, are a group of their own.
 """
 
 from __future__ import annotations
@@ -157,26 +160,28 @@ class SSA:
                 "baseline=ssa predicts the spurious attribute and this dataset has one value of "
                 "it. Use a method that needs no groups, such as baseline=jtt."
             )
-        if len(ctx.train) < self.folds:
+        train = ctx.real.train
+        if len(train) < self.folds:
             raise ConfigError(
                 f"baseline.folds={self.folds}: expected at most the number of training images, "
-                f"{len(ctx.train)}."
+                f"{len(train)}."
             )
         val = ctx.table(Split.VAL)
         labelled, held_out = split_evenly(val.group, self.val_fraction, ctx.rng("ssa-val"))
         told, judge = val.take(labelled), val.take(held_out)
-        order = ctx.rng("ssa-folds").permutation(len(ctx.train))
-        guess = np.zeros(len(ctx.train), dtype=np.int64)
+        order = ctx.rng("ssa-folds").permutation(len(train))
+        guess = np.zeros(len(train), dtype=np.int64)
         accuracies = []
         for number, fold in enumerate(np.array_split(order, self.folds)):
-            rest = ctx.train.take(np.setdiff1d(order, fold))
+            rest = train.take(np.setdiff1d(order, fold))
             net = self._predictor(ctx, f"attributes-{number}", told, rest, attributes)
-            guess[fold] = predict(ctx, net, ctx.train.take(fold), f"fold-{number}")
+            guess[fold] = predict(ctx, net, train.take(fold), f"fold-{number}")
             if len(judge):
                 right = predict(ctx, net, judge, f"held-out-{number}") == judge.group % attributes
                 accuracies.append([right[judge.group == g].mean() for g in np.unique(judge.group)])
-        groups = ctx.train.y * attributes + guess
-        self._report(ctx, told, accuracies, groups)
+        found = train.y * attributes + guess
+        self._report(ctx, told, accuracies, found)
+        groups = ctx.train.widened(found, ctx.info.num_groups + ctx.train.y)
         weights = group_balanced(replace(ctx.train, group=groups))
         return ctx.fit("train", GroupDROLoss(self.eta), groups=groups, sample_weights=weights)
 
@@ -220,7 +225,7 @@ class SSA:
         Args:
             told: the labelled images.
             accuracies: of each predictor, for each group that is held out.
-            groups: (N,) pseudo group of each training image.
+            groups: (N,) pseudo group of each real training image.
         """
         info = ctx.info
         counts = np.bincount(groups, minlength=info.num_groups)

@@ -4,15 +4,15 @@ Source: Idrissi et al., "Simple data balancing achieves competitive worst-group-
 2022: of every group a random subset of the smallest group's size, drawn once per seed.
 
 Deviations: none on real images. Groups without images are left out, since a subset of their size
-would be empty. Where rows have sampling weights of their own (generated images mixed in), the
-subset still counts rows, drawn evenly from a group, so real and generated ones fall away alike;
-their weights then say how often a row is drawn within its group, and every group is drawn equally
-often. So the augmentation keeps about the share in a group that it has in the whole table; without
-the weights that would depend on how many images happened to be generated.
+would be empty.
+
+The subset is of the real images alone, the same as without generated images. These are all added
+to it and keep their share of a batch: nothing needs to be thrown away of what can be made.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -31,8 +31,9 @@ class SUBG:
     needs: ClassVar[Needs] = Needs(train_groups=True)
 
     def run(self, ctx: RunContext) -> Classifier:
-        groups = present_groups(ctx, "SUBG balances the others")
-        rows = balanced_rows(ctx.train, groups, ctx.rng("subset"))
+        real = ctx.real
+        groups = present_groups(real, "SUBG balances the others")
+        rows = balanced_rows(real.train, groups, ctx.rng("subset"))
         ctx.record(subset_images=len(rows), subset_images_per_group=len(rows) // len(groups))
         if len(rows) < ctx.batch_size:
             ctx.warn(
@@ -40,7 +41,12 @@ class SUBG:
                 f"{len(rows)}, fewer than one batch of {ctx.batch_size}, and will memorise them. "
                 "Try baseline=rwg, which balances the groups and keeps every image."
             )
-        subset = ctx.train.take(rows)
+        chosen = np.zeros(len(real.train), dtype=bool)
+        chosen[rows] = True
+        train = ctx.train
+        if train.weight is not None:
+            train = replace(train, weight=train.reweighted(chosen))
+        subset = train.take(np.flatnonzero(train.widened(chosen, 1)))
         weights = None if subset.weight is None else group_balanced(subset)
         return ctx.fit("train", CrossEntropy(), train=subset, sample_weights=weights)
 

@@ -115,6 +115,18 @@ class TrainingContext:
         """Where everything outside a Trainer is computed."""
         return self.device_settings.torch_device()
 
+    @property
+    def real(self) -> TrainingContext:
+        """See :class:`~aspire.baselines.base.RunContext`."""
+        if self.train.real is None:
+            return self
+        return replace(
+            self,
+            train=self.train.only_real(),
+            info=replace(self.info, num_train=int(self.train.real.sum())),
+            shared=self.shared and replace(self.shared, images=self.shared.real_images),
+        )
+
     # --- training ----------------------------------------------------------------------------
 
     def network(self, name: str) -> Classifier:
@@ -173,7 +185,7 @@ class TrainingContext:
         oracle = fit.selection in ORACLES
         training["fit"] = {**fit.identity(), "selection": "oracle" if oracle else "any"}
         parts = {
-            "images": self.shared.images if self.shared else None,
+            "images": self.shared.images if self.shared else len(self.train),
             "training": training,
             "settings": settings,
             "rows": None if rows is None else hashlib.sha256(rows.tobytes()).hexdigest(),

@@ -120,10 +120,12 @@ class Identities:
 
     Args:
         images: of the dataset and of what augmentation made of it.
+        real_images: the same without what augmentation added.
         training: model, optimizer, scheduler and fit.
         root: folder below which shared things are kept.
     """
 
     images: Any
+    real_images: Any
     training: Mapping[str, Any]
     root: Path

@@ -31,6 +31,7 @@ from aspire.text import file_name
 
 RESULT_SCHEMA = 1
 VERSION = 2  # rises when equal settings give other weights
+MIXED_VERSION = 2  # the same, where only runs with generated images have other weights
 
 
 @dataclass(frozen=True)
@@ -137,15 +138,16 @@ class TrainingJob:
     @cached_property
     def key(self) -> str:
         """Hash of what changes the result."""
-        return digest_of(
-            {
-                "version": VERSION,
-                "dataset": self.dataset_digest,
-                "identity": dict(self.identity),
-                "extra": self.extra_digest,
-                "seed": self.seed,
-            }
-        )[:12]
+        parts = {
+            "version": VERSION,
+            "dataset": self.dataset_digest,
+            "identity": dict(self.identity),
+            "extra": self.extra_digest,
+            "seed": self.seed,
+        }
+        if self.extra_digest is not None:
+            parts["mixed"] = MIXED_VERSION
+        return digest_of(parts)[:12]
 
     def folder(self, root: Path) -> Path:
         """``<root>/<dataset>/<baseline>/<augmentation>/<model>-s<seed>-<key>``."""

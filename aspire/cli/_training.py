@@ -76,13 +76,15 @@ class TrainingParts:
         model = build(cfg.model)
         train = augmentation.table(dataset, generated, int(cfg.seed))
         tables = {s: ImageTable.of(dataset, s) for s in dataset.splits if s != Split.TRAIN}
+        changed = plain(cfg.augmentation) if augmentation.change else None
         shared = Identities(
             images=[
                 self.dataset_digest,
                 job.extra_digest,
-                plain(cfg.augmentation) if generated or augmentation.change else None,
+                plain(cfg.augmentation) if generated else changed,
                 job.seed if generated else None,  # which rows are duplicated
             ],
+            real_images=[self.dataset_digest, None, changed, None],  # as the arm without has them
             training={
                 k: job.identity[k]
                 for k in ("model", "optimizer", "scheduler", "code")
@@ -112,7 +114,11 @@ class TrainingParts:
             ).tolist()
             hidden = {s: replace(t, group=np.full(len(t), -1)) for s, t in tables.items()}
             tables = {**hidden, Split.VAL: val}
-            shared = replace(shared, images=[shared.images, groups.digest])
+            shared = replace(
+                shared,
+                images=[shared.images, groups.digest],
+                real_images=[shared.real_images, groups.digest],
+            )
             baseline = OnDiscoveredGroups(baseline, after, left_out)
         self._check_needs(baseline, train, tables[Split.VAL])
         self._refuse_unstarted(device.num_devices())

@@ -86,6 +86,7 @@ class Generated:
             np.concatenate([real.y, y]),
             np.concatenate([real.group, dataset.grouper.ids(y, places)]),
             self.weights(dataset, real, generated),
+            np.arange(len(real) + len(y)) < len(real),
         )
 
     def weights(
@@ -123,7 +124,8 @@ class Replaced(Generated):
 class Duplicates(Generated):
     """Control arm: the same mixture with real images of the class in place of generated ones.
 
-    What is left of a gain here is due to the changed sampling, not to the new images.
+    What is left of a gain here is due to the changed sampling, not to the new images. The copies
+    are treated as generated images are: what a method finds out, it finds out without them.
     """
 
     def table(self, dataset: Dataset, generated: GeneratedSet | None, seed: int) -> ImageTable:
@@ -138,6 +140,7 @@ class Duplicates(Generated):
             np.concatenate([real.y, real.y[rows]]),
             np.concatenate([real.group, real.group[rows]]),
             mix_weights(real.y, real.y[rows], self.share, self.even_classes),
+            np.arange(len(real) + len(rows)) < len(real),
         )
 
 

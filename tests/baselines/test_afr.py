@@ -191,6 +191,8 @@ def context(
     made.features = lambda net, split: torch.from_numpy(x[split]).float()
     made.record = lambda **values: made.recorded.update(values)
     made.warn = made.warned.append
+    made.remember = lambda name, make: make()
+    made.real = made
     return made
 
 

@@ -265,6 +265,32 @@ def test_scarce_mistakes_of_many_classes_never_break_a_batch(seed: int) -> None:
             assert (y[easy] != c).all()
 
 
+def test_generated_images_stand_beside_the_tuples() -> None:
+    # four real rows, as in the first test of the baseline, and generated ones of class 0, 1, 1
+    y, predicted = np.array([0, 0, 1, 1, 0, 1, 1]), np.array([0, 1, 1, 0, 0, 1, 1])
+    draw = ContrastiveDraw(y, predicted, 2, 1, 1, np.ones(7), np.arange(7) < 4, besides=3)
+    assert draw.rows == 2 * 4 + 3
+    for step in range(20):
+        rows = draw(np.random.default_rng(step), step)
+        assert rows[:8].tolist() == [0, 1, 3, 2, 2, 3, 1, 0]
+        first = step * 3 % 2  # the classes take turns, from step to step
+        assert y[rows[8:]].tolist() == [first, 1 - first, first]
+        assert (rows[8:] >= 4).all()
+
+
+def test_what_stands_beside_counts_in_the_cross_entropy_alone() -> None:
+    # the tuple of the first test; zero logits of 5 classes cost ln 5, and of the sixth image's
+    # logits (0, ln 6, 0, 0, 0) class 1 costs ln (10 / 6): (5 ln 5 + ln (5 / 3)) / 6
+    features = [[3.0, 0.0], [0.0, 1.0], [0.5, 0.0], [-1.0, 0.0], [0.3, 0.4], [7.0, 7.0]]
+    logits = np.zeros((6, 5))
+    logits[5, 1] = np.log(6)
+    made = CnCLoss(1 / LN2, 0.75, positives=1, negatives=1, besides=2)
+    out = made(Given(logits), batch(features, [0, 0, 0, 0, 0, 1]))
+    assert float(out.scalars["contrastive"]) == pytest.approx(np.log(6))
+    entropy = (5 * np.log(5) + np.log(5 / 3)) / 6
+    assert float(out.scalars["cross_entropy"]) == pytest.approx(entropy)
+
+
 # --- the baseline ----------------------------------------------------------------------------
 
 
@@ -299,6 +325,7 @@ def run(
         record=lambda **values: asked.records.update(values),
         warn=asked.warnings.append,
     )
+    context.real = context
     assert baseline.run(context) == "net"
     return asked
 

@@ -101,6 +101,7 @@ class Context:
         self.recorded: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.kept = {} if kept is None else kept
+        self.real = self
 
     def erm(self, **keywords: Any) -> str:
         self.asked.append(("erm", keywords))

@@ -34,6 +34,7 @@ class Context:
         self.recorded: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.kept = {} if kept is None else kept
+        self.real = self
 
     def erm(self, **keywords: Any) -> str:
         self.asked.append(("erm", keywords))
@@ -98,6 +99,23 @@ def test_weights_of_the_rows_are_multiplied() -> None:
     assert ctx.asked[-1][1]["sample_weights"] == pytest.approx([0.1, 2.0, 0.1, 0.3, 0.5, 0.25])
     assert ctx.train.weight is own
     assert own[1] == 0.2
+
+
+def test_generated_images_are_never_errors_and_keep_their_share() -> None:
+    # six real images of 1/12 and two generated ones of 1/8 and 3/8; rows 1 and 4 are errors
+    real = Context(PREDICTED)
+    ctx = Context(PREDICTED)
+    ctx.real = real
+    own = np.array([1 / 12] * 6 + [1 / 8, 3 / 8])
+    paths, y = (Path("x"),) * 8, np.array([*Y, 0, 1])
+    ctx.train = ImageTable(paths, y, np.full(8, -1), own, np.arange(8) < 6)
+    run(ctx, upweight=3)
+    assert [name for name, _ in real.asked] == ["erm", "predict"]
+    ((_, keywords),) = ctx.asked
+    # 4 + 2 * 3 = 10 parts of one half
+    expected = [1 / 20, 3 / 20, 1 / 20, 1 / 20, 3 / 20, 1 / 20, 1 / 8, 3 / 8]
+    assert keywords["sample_weights"] == pytest.approx(expected)
+    assert ctx.recorded["error_images"] == 2
 
 
 def test_without_upweighting_it_is_erm() -> None:

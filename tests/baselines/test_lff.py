@@ -29,8 +29,10 @@ class Part(nn.Module):
         return x[:, self.index]
 
 
-def objective(q: float = 0.7, ema: float = 0.7, rows: int = 12, classes: int = 2) -> LfFLoss:
-    made = LfFLoss(Part(1), q, ema)
+def objective(
+    q: float = 0.7, ema: float = 0.7, rows: int = 12, classes: int = 2, real: Any = None
+) -> LfFLoss:
+    made = LfFLoss(Part(1), q, ema, real)
     names = [str(c) for c in range(classes)]
     made.setup(DatasetInfo(classes, classes, rows, (0,) * classes, names, names), None)
     return made
@@ -77,6 +79,21 @@ def test_averages_and_their_largest_by_hand() -> None:
     assert float(out.scalars["weight"]) == pytest.approx(1 / 2)
     # the largest is of the class, though class 1 has the larger loss of the other network
     assert float(made.loss_debiased[1]) == pytest.approx(2.0)
+
+
+def test_generated_images_weigh_what_the_real_ones_do_on_average() -> None:
+    # rows 3 and 5 are real, with the first test's W of 1/3 and 2/3; row 7 is not: W = 1/2
+    real = np.array([True] * 6 + [False] * 6)
+    made = objective(q=1.0, real=real)
+    given = batch([LN2, 2 * LN2, 9.0], [2 * LN2, LN2, 3 * LN2], [0, 0, 0], [3, 5, 7])
+    learnt = (1 / 3 * 2 + 2 / 3 * 1 + 1 / 2 * 3) / 3
+    assert step(made, given) == pytest.approx((1 / 2 + learnt) * LN2)
+    assert made.label[7] == -1
+    assert float(made.loss_biased[7]) == 0
+    assert made.whole_images  # the second network sees the real images of the whole batch
+    # a batch without real images is learnt as it is: (2 + 4) / 2
+    alone = batch([9.0, 9.0], [2.0, 4.0], [0, 1], [6, 8])
+    assert step(made, alone) == pytest.approx(3.0)
 
 
 def reference(
@@ -213,7 +230,8 @@ def test_one_fit_beside_a_network_of_its_own() -> None:
         named.append(name)
         return twin
 
-    context: Any = SimpleNamespace(fit=fit, network=network)
+    train = SimpleNamespace(real=None)
+    context: Any = SimpleNamespace(fit=fit, network=network, train=train)
     assert LfF(0.5, 0.9).run(context) == "net"
     made = asked.pop("objective")
     assert asked == {"phase": "train"}

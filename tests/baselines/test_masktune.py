@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -219,6 +220,7 @@ def context(folder: Path, number: int, cold: bool = False) -> SimpleNamespace:
     made.collect, made.remember, made.fit = collect, remember, fit
     made.record = lambda **values: made.recorded.update(values)
     made.warn = made.warned.append
+    made.real = made
     return made
 
 
@@ -251,7 +253,7 @@ def test_tuning_starts_from_the_last_weights_on_masked_images(tmp_path: Path) ->
 def test_weights_of_the_rows_stay(tmp_path: Path) -> None:
     made = context(tmp_path, 4)
     weight = np.array([0.1, 0.2, 0.3, 0.4])
-    made.train = ImageTable(made.train.paths, made.train.y, made.train.group, weight)
+    made.train = replace(made.train, weight=weight)
     MaskTune(1.0, passes=2.5).run(made)
     assert made.fitted["train"].weight is weight
     assert made.fitted["steps"] == 3  # 10 images in batches of 4

@@ -246,6 +246,10 @@ class Context:
         self.warnings: list[str] = []
         self.kept = {} if kept is None else kept
 
+    @property
+    def real(self) -> Context:
+        return self
+
     def table(self, split: Split) -> ImageTable:
         assert split == Split.VAL
         return self.val

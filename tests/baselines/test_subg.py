@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -71,6 +72,8 @@ def run(made: ImageTable, batch_size: int = 4, seed: int = 0) -> dict[str, Any]:
         record=asked["record"].update,
         warn=asked["warnings"].append,
     )
+    ctx.real = ctx if made.real is None else SimpleNamespace(**vars(ctx))
+    ctx.real.train = made.only_real()
     assert SUBG().run(ctx) == "net"
     return asked
 
@@ -103,22 +106,21 @@ def test_a_subset_below_one_batch_is_named() -> None:
     assert run(table([0, 0, 1, 1, 2, 2, 3, 3, 3]), batch_size=8)["warnings"] == []
 
 
-def test_rows_with_weights_are_subsampled_by_number_and_drawn_by_weight() -> None:
-    # group 0: six real of 0.05 and six generated of 0.10; the groups 1 to 3: four rows each
-    group = [0] * 12 + [1] * 4 + [2] * 4 + [3] * 4
-    weight = np.array([0.05] * 6 + [0.10] * 6 + [0.01, 0.03] * 6)
-    asked = run(table(group, weight))
+def test_generated_images_are_added_to_the_subset_of_the_real_ones() -> None:
+    # groups of 3, 2 and 4 real images; generated ones in the small group 1 and in group 0
+    real = [0, 0, 0, 1, 1, 2, 2, 2, 2]
+    group = real + [1] * 5 + [0]
+    weight = np.array([0.5 / 9] * 9 + [0.5 / 6] * 6)
+    mixed = replace(table(group, weight), real=np.arange(15) < 9)
+    without, asked = run(table(real), batch_size=1), run(mixed, batch_size=1)
     subset, weights = asked["train"], asked["sample_weights"]
-    assert np.bincount(subset.group).tolist() == [4, 4, 4, 4]
-    for g in range(4):
-        own = subset.weight[subset.group == g]
-        assert weights[subset.group == g] == pytest.approx(own / own.sum())
-    # a generated row of group 0 is drawn twice as often as a real one, in the subset as before it
-    generated = np.array([6 <= int(path.name) < 12 for path in subset.paths])
-    real = (subset.group == 0) & ~generated
-    assert generated.any()
-    assert real.any()
-    assert weights[generated][0] == pytest.approx(2 * weights[real][0])
+    own = [path.name for path in without["train"].paths]
+    assert [path.name for path in subset.paths] == own + [str(i) for i in range(9, 15)]
+    assert asked["record"] == {"subset_images": 6, "subset_images_per_group": 2}
+    # the groups weigh 1 each. In 0 two real and one generated image, half of the weight each; in 1
+    # two real and five generated; in 2 real ones alone
+    expected = [1 / 4] * 2 + [1 / 4] * 2 + [1 / 2] * 2 + [1 / 10] * 5 + [1 / 2]
+    assert weights == pytest.approx(np.array(expected))
 
 
 def test_it_needs_the_groups_of_train() -> None:

@@ -43,7 +43,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Identities:
-    return Identities("images", {"model": "small"}, tmp_path / "shared")
+    return Identities("images", "real images", {"model": "small"}, tmp_path / "shared")
 
 
 def test_erm_is_trained_once_for_all_and_as_each_would_alone(
@@ -114,7 +114,7 @@ def test_selection_does_not_train_again_but_settings_do(
         assert len(steps) == before + (4 if "steps" in change else 8)
     before = len(steps)
     context("d", seed=1, shared=shared).erm()
-    other = Identities("other images", shared.training, shared.root)
+    other = Identities("other images", None, shared.training, shared.root)
     context("e", shared=other).erm()
     assert len(steps) == before + 16
 

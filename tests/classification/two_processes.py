@@ -88,7 +88,7 @@ def train(root: Path, out: Path, devices: int) -> dict[str, Any]:
                 accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto"
             ),
             seed=0,
-            shared=Identities(str(devices), {}, out / "shared"),
+            shared=Identities(str(devices), None, {}, out / "shared"),
         )
         net = baseline.run(run)
         results[name] = {
