@@ -22,7 +22,7 @@ from aspire.errors import ConfigError, did_you_mean
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery
 from aspire.pipeline.store import digest_of, write_atomic
-from aspire.reporting.wording import REASONS
+from aspire.reporting.wording import REASONS, agreement_of
 from aspire.stored.files import tidy
 from aspire.text import file_name
 
@@ -132,17 +132,15 @@ def _show_tested(discovery: Discovery) -> None:
 
 
 def _show_agreement(result: dict[str, Any]) -> None:
-    """Precision and recall, where the dataset knows the shortcut."""
+    """How well the phrases name the shortcut, where the dataset knows it and one was found."""
     for discovery in result["discovery"].values():
+        with_shortcut = {f["y"] for f in discovery["features"] if f["spurious"]}
         for found in discovery["truth"]:
-            values = ", ".join(
-                f"precision@{k} {found['precision'][k]:.2f} recall@{k} {found['recall'][k]:.2f}"
-                for k in found["precision"]
-            )
-            console.show(
-                "{}: annotated shortcut {} ({} phrases name it): {}",
-                result["dataset"]["class_names"][found["y"]],
-                found["attribute"],
-                len(found["true"]),
-                values,
-            )
+            if found["y"] in with_shortcut:
+                console.show(
+                    "{}: the annotated shortcut is {} ({} phrases name it): {}",
+                    result["dataset"]["class_names"][found["y"]],
+                    found["attribute"],
+                    len(found["true"]),
+                    agreement_of(found),
+                )

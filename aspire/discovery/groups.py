@@ -145,8 +145,8 @@ class Discovered:
             )
             raise ConfigError(
                 f"groups=discovered: no class has a spurious feature, so there are no groups to "
-                f"train with. {reasons}. Try another score (score=wilson) or looser thresholds, "
-                "or groups=annotated."
+                f"train with. {reasons}. Try more images (stage.edit.images_per_class=null takes "
+                "all of a class) or score.min_support=3, or groups=annotated."
             )
         val = train.on(Split.VAL)
         val_groups = val.phrase_groups_with(train.phrase_groups)

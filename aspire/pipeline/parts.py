@@ -43,9 +43,9 @@ class NothingFoundError(AspireError):
         listed = "\n  ".join(f"{r.reason}: {r.detail}" for r in rejected)
         super().__init__(
             f"Nothing to generate against: no class can be personalised.\n  {listed}\n"
-            "Either this classifier takes no shortcut that the captions name, or the "
-            "thresholds are too strict: try score.min_support=3, or another score "
-            "(score=wilson)."
+            "Either this classifier takes no shortcut that the captions name, or there are too "
+            "few edits to tell one from chance. Try more images (stage.edit.images_per_class=null "
+            "takes all of a class) or score.min_support=3; both keep the share of false findings."
         )
 
 

@@ -15,7 +15,7 @@ import msgspec
 from aspire.pipeline.records import Edit, EditKind, Effect, Rejected, SpuriousFeature
 from aspire.reporting.artifacts import Artifacts, Json
 from aspire.reporting.pictures import Picture, Pictures
-from aspire.reporting.wording import SCORES, evidence_of, judged, why
+from aspire.reporting.wording import SCORES, agreement_of, evidence_of, judged, why
 
 TOP = 8  # features listed per class
 ILLUSTRATED = 3  # of them with pictures
@@ -72,6 +72,7 @@ class ClassView:
         note: why there is no shortcut; empty when there is one.
         evidence: the strongest shortcut in a sentence; empty without one.
         truth: agreement with the annotated shortcut, where there is one.
+        agreement: the same in words; empty where no shortcut was found.
     """
 
     name: str
@@ -84,6 +85,7 @@ class ClassView:
     note: str
     evidence: str
     truth: Json | None
+    agreement: str
 
     @property
     def illustrated(self) -> list[FeatureView]:
@@ -200,6 +202,7 @@ def _view(
                 note="" if strong else note,
                 evidence=evidence_of(strong[0], name) if strong else "",
                 truth=truth.get(y),
+                agreement=agreement_of(truth[y]) if strong and y in truth else "",
             )
         )
     name = score_name(score)

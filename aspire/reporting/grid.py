@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,6 @@ Json = dict[str, Any]
 Key = tuple[str, ...]
 
 FIELDS = ("dataset", "model", "baseline", "augmentation")
-RESAMPLES = 10_000
 PLAIN = "none"  # the augmentation that gains are measured against
 
 
@@ -27,7 +25,7 @@ class Gain:
     """A mean difference over seeds that both arms have, fractions.
 
     Args:
-        low, high: 95 % interval by resampling the pairs; None with fewer than two.
+        low, high: 95 % interval by Student's t over the pairs; None with fewer than two.
         n: number of pairs.
     """
 
@@ -48,26 +46,28 @@ class Gain:
 
 
 def paired_gain(before: Mapping[int, float], after: Mapping[int, float]) -> Gain | None:
-    """The gain over shared seeds, with a percentile bootstrap interval over pairs.
+    """The gain over shared seeds, with the interval of Student's t over their differences.
+
+    It is wide for few seeds because they say little: a bootstrap of three pairs, called 95 %, holds
+    the true gain in 75 % of cases.
 
     Args:
         before, after: seed -> value of the two arms.
 
-    >>> gain = paired_gain({0: 0.1, 1: 0.2}, {0: 0.5, 1: 0.6, 2: 0.9})
+    >>> gain = paired_gain({0: 0.1, 1: 0.2, 2: 0.3}, {0: 0.4, 1: 0.6, 2: 0.8, 3: 0.9})
     >>> round(gain.mean, 3), round(gain.low, 3), round(gain.high, 3), gain.n
-    (0.4, 0.4, 0.4, 2)
+    (0.4, 0.152, 0.648, 3)
     """
     pairs = [after[s] - before[s] for s in sorted(set(before) & set(after))]
     if not pairs:
         return None
     if len(pairs) == 1:
         return Gain(pairs[0], None, None, 1)
-    rng = random.Random(0)
-    means = sorted(
-        statistics.fmean(rng.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES)
-    )  # fmt: skip
-    low, high = means[round(0.025 * (RESAMPLES - 1))], means[round(0.975 * (RESAMPLES - 1))]
-    return Gain(statistics.fmean(pairs), low, high, len(pairs))
+    from scipy.special import stdtrit  # the quantile of Student's t
+
+    mean, error = statistics.fmean(pairs), statistics.stdev(pairs) / len(pairs) ** 0.5
+    half = float(stdtrit(len(pairs) - 1, 0.975)) * error
+    return Gain(mean, mean - half, mean + half, len(pairs))
 
 
 @dataclass

@@ -104,7 +104,7 @@ def header_of(grid: Grid) -> list[str]:
     if any(gains):
         lines.append(
             "gain: mean difference in points to the line without augmentation, over the seeds both "
-            "have [95 % paired bootstrap interval over seeds; too narrow for few]"
+            "have [95 % interval, Student's t over their differences]"
         )
     for name, title in (("selection", "selection"), ("needs", "needs")):
         values = grid.shared(name)

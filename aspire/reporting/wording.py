@@ -143,3 +143,18 @@ def evidence_of(feature: SpuriousFeature, name: str) -> str:
         return text
     drop = feature.mean_drop
     return f"{gone} lowered the classifier's probability by {drop:.2f} on average"
+
+
+def agreement_of(truth: Mapping[str, Any]) -> str:
+    """How well the first phrases name the annotated shortcut, from an entry of ``truth``.
+
+    >>> agreement_of({"precision": {"1": 1.0, "3": 2 / 3}, "recall": {"1": 0.2, "3": 0.4}})
+    'the first phrase names it; 67 % of the first 3 do, which are 40 % of all that do'
+    """
+    first = "names it" if truth["precision"].get("1") else "does not name it"
+    more = [
+        f"{share:.0%} of the first {k} do, which are {truth['recall'][k]:.0%} of all that do"
+        for k, share in truth["precision"].items()
+        if k != "1"
+    ]
+    return "; ".join([f"the first phrase {first}", *more]).replace("%", " %")
