@@ -14,6 +14,7 @@ import msgspec
 
 from aspire.pipeline.records import Edit, EditKind, Effect, Rejected, SpuriousFeature
 from aspire.reporting.artifacts import Artifacts, Json
+from aspire.reporting.examined import Examined, examined
 from aspire.reporting.pictures import Picture, Pictures
 from aspire.reporting.wording import SCORES, agreement_of, evidence_of, judged, why
 
@@ -100,6 +101,7 @@ class SeedView:
     Args:
         measure: what the score is, in words.
         tested: whether features have p- and q-values.
+        examined: how the classifier did on unedited images; None in results of old.
     """
 
     seed: str
@@ -108,6 +110,7 @@ class SeedView:
     measure: str
     tested: bool
     edits: int
+    examined: Examined | None = None
 
     @property
     def spurious(self) -> int:
@@ -213,6 +216,7 @@ def _view(
         measure=SCORES.get(name, f"the value of {name or 'the score'}"),
         tested=any(f.q_value is not None for f in features),
         edits=len(effects),
+        examined=examined(discovery.get("examination"), result["dataset"]["class_names"]),
     )
 
 

@@ -85,14 +85,14 @@ def page_of(result: Json, artifacts: Artifacts, pictures: Pictures, name: str) -
     tried = sum(o.total for o in outcomes)
     made = sum(o.total for o in outcomes if o.reason == "edited")
     classifier, dataset = result["classifier"], result["dataset"]
-    examination = result["discovery"][view.seed].get("examination")  # None in older results
+    doubt = view.examined.doubt if view.examined else ""
     return DiscoveryPage(
         name=name,
         dataset=dataset["name"],
         class_names=tuple(dataset["class_names"]),
         aspire=result["aspire"],
         verdict=verdict_of(view),
-        caveat=" ".join(filter(None, (_caveat(view, right, asked), _doubt(examination)))),
+        caveat=" ".join(filter(None, (_caveat(view, right, asked), doubt))),
         facts=(
             ("shortcuts found", str(view.spurious), f"of {view.judged} phrases judged"),
             ("classifier is right on", str(right), f"of {asked} images"),
@@ -112,7 +112,6 @@ def page_of(result: Json, artifacts: Artifacts, pictures: Pictures, name: str) -
                 if v != "null" and k != "_target_"
             ),
             ("classifier digest", classifier["digest"]),
-            *_examined(examination, result["splits"]),
             ("seed", str(result["seed"])),
             ("aspire", result["aspire"]),
         ),
@@ -121,24 +120,6 @@ def page_of(result: Json, artifacts: Artifacts, pictures: Pictures, name: str) -
         command=shlex.join(["aspire", "discover", *result["overrides"]]),
         absent=tuple(sorted(artifacts.absent)),  # last: filled by what stands above
     )
-
-
-def _examined(examination: Json | None, splits: Sequence[str]) -> list[tuple[str, str]]:
-    """How the classifier did on unedited images."""
-    if examination is None:
-        return []
-    right, images, luck = (examination[k] for k in ("right", "images", "by_guessing"))
-    text = f"right on {right} of {images} {'/'.join(splits)} images; guesses as frequent: {luck:g}"
-    return [("classifier examined", text)]
-
-
-def _doubt(examination: Json | None) -> str:
-    if examination is None or not (examination["by_chance"] or examination["order"]):
-        return ""
-    found = "would be right far more often if its outputs stood for other classes"
-    if not examination["order"]:
-        found = "is right no more often than guesses would be"
-    return f"Before any edit this classifier {found}, so nothing here may be concluded from."
 
 
 def verdict_of(view: SeedView) -> str:

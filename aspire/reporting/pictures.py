@@ -12,7 +12,8 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from aspire.data.files import NotAFileError, open_regular
-from aspire.pipeline.store import write_atomic
+from aspire.stored.notes import note
+from aspire.stored.seals import intact, write_sealed
 
 LARGEST = 192  # longer side of an embedded picture, in pixels
 LOSSLESS = 96  # up to this size pictures stay PNG: they are small, and JPEG would smear them
@@ -33,7 +34,8 @@ class Pictures:
     """Turns image files into embedded pictures, small enough for one page.
 
     Originals belong to the dataset, which a report must outlive: those that are shown are kept,
-    already small, in a folder beside the report.
+    already small, in a folder beside the report. A kept picture that is not as it was left is
+    made again, or shown as missing where the dataset is not at hand.
 
     Args:
         kept: that folder.
@@ -55,14 +57,16 @@ class Pictures:
         """An image of the dataset, from the kept copies or from the dataset; else None."""
         name = hashlib.sha256(img_id.encode(errors="surrogatepass")).hexdigest()[:16]
         for copy in (self.kept / f"{name}.png", self.kept / f"{name}.jpeg"):
-            if copy.is_file():
+            if intact(copy):
                 return _embedded(copy.read_bytes(), alt)
+            if copy.is_file():
+                note(f"{copy} is not the picture that was kept: made again, or left out.")
         if self.root is None or img_id not in self.files:
             return None
         data = _shrunk(self.root / self.files[img_id])
         picture = None if data is None else _embedded(data, alt)
         if data is not None and picture is not None:
-            write_atomic(self.kept / f"{name}.{picture.kind}", data)
+            write_sealed(self.kept / f"{name}.{picture.kind}", data)
         return picture
 
 

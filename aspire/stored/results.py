@@ -83,10 +83,21 @@ class _Artifact(msgspec.Struct):
     digest: str
 
 
+class _Examination(msgspec.Struct):
+    images: Count
+    of: Count
+    right: Count
+    by_guessing: float
+    by_chance: bool
+    order: list[Count] | None
+    confusion: list[tuple[Count, Count, Count]]  # label, answer, images
+
+
 class _Discovery(msgspec.Struct):
     score: _Artifact
     discover: _Artifact
     features: list[dict[str, Any]]
+    examination: _Examination | None = None  # of results of old
 
 
 class _ArmRun(msgspec.Struct):

@@ -189,4 +189,4 @@ def test_the_examination_is_kept(tmp_path: Path, waterbirds_folder: Path) -> Non
     kept = json.loads((folder / "result.json").read_text())["discovery"]["0"]["examination"]
     assert (kept["images"], kept["right"], kept["order"]) == (40, 40, None)
     assert kept["confusion"] == [[0, 0, 20], [1, 1, 20]]
-    assert "right on 40 of 40 train images" in (folder / "report.html").read_text()
+    assert "right on 40 of 40 unedited images (100.0 %)" in (folder / "report.html").read_text()

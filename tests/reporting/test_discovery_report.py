@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import msgspec
 import pytest
 from pages import Outputs, Page
 
+from aspire.errors import DamagedError
 from aspire.pipeline import records as rec
 from aspire.reporting.discovery_report import write_discovery_report
+from aspire.reporting.examined import examined
 from aspire.reporting.wording import evidence_of, judged, why
 
 DROPS = (0.1, 0.2, 0.6, 0.9)
@@ -207,3 +210,74 @@ def test_a_shortcut_without_flips_is_told_by_its_drop() -> None:
         "putting the cat in another scene than “sea” lowered the classifier's probability by 0.60 "
         "on average"
     )
+
+
+# fmt: off
+EXAMINED = {
+    "images": 40, "of": 90, "right": 24, "by_guessing": 13.25, "by_chance": False, "order": None,
+    # a cat in four is taken for a dog; every dog for one of three; of birds nothing is known
+    "confusion": [[0, 0, 15], [0, 1, 5], [1, 0, 4], [1, 1, 9], [1, 2, 7]],
+}
+# fmt: on
+
+
+def examined_page(made: Any, **changes: Any) -> Any:
+    result = json.loads((made.folder / "result.json").read_text())
+    result["discovery"]["0"]["examination"] = EXAMINED | changes
+    made.write(result)
+    return Page(write_discovery_report(made.folder, made.root).read_text())
+
+
+def test_the_page_shows_how_the_classifier_did_before_any_edit(made: Any) -> None:
+    page = examined_page(made)
+    page.check_headings()
+    page.check_self_contained()
+    assert (
+        "The classifier is right on 24 of 40 unedited images (60.0 %, a sample of 90); guesses "
+        "that name each class as often would be right on 13.25."
+    ) in page.text
+    assert not [r for r in page.rows if r[0] == "bird"]
+    assert page.row("cat") == ["cat", "20", "15", "75.0", "dog 5"]
+    assert page.row("dog") == ["dog", "20", "9", "45.0", "bird 7, cat 4"]
+    assert "may be concluded" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"by_chance": True}, "is right no more often than guesses would be, so nothing here may"),
+        (
+            {"order": [1, 0, 2]},
+            "would be right far more often if its outputs stood for other classes (“cat” is "
+            "answered as “dog”, “dog” is answered as “cat”), so nothing here may be concluded",
+        ),
+    ],
+)
+def test_the_page_says_plainly_that_nothing_may_be_concluded(
+    made: Any, changes: Any, why: str
+) -> None:
+    page = examined_page(made, **changes)
+    assert page.text.count(f"Before any edit this classifier {why}") == 2  # above, and beside
+
+
+def test_of_many_classes_the_worst_are_shown() -> None:
+    names = [f"class {i}" for i in range(20)]
+    kept = EXAMINED | {
+        "confusion": [[y, y, y + 1] for y in range(20)] + [[y, 0, 1] for y in (7, 9)]
+    }
+    found = examined(kept, names)
+    assert found is not None
+    assert [c.name for c in found.classes[:2]] == ["class 7", "class 9"]  # 8 of 9, 10 of 11
+    assert (len(found.classes), found.more) == (12, 8)
+    assert examined(None, names) is None
+
+
+@pytest.mark.parametrize("damage", [{"confusion": "x"}, {"right": -1}, {"order": ["cat"]}])
+def test_an_examination_of_another_shape_is_a_damaged_result(made: Any, damage: Any) -> None:
+    with pytest.raises(DamagedError, match="examination"):
+        examined_page(made, **damage)
+
+
+def test_numbers_of_classes_that_are_not_there_are_not_looked_up(made: Any) -> None:
+    page = examined_page(made, confusion=[[9, 0, 1], [0, 9, 1], [0, 0, 3]], order=[9, 1, 2, 7])
+    assert page.row("cat")[:4] == ["cat", "3", "3", "100.0"]

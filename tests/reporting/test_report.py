@@ -203,3 +203,41 @@ def test_large_pictures_shrink_and_masks_stay_two_coloured(tmp_path: Path) -> No
     sizes = [p and (p.kind, p.width) for p in shown]
     assert sizes == [("jpeg", 192), ("png", 192), ("png", 8), None]
     assert [p.parent for p in tmp_path.rglob("*.jpeg")] == [tmp_path / "kept"]
+
+
+def test_a_kept_picture_that_was_exchanged_is_never_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Outputs(tmp_path)
+    made.image(tmp_path / "photo.png", size=8)
+    files = {"a": "photo.png"}
+    first = Pictures(tmp_path / "kept", tmp_path, files).original("a", "")
+    (copy,) = (tmp_path / "kept").glob("*.png")
+    without = Pictures(tmp_path / "kept", None, {})
+    assert without.original("a", "") == first
+    made.image(copy, mask=True, size=8)  # a whole PNG, of something else
+    assert without.original("a", "") is None
+    assert f"{copy} is not the picture that was kept" in caplog.text
+    assert Pictures(tmp_path / "kept", tmp_path, files).original("a", "") == first
+    assert without.original("a", "") == first  # made again
+    copy.with_name(f"{copy.name}.sha256").unlink()  # nothing says what it was
+    assert without.original("a", "") is None
+
+
+def test_the_classifiers_are_shown_before_their_edits(made: Outputs) -> None:
+    result = result_of(made)
+    kept = {
+        "images": 10, "of": 10, "right": 9, "by_guessing": 5.0, "by_chance": False, "order": None,
+        "confusion": [[0, 0, 5], [1, 0, 1], [1, 1, 4]],
+    }  # fmt: skip
+    first = result["discovery"]["0"] | {"examination": kept}
+    worse = kept | {"right": 5, "by_chance": True, "confusion": [[0, 0, 5], [1, 0, 5]]}
+    result["discovery"] = {"0": first, "1": first | {"examination": worse}}
+    made.write(result)
+    page = report(made)
+    page.check_headings()
+    assert "The classifier with seed 0 is right on 9 of 10 unedited images (90.0 %)" in page.text
+    assert ["waterbird", "5", "4", "80.0", "landbird 1"] in page.rows
+    assert ["waterbird", "5", "0", "0.0", "landbird 5"] in page.rows
+    assert "Seed 1: right on 5 of 10, nothing may be concluded" in page.text
+    assert page.text.count("is right no more often than guesses would be") == 1
