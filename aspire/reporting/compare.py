@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ SECTIONS = {
     "environment": "on which machine",
     "results": "what came out",
 }
+_DIGEST = re.compile("[0-9a-f]{64}")
 _CODE = ("aspire", "commit", "changed")  # of environment.json
 
 
@@ -110,6 +112,8 @@ def _data(folder: Path, result: Json) -> Json:
         return about | {f"stage.{k}": v["digest"] for k, v in result["stages"].items()}
     data = {"dataset": result["dataset"], "digest": result["dataset_digest"]}
     data |= {"train_images": result.get("train_images"), "generated": result["generated_digest"]}
+    # files are known by their content, which a path does not tell
+    data |= {k: v for k, v in leaves(result["identity"]) if _DIGEST.fullmatch(str(v))}
     sources = Provenance(outputs_of(folder)).of(result)
     return data | {f"stage.{name}": source.digest for name, source in sources.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -171,6 +172,7 @@ def rows_of(
 
 
 COLUMNS = ("dataset", "model", "arm", "needs", "selection", "steps", "settings")
+_DIGEST = re.compile("[0-9a-f]{64}")  # of a file or of own code, by whose content a run is known
 KEYS = 4  # settings named per row
 
 
@@ -183,7 +185,7 @@ def flat_settings(result: Mapping[str, Any]) -> dict[str, Any]:
             for key, value in node.items():
                 walk(value, f"{name}.{key}" if name else str(key))
         else:
-            flat[name] = node
+            flat[name] = node[:8] if _DIGEST.fullmatch(str(node)) else node
 
     walk(result["identity"], "")
     return flat | {"data": str(result["dataset_digest"])[:8]}

@@ -228,10 +228,18 @@ def absolute(node: Any, key: str = "") -> Any:
 
 def is_place(key: str, value: Any) -> bool:
     """Whether a value names a file or folder of this machine."""
-    if key not in PLACES or not isinstance(value, str) or not value or len(value) > 4096:
+    return key in PLACES and _there(value, Path.exists)
+
+
+# What may stand where weights are named, whatever lies in the working folder.
+_WORDS = frozenset({"hub", "none", "package"})
+
+
+def _there(value: Any, is_there: Callable[[Path], bool]) -> bool:
+    if not isinstance(value, str) or not 0 < len(value) <= 4096 or value in _WORDS:
         return False
     try:
-        return Path(value).expanduser().exists()
+        return is_there(Path(value).expanduser())
     except (OSError, ValueError, RuntimeError):
         return False
 
@@ -240,21 +248,32 @@ def is_place(key: str, value: Any) -> bool:
 _WHERE = frozenset({"root", "folder", "dir", "images", "cache", "data", "outputs"})
 
 
-def contents(node: Any, digest: Callable[[Path], str], key: str = "") -> Any:
+def contents(
+    node: Any, digest: Callable[[Path], str], key: str = "", *, elsewhere: bool = True
+) -> Any:
     """The same values, in which files count by what is in them and not by where they lie.
+
+    Under any key, for code of the user's own may call it as it likes; only a name is a name.
 
     Args:
         node: plain values.
         digest: of a file or folder.
         key: that they stand under.
+        elsewhere: whether folders of data and outputs count elsewhere, and not here at all.
     """
     if isinstance(node, Mapping):
-        return {k: contents(v, digest, str(k)) for k, v in node.items()}
+        return {k: contents(v, digest, str(k), elsewhere=elsewhere) for k, v in node.items()}
     if isinstance(node, list):
-        return [contents(v, digest, key) for v in node]
-    if isinstance(node, str) and key in _WHERE:
+        return [contents(v, digest, key, elsewhere=elsewhere) for v in node]
+    if isinstance(node, str) and key in _WHERE and elsewhere:
         return None
-    return digest(Path(node).expanduser()) if is_place(key, node) else node
+    place = key not in _WHERE and is_place(key, node)
+    return digest(Path(node).expanduser()) if place or _is_file(key, node) else node
+
+
+def _is_file(key: str, value: Any) -> bool:
+    """Whether a value is the path of a file: a word alone never is, but with an ending it may."""
+    return key != "name" and bool({".", "/"} & set(str(value))) and _there(value, Path.is_file)
 
 
 # --- data that has moved -----------------------------------------------------------------------

@@ -3,11 +3,15 @@ from __future__ import annotations
 import csv
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import spacy
 
+from aspire.discovery.collapse import Collapser
 from aspire.errors import ConfigError
 from aspire.language.base import Phrases
 from aspire.language.phrases import head, head_matches, normalise, singular
@@ -253,3 +257,25 @@ def test_missing_spacy_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "spacy", None)
     with pytest.raises(ConfigError, match="pip install 'spacy"):
         SpacyExtractor().extract(["a cat"], [CAT])
+
+
+def test_a_model_in_a_folder_is_known_by_its_content(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    spacy.blank("en").to_disk(folder)
+    parts: list[Any] = [SpacyExtractor, lambda model: Collapser(model=model)]
+    first = [part(str(folder)).identity() for part in parts]
+    assert first[0]["model"] == "folder"
+    shutil.copytree(folder, tmp_path / "moved")
+    assert [part(str(tmp_path / "moved")).identity() for part in parts] == first
+    (folder / "tokenizer").write_bytes(b"other rules")
+    assert all(part(str(folder)).identity() != was for part, was in zip(parts, first, strict=True))
+
+
+@pytest.mark.parametrize("call", ["identity", "extract"])
+def test_a_folder_that_is_none_of_spacy_says_what_is_expected(call: str, tmp_path: Path) -> None:
+    gone = SpacyExtractor(str(tmp_path / "gone"))
+    with pytest.raises(ConfigError, match=r"gone holds no spaCy model. Expected a folder as nlp"):
+        gone.identity() if call == "identity" else gone.extract(["a cat"], [CAT])
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ConfigError, match=r"other holds no spaCy model"):
+        SpacyExtractor(str(tmp_path / "other")).extract(["a cat"], [CAT])

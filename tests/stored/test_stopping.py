@@ -82,10 +82,20 @@ def test_the_name_of_a_whole_run_follows_from_what_is_in_it(waterbirds_folder, t
     assert folder_of(moved, tmp_path / "o", *replay, "fit.steps=20") != first
 
 
-def test_files_count_by_content_and_folders_of_data_not_at_all(tmp_path):
+def test_files_count_by_content_and_folders_of_data_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "w.pt"
-    file.touch()
-    node = {"root": "/a", "weights": str(file), "model": "owner/id", "n": [1], "name": str(file)}
-    assert contents(node, lambda path: f"digest of {path.name}") == {
-        "root": None, "weights": "digest of w.pt", "model": "owner/id", "n": [1], "name": str(file),
+    for name in ("w.pt", "hub", "word"):
+        (tmp_path / name).touch()
+    node = {
+        "root": "/a", "weights": str(file), "model": "owner/id", "n": [1], "name": str(file),
+        "table_of_mine": "w.pt", "lists": ["./word", "word"], "other": {"weights": "hub"},
     }  # fmt: skip
+    counted = {
+        **node, "weights": "digest of w.pt", "table_of_mine": "digest of w.pt",
+        "lists": ["digest of word", "word"],
+    }  # fmt: skip
+    assert contents(node, lambda path: f"digest of {path.name}") == counted | {"root": None}
+    node["root"] = str(tmp_path)
+    in_place = contents(node, lambda path: f"digest of {path.name}", elsewhere=False)
+    assert in_place == counted | {"root": str(tmp_path)}
