@@ -35,6 +35,7 @@ _READ = {
     "msgspec": msgspec,
     "aspire.values": values,
 }
+_OURS = ("aspire.", "hydra_plugins.aspire.")  # here, and where Hydra wants its launchers
 _ROOTS = {"ABC", "Protocol", "Generic", "object"}  # bases that take no argument
 
 
@@ -66,7 +67,7 @@ def problems(node: Mapping[str, Any], key: str = "", section: Any = None) -> Ite
     hints = _hints(node, section)
     target = str(node.get("_target_", ""))
     signature = signature_of(target) if target else None
-    ours = target.startswith("aspire.")
+    ours = target.startswith(_OURS)
     if signature:
         missing = signature.required - node.keys()
         if ours and missing and not node.get("_partial_"):
@@ -276,7 +277,8 @@ def _find(module: str, name: str) -> tuple[str, ast.ClassDef | ast.FunctionDef] 
         return module, statement
     if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
         original = next(a.name for a in statement.names if (a.asname or a.name) == name)
-        if statement.module.partition(".")[0] == module.partition(".")[0]:
+        here = module.partition(".")[0] + "."
+        if f"{statement.module}.".startswith((here, *_OURS)):
             return _find(statement.module, original)
     return None
 

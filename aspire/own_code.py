@@ -23,6 +23,17 @@ _INSTALLED = ("site-packages", "dist-packages")
 _STANDARD = tuple(Path(sysconfig.get_path(n)).resolve() for n in ("stdlib", "platstdlib"))
 
 
+def find_code_in(folder: Path) -> None:
+    """Have modules in a folder found, last of all, so that no file in it hides an installed one.
+
+    Once in the main process, for the working folder, and for the same one in each process that
+    works for it: those of another machine, or of a cluster, begin elsewhere.
+    """
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    importlib.invalidate_caches()
+
+
 def code_digests(targets: Iterable[str]) -> dict[str, str]:
     """Module -> digest of its source, for every dotted path that leads to code of the user's own.
 

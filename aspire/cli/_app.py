@@ -33,11 +33,12 @@ from aspire.cli._keys import keys_of
 from aspire.cli._own import own_targets
 from aspire.cli._secrets import refuse_secrets, typed
 from aspire.cli._signals import STOPPED, Stopped, stoppable
-from aspire.cli._words import parsed_or_none, readable, with_positionals
+from aspire.cli._words import parsed_or_none, readable, refuse_pickles, with_positionals
 from aspire.confdir import conf_dir
 from aspire.console import Console
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
+from aspire.own_code import find_code_in
 from aspire.plugins import add_to_hydra
 from aspire.stored.config import trusting, walk
 from aspire.stored.trouble import storage_error
@@ -80,7 +81,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     keep_freed_memory()
-    _find_own_code()
+    find_code_in(Path.cwd())
     add_to_hydra()
     old_argv, sys.argv = sys.argv, [f"aspire {verb}", *args]
     job = ReportingJob(verb)
@@ -88,6 +89,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     try:
         if set(OPTIONS) & set(args):
             return complete(args)
+        refuse_pickles(args)
         if not {"--help", "-h", "--hydra-help", "--version"} & set(args):
             check_options(args)
             sys.argv[1:] = check_overrides(verb, args)
@@ -128,17 +130,6 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     if code is not None:
         return code
     return job.failed[0].exit_code if job.failed else 0
-
-
-def _find_own_code() -> None:
-    """Modules in the working folder are found, as ``python -m aspire`` finds them.
-
-    Last, so that a file of the user's never stands in for an installed module of its name.
-    """
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    importlib.invalidate_caches()
 
 
 class ReportingJob:
@@ -414,7 +405,7 @@ def _initialized() -> Iterator[None]:
 
 # Options of Hydra that take the next word.
 _TAKES_WORD = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
-_TAKES_WORD |= {"--config-dir", "-cd", "--info", "-i", "--experimental-rerun"}
+_TAKES_WORD |= {"--config-dir", "-cd", "--info", "-i"}
 
 
 # Options of Hydra that say what is to be done, of which it takes one.
@@ -514,4 +505,4 @@ def _inside_free(cfg: DictConfig, key: str) -> bool:
     parts = key.split(".")
     if re.search(r"\[\d+\]", key):
         return True
-    return parts[:2] in (["hydra", "searchpath"], ["hydra", "launcher"], ["hydra", "sweeper"])
+    return parts[:2] in (["hydra", "searchpath"], ["hydra", "sweeper"])

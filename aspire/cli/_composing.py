@@ -11,8 +11,12 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from aspire.checking import problems
+from aspire.cli._keys import Launcher
+from aspire.errors import ConfigError
 
 MODE = "hydra.mode=RUN"  # Hydra's own word, once it knows
 
@@ -53,7 +57,9 @@ def composing_once() -> Iterator[None]:
         place = tuple((part.provider, part.path) for part in self.config_search_path.get_path())
         key = (config_name, tuple(last.items()), run_mode, place)
         if key not in composed:
-            composed[key] = load(self, config_name, overrides, run_mode, **options)
+            config = load(self, config_name, overrides, run_mode, **options)
+            _check_launcher(config)
+            composed[key] = config
         return copy.deepcopy(composed[key])
 
     def read_once(self: ConfigRepository, config_path: str) -> Any:
@@ -69,3 +75,16 @@ def composing_once() -> Iterator[None]:
     finally:
         ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
         ConfigRepository.load_config = read  # type: ignore[method-assign]
+
+
+def _check_launcher(config: DictConfig) -> None:
+    """Hold the values of a launcher of ours against what it takes, before it is made.
+
+    Raises:
+        ConfigError: with what was expected, a line for each value.
+    """
+    node = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    if not isinstance(node, dict) or not str(node.get("_target_")).startswith("hydra_plugins."):
+        return
+    if found := list(problems(node, "hydra.launcher", Launcher)):
+        raise ConfigError("\n".join(found))

@@ -155,6 +155,21 @@ class Run(Base):
 Quickstart = Run
 
 
+class Submitted(Section):
+    """What is known of the parameters of submitit, which takes many more."""
+
+    timeout_min: Count
+    cpus_per_task: Count
+    gpus_per_node: Natural
+    mem_gb: Positive
+
+
+class Launcher(Section):
+    """Keys of conf/hydra/launcher/."""
+
+    parameters: Submitted
+
+
 class Sweeping(Section):
     """How jobs of a sweep mind each other."""
 

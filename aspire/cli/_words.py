@@ -116,3 +116,20 @@ def _readable(
         for problem in problem_of(key, None, hint_of(key)):
             raise ConfigError(problem)
     return word
+
+
+def refuse_pickles(args: Sequence[str]) -> None:
+    """Refuse Hydra's option that runs whatever is in a pickle, however it is abbreviated.
+
+    Raises:
+        ConfigError: with the verb that is meant for it.
+    """
+    option = "--experimental-rerun"
+    for arg in args:
+        name = arg.partition("=")[0]
+        if len(name) > 2 and option.startswith(name):
+            raise ConfigError(
+                f"{name}: this option of Hydra's reads a pickle, which may run anything, and is "
+                "not taken. A finished run again, from the configuration in its folder: aspire "
+                "rerun RUN."
+            )

@@ -34,7 +34,7 @@ def connect(address: str | None, choice: str) -> tuple[Any, bool]:
         ray.init(
             address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **own
         )
-    except ConnectionError as error:
+    except (ConnectionError, ValueError) as error:  # the latter of what is no address
         raise ConfigError(
             f"{choice}: no Ray cluster answers at address={address} ({error}). Start one with\n"
             "  ray start --head\nor leave the address out for one on this machine."

@@ -6,12 +6,14 @@ import logging
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aspire.errors import AspireError, ConfigError, Elsewhere, last_line
+from aspire.own_code import find_code_in
 from aspire.pipeline.ray_cluster import connect
 from aspire.pipeline.stage import Item, ItemResult, LocalEngine, Rec, SaveImage, Stage
 from aspire.values import Count, Natural, NonNegative, Positive
@@ -77,7 +79,7 @@ class RayEngine:
             warnings.simplefilter("ignore", DeprecationWarning)
             done = ray.data.from_items(batches, override_num_blocks=len(batches)).map_batches(
                 _Actor,
-                fn_constructor_args=(payload,),
+                fn_constructor_args=(payload, Path.cwd()),
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=self._size(ray, len(batches))),
                 num_cpus=self.num_cpus,
@@ -109,7 +111,8 @@ class RayEngine:
 class _Actor:
     """Holds the stage in a process of its own; a batch is one pickled list of items."""
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, folder: Path) -> None:
+        find_code_in(folder)  # classes in the payload may be the user's own
         self.stage, self.save = pickle.loads(payload)
 
     def __call__(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pickle
+import shutil
 import signal
 import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import Command
+from hydra.core.global_hydra import GlobalHydra
 
 from aspire.cli import main
+from aspire.cli.launchers.base import Work
 from aspire.cli.launchers.slots import SlotsLauncher, visible_gpus
 from aspire.errors import ConfigError
+from aspire.pipeline.ray_cluster import connect
+from aspire.pipeline.ray_engine import _Actor
 from aspire.pipeline.sweeps import find_jobs
 
 HERE = Path(__file__).parent
@@ -53,6 +61,16 @@ def results(folder):
     return found
 
 
+def use_own_code(monkeypatch, folder):
+    """The baseline lies in the working folder, where nothing but aspire would look for it."""
+    shutil.copy(HERE / "counted.py", folder / "counted_here.py")
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(HERE)])
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.chdir(folder)
+    sys.modules.pop("counted_here", None)
+    return [w.replace("counted.", "counted_here.") for w in TINY]
+
+
 @pytest.fixture(scope="module")
 def basic(tmp_path_factory, tiny_data):
     """Seeds 0 and 1, one after the other."""
@@ -60,16 +78,18 @@ def basic(tmp_path_factory, tiny_data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASPIRE_DATA", str(tiny_data))
         patch.setenv("ASPIRE_TEST_CALLS", str(folder / "calls.txt"))
-        patch.syspath_prepend(str(HERE))
         use(patch, folder)
-        assert main(["train", "-m", "seed=0,1", *TINY]) == 0
+        assert main(["train", "-m", "seed=0,1", *use_own_code(patch, folder)]) == 0
     return results(folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LAUNCHERS)
-def test_each_launcher_gives_the_numbers_of_one_after_the_other(name, basic, tmp_path, capsys):
-    words = ["train", "-m", "seed=0,1", f"hydra/launcher={name}", *LAUNCHERS[name], *TINY]
+def test_each_launcher_gives_the_numbers_of_one_after_the_other(
+    name, basic, tmp_path, monkeypatch, capsys
+):
+    words = ["train", "-m", "seed=0,1", f"hydra/launcher={name}", *LAUNCHERS[name]]
+    words += use_own_code(monkeypatch, tmp_path)
     assert main(words) == 0
     assert results(tmp_path) == basic
     out = capsys.readouterr().out
@@ -151,6 +171,25 @@ def test_a_preempted_job_is_queued_again_and_continues(tmp_path, monkeypatch, nu
 # --- without any process ---------------------------------------------------------------------
 
 
+def test_a_worker_finds_own_code_wherever_it_begins(tmp_path, monkeypatch):
+    (tmp_path / "lies_here.py").write_text("class Mine:\n    word = 'found'\n")
+    work = Work(lambda cfg: None, None, None)
+    work.folder = tmp_path  # of the main process
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(ImportError):
+        importlib.import_module("lies_here")
+    # a pickled class says no more than its name
+    payload = b"\x80\x04clies_here\nMine\n\x94K\x00\x86\x94."
+    with pytest.raises(ImportError):
+        pickle.loads(payload)
+    before = [*sys.path]
+    assert _Actor(payload, tmp_path).stage.word == "found"
+    monkeypatch.setattr(sys, "path", before)
+    monkeypatch.setattr(GlobalHydra.instance(), "hydra", object())  # that one is there already
+    work._settle()
+    assert sys.path[-1] == str(tmp_path)
+
+
 def test_slots_share_cores_and_devices(monkeypatch):
     monkeypatch.setattr("aspire.cli.launchers.slots.cores", lambda: 12)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -166,8 +205,6 @@ def test_slots_share_cores_and_devices(monkeypatch):
     assert alone.environment(0)["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
     assert visible_gpus() == ["2", "5"]
-    with pytest.raises(ConfigError, match=r"hydra\.launcher\.slots=0: expected at least 1"):
-        SlotsLauncher(slots=0)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +218,17 @@ def test_a_missing_extra_is_answered_with_what_to_type(name, module, advice, mon
     monkeypatch.setitem(sys.modules, module, None)
     assert main(["train", "-m", "seed=0", f"hydra/launcher={name}", *TINY]) == 2
     assert advice in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [ConnectionError("nobody"), ValueError("Invalid address")])
+def test_an_address_without_a_cluster_is_answered_with_what_to_type(error, monkeypatch):
+    def init(**options):
+        raise error
+
+    fake = SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    with pytest.raises(ConfigError, match=r"no Ray cluster answers at address=5 .*\n  ray start"):
+        connect("5", "engine=ray")
 
 
 def test_a_misspelt_launcher_is_answered_with_the_choices(capsys):
@@ -213,3 +261,83 @@ def test_a_plan_is_put_together_here_whatever_the_launcher(capsys, tmp_path):
     assert main(words) == 0
     assert "plan of 2 jobs: nothing is run" in capsys.readouterr().out
     assert not results(tmp_path)
+
+
+REFUSED = [
+    ("slots", "slots=two", "slots=two: expected a whole number of at least 1."),
+    ("slots", "slots=0", "slots=0: expected a whole number of at least 1."),
+    ("slots", "slots=1.5", "slots=1.5: expected a whole number of at least 1."),
+    ("slots", "devices=all", "devices=all: expected auto or a list, each a whole number of at"),
+    ("slots", "slotz=2", "slotz: no such key. Did you mean hydra.launcher.slots?"),
+    ("joblib", "n_jobs=many", "n_jobs=many: expected a whole number of at least -1."),
+    ("joblib", "n_jobs=-3", "n_jobs=-3: expected a whole number of at least -1."),
+    ("ray", "num_gpus=-1", "num_gpus=-1: expected a number of at least 0."),
+    ("ray", "address=[5]", "address=[5]: expected a text or null."),
+    ("submitit", "cluster=slrm", "cluster=slrm: expected slurm, local, debug or null. Did you"),
+    ("submitit", "parallel=null", "parallel=null: expected a whole number of at least 1."),
+    ("submitit", "parameters=3", "parameters=3: expected its keys: timeout_min, cpus_per_task"),
+    (
+        "submitit",
+        "parameters.timeout_min=1h",
+        "parameters.timeout_min=1h: expected a whole number of at least 1.",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("how", "name", "word", "expected"),
+    [
+        *((["-m", "seed=0,1"], *case) for case in REFUSED),
+        *((["-m", "seed=0,1", "dry_run=true"], *case) for case in REFUSED[:2]),
+        *(([], *case) for case in REFUSED[:2]),
+    ],
+)
+def test_values_of_a_launcher_are_checked_before_it_is_made(
+    how, name, word, expected, tmp_path, capsys
+):
+    words = [*how, f"hydra/launcher={name}", f"hydra.launcher.{word}", *TINY]
+    assert main(["train", *words]) == 2
+    assert f"error: hydra.launcher.{expected}" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "outputs" / "train").exists()
+    assert not (tmp_path / "outputs" / "sweeps").exists()
+
+
+def test_a_value_added_to_a_launcher_that_takes_no_such(capsys):
+    words = ["-m", "seed=0,1", "hydra/launcher=ray", "+hydra.launcher.retrys=2"]
+    assert main(["train", *words, *TINY]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "hydra.launcher.retrys: RayLauncher takes no such value. Did you mean retries?" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["hydra/launcher=joblib", "+hydra.launcher.prefer=luck"], "joblib.Parallel does not take"),
+        (
+            ["hydra/launcher=submitit", "+hydra.launcher.parameters.timeout_mn=3"],
+            "submitit does not take these values",
+        ),
+    ],
+)
+def test_what_only_the_library_knows_is_answered_by_it_in_our_words(words, expected, capsys):
+    assert main(["train", "-m", "seed=0,1", *words, *TINY]) == 2
+    err = capsys.readouterr().err
+    assert f"hydra.launcher: {expected}" in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("option", ["--experimental-rerun", "--exp", "--e"])
+@pytest.mark.parametrize("form", ["{} {}", "{}={}"])
+@pytest.mark.parametrize("verb", ["train", "run", "table"])
+def test_a_pickle_is_never_read(verb, form, option, tmp_path, capsys):
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "executed",))
+
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps(Evil()))
+    words = form.format(option, tmp_path / "job.pickle").split()
+    assert main([verb, *words]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{option}: this option of Hydra's reads a pickle" in told
+    assert "aspire rerun RUN" in told
+    assert not (tmp_path / "executed").exists()

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, open_dict
 
 from aspire.errors import AspireError, Elsewhere
 from aspire.memory import keep_freed_memory
+from aspire.own_code import find_code_in
 
 PLUGINS = "hydra_plugins.aspire"  # where Hydra looks for launchers, see plugins.py
 
@@ -43,6 +44,7 @@ class Work:
         self.config = config
         self.context = context
         self.hydra = GlobalHydra.instance().hydra
+        self.folder = Path.cwd()
 
     def __call__(self, number: int, words: list[str]) -> Elsewhere | None:
         """Why the job failed, or None; its output goes to a file beside the ledger's entry."""
@@ -69,6 +71,7 @@ class Work:
 
     def _settle(self) -> None:
         """What the main process has done when it started."""
+        find_code_in(self.folder)
         Plugins.instance()
         setup_globals()
         if GlobalHydra.instance().hydra is None:

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from aspire.cli.launchers.base import PLUGINS, ElsewhereLauncher, Ended, Job, Work
-from aspire.errors import AspireError
+from aspire.errors import AspireError, ConfigError, last_line
+
+_Jobs = Annotated[int, Meta(ge=-1)]
 
 
 class JoblibLauncher(ElsewhereLauncher):
     """Jobs run at once in ``n_jobs`` processes, which joblib gives their share of the cores.
 
     Args:
-        n_jobs: processes; -1 for one per core.
+        n_jobs: processes; -1 or 0 for one per core.
         options: further ones of ``joblib.Parallel``.
     """
 
     __module__ = PLUGINS
 
-    def __init__(self, n_jobs: int = -1, **options: Any) -> None:
+    def __init__(self, n_jobs: _Jobs = -1, **options: Any) -> None:
         own = {"backend": "loky", "batch_size": 1, "return_as": "generator_unordered"}
-        self.options = {**options, "n_jobs": n_jobs, **own}
+        self.options = {**options, "n_jobs": n_jobs or -1, **own}
 
     def work_off(self, jobs: Sequence[Job]) -> Iterator[Ended]:
         from joblib import Parallel, delayed
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         try:
-            yield from Parallel(**self.options)(delayed(_do)(self.work, job) for job in jobs)
+            pool = Parallel(**self.options)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"hydra.launcher: joblib.Parallel does not take these values: {last_line(error)}"
+            ) from None
+        try:
+            yield from pool(delayed(_do)(self.work, job) for job in jobs)
         except TerminatedWorkerError:
             raise AspireError(
                 "A worker process died: out of memory, or killed; joblib then stops them all. The "

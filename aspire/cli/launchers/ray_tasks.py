@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from aspire.cli.launchers.base import PLUGINS, ElsewhereLauncher, Ended, Job, Work
 from aspire.errors import Elsewhere
 from aspire.pipeline.ray_cluster import connect
+from aspire.values import Natural, NonNegative
 
 
 class RayLauncher(ElsewhereLauncher):
@@ -25,9 +26,9 @@ class RayLauncher(ElsewhereLauncher):
     def __init__(
         self,
         address: str | None = None,
-        num_cpus: float = 1,
-        num_gpus: float = 0,
-        retries: int = 2,
+        num_cpus: NonNegative = 1,
+        num_gpus: NonNegative = 0,
+        retries: Natural = 2,
     ) -> None:
         self.address = address
         self.num_cpus = num_cpus

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Literal
+from typing import Literal
 
 from aspire.cli.launchers.base import (
     PLUGINS,
@@ -21,7 +21,8 @@ from aspire.cli.launchers.base import (
     cores,
     thread_limits,
 )
-from aspire.errors import ConfigError, Elsewhere
+from aspire.errors import Elsewhere
+from aspire.values import Count, Natural
 
 _work: list[Work] = []  # of a worker process, which keeps it from job to job
 
@@ -39,9 +40,9 @@ class SlotsLauncher(ElsewhereLauncher):
 
     __module__ = PLUGINS
 
-    def __init__(self, slots: int = 1, devices: Literal["auto"] | Sequence[Any] = "auto") -> None:
-        if slots < 1:
-            raise ConfigError(f"hydra.launcher.slots={slots}: expected at least 1.")
+    def __init__(
+        self, slots: Count = 1, devices: Literal["auto"] | Sequence[Natural | str] = "auto"
+    ) -> None:
         found = visible_gpus() if devices == "auto" else [str(d) for d in devices]
         self.devices: list[str | None] = [*found] or [None]
         self.slots = slots * len(self.devices)

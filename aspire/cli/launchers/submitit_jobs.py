@@ -6,10 +6,11 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from aspire.cli.launchers.base import PLUGINS, ElsewhereLauncher, Ended, Job, Work
-from aspire.errors import ConfigError, Elsewhere
+from aspire.errors import ConfigError, Elsewhere, last_line
+from aspire.values import Count, Natural
 
 POLL = 0.5  # seconds between two looks at the jobs
 
@@ -32,9 +33,9 @@ class SubmititLauncher(ElsewhereLauncher):
 
     def __init__(
         self,
-        cluster: str | None = None,
-        parallel: int = 64,
-        max_num_timeout: int = 8,
+        cluster: Literal["slurm", "local", "debug"] | None = None,
+        parallel: Count = 64,
+        max_num_timeout: Natural = 8,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
         self.cluster = cluster
@@ -49,12 +50,17 @@ class SubmititLauncher(ElsewhereLauncher):
             raise ConfigError(
                 "hydra/launcher=submitit needs submitit: pip install 'aspire-shortcuts[submitit]'"
             ) from None
-        executor = submitit.AutoExecutor(
-            folder=f"{self.work.config.hydra.sweep.dir}/submitit/%j",
-            cluster=self.cluster,
-            **{f"{name}_max_num_timeout": self.max_num_timeout for name in ("slurm", "local")},
-        )
-        executor.update_parameters(**self.parameters)
+        try:
+            executor = submitit.AutoExecutor(
+                folder=f"{self.work.config.hydra.sweep.dir}/submitit/%j",
+                cluster=self.cluster,
+                **{f"{name}_max_num_timeout": self.max_num_timeout for name in ("slurm", "local")},
+            )
+            executor.update_parameters(**self.parameters)
+        except (NameError, RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"hydra.launcher: submitit does not take these values: {last_line(error)}"
+            ) from None
         waiting = deque(jobs)
         running: list[tuple[Any, Job]] = []
         try:
