@@ -34,6 +34,7 @@ from aspire.data.transfer import (
 from aspire.data.unpack import Limits, unpack
 from aspire.errors import ConfigError, DataError, ServiceError
 from aspire.progress import Progress, Silent
+from aspire.values import Natural, Positive
 
 RECORD = ".aspire-sources.json"
 
@@ -60,17 +61,12 @@ class Depot:
         *,
         homepage: str | None = None,
         wrapper: str | None = None,
-        timeout: float = 30.0,
-        retries: int = 2,
+        timeout: Positive = 30.0,
+        retries: Natural = 2,
         limits: Limits | None = None,
         progress: Progress | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        if not timeout > 0 or retries < 0:
-            raise ConfigError(
-                f"download.timeout={timeout} download.retries={retries}: expected more than 0 "
-                "seconds and at least 0 tries."
-            )
         self.dataset, self.root, self.parts = dataset, Path(root).resolve(), tuple(parts)
         self.homepage, self.wrapper = homepage, wrapper
         self.timeout, self.retries = timeout, retries

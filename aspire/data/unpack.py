@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from aspire.data.transfer import DiskError, is_html, readable
-from aspire.errors import ConfigError, DataError
+from aspire.errors import DataError
 from aspire.progress import Advance
+from aspire.values import AtLeastOne, Count, Positive
 
 CHUNK = 1 << 20
 RATIO_FROM = 8 << 20  # small archives may be of any ratio
@@ -54,14 +55,9 @@ class Limits:
         max_entries: files and folders.
     """
 
-    max_gb: float = 200.0
-    max_ratio: float = 200.0
-    max_entries: int = 2_000_000
-
-    def __post_init__(self) -> None:
-        for name in ("max_gb", "max_ratio", "max_entries"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"unpack.{name}={getattr(self, name)}: expected more than 0.")
+    max_gb: Positive = 200.0
+    max_ratio: AtLeastOne = 200.0
+    max_entries: Count = 2_000_000
 
 
 def archive_kind(path: Path) -> str:

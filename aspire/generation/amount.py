@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from aspire.errors import ConfigError, did_you_mean
 from aspire.pipeline.records import Concept
 
 
@@ -38,9 +37,6 @@ def images_wanted(
         phrases: class -> the phrases of each captioned training image.
         counts: training images of each class.
         sampler: one that is :class:`Limited` is asked for no more than it has.
-
-    Raises:
-        ConfigError: for another amount.
     """
 
     def per_real(concept: Concept) -> int:
@@ -56,18 +52,9 @@ def images_wanted(
         per_image: float = settings["per_real"]
         return round(per_image * sum(counts) / len(counts))
 
-    amounts: dict[str, Callable[[Concept], int]] = {
-        "per_real": per_real,
-        "even": even,
-        "balance": balance,
-    }
-    amount = str(settings.get("amount", "per_real"))
-    if amount not in amounts:
-        raise ConfigError(
-            f"stage.generate.amount={amount}: expected {', '.join(amounts)}."
-            f"{did_you_mean(amount, list(amounts))}"
-        )
-    number = {c.y: min(settings["max_per_class"], amounts[amount](c)) for c in concepts}
+    amounts = {"per_real": per_real, "even": even, "balance": balance}
+    amount = amounts[settings.get("amount", "per_real")]
+    number = {c.y: min(settings["max_per_class"], amount(c)) for c in concepts}
     if isinstance(sampler, Limited):
         number = {c.y: min(number[c.y], sampler.available(c)) for c in concepts}
     return number

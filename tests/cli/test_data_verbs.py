@@ -193,6 +193,8 @@ def test_total_failure_is_a_service_error(data, server, capsys):
         (["add", "dataset=waterbirds"], 2, "from is not set"),
         (["add", "dataset=waterbirds", "from=nowhere.zip"], 3, "no such file or folder"),
         (["download", "dataset=waterbirds", "download.timeout=0"], 2, "download.timeout=0"),
+        (["download", "dataset=waterbirds", "download.retries=-1"], 2, "retries=-1: expected a"),
+        (["download", "dataset=waterbirds", "unpack.max_gb=0"], 2, "max_gb=0: expected a number"),
         (["download", "dataset=waterbirds", "unpack.maxgb=1"], 2, "Did you mean unpack.max_gb?"),
         (["export", "to=cvs", "dir=x"], 2, "Did you mean csv?"),
         (["export", "dir=x", "generated=nowhere"], 2, "expected a folder of aspire run"),

@@ -32,6 +32,7 @@ REFUSED = [
     ("model.image_size=0", "model.image_size=0", "a whole number from 16 to 4096"),
     ("optimizer.lr=-1", "optimizer.lr=-1", "a number above 0"),
     ("optimizer.lr=inf", "optimizer.lr=Infinity", "a number above 0, and a finite one"),
+    ("stage.generate.amount=all", "stage.generate.amount=all", "per_real, even or balance"),
     ("stage.edit.max_mask=2", "stage.edit.max_mask=2", "a number from 0 to 1"),
     ("stage.filter=3", "stage.filter=3", "its keys: min_kept"),
     ("sweep.stale_after=0", "sweep.stale_after=0", "a number above 0"),

@@ -11,7 +11,6 @@ import threading
 import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -595,5 +594,3 @@ def test_sources_may_be_missing_or_short():
     assert part.urls == ("http://x/a.csv",)
     with pytest.raises(ConfigError, match="two parts have one name"):
         parts_of("birds", [{"name": "a"}, {"name": "a"}])
-    with pytest.raises(ConfigError, match=r"download\.timeout=0"):
-        Depot("birds", Path("x"), (), timeout=0)

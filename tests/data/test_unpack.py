@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from aspire.data.unpack import Limits, archive_kind, unpack
-from aspire.errors import AspireError, ConfigError, DataError
+from aspire.errors import AspireError, DataError
 
 BIG = 12 << 20
 
@@ -295,8 +295,3 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(AspireError, match=r"a\.zip cannot be unpacked here: No space left"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
-
-
-def test_limits_must_make_sense():
-    with pytest.raises(ConfigError, match=r"unpack\.max_gb=0"):
-        Limits(max_gb=0)

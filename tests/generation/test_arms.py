@@ -235,13 +235,6 @@ def test_a_class_that_is_balanced_gets_nothing() -> None:
     assert images_wanted(settings, [concept(1, "forest")], SHOWN, [20, 14], object()) == {1: 0}
 
 
-def test_an_unknown_amount_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ConfigError) as caught:
-        images_wanted({"max_per_class": 1, "amount": "balanced"}, [], {}, [], object())
-    text = "stage.generate.amount=balanced: expected per_real, even, balance. Did you mean balance?"
-    assert text in str(caught.value)
-
-
 def test_a_sampler_is_not_asked_for_more_than_it_has(edited: ClassEvidence, tmp_path: Path) -> None:
     made = EditedImages(tmp_path).personalise(edited)
     assert isinstance(made, Concept)
