@@ -18,7 +18,7 @@ from typing import Any
 from aspire.errors import ConfigError, ServiceError
 from aspire.pipeline.stage import Json
 from aspire.quiet import quiet_loading
-from aspire.single_file import ENDINGS, settings_beside, settings_of
+from aspire.single_file import ENDINGS, settings_beside, settings_of, unfilled
 from aspire.stored.results import read_any
 from aspire.stored.seals import file_digest as file_digest
 from aspire.stored.seals import remember_digests as remember_digests
@@ -211,14 +211,20 @@ class Checkpoint:
         where: dict[str, Any] = {"config": settings.model}
         if settings.folder is None:
             where["revision"] = settings.commit
+        refused = (
+            f"The file {file} holds no model that {kind.__name__} can load with the settings of "
+            f"{settings.model}:"
+        )
         try:
             with quiet_loading():
-                return kind.from_single_file(str(file), **where, **kwargs)
+                loaded = kind.from_single_file(str(file), **where, **kwargs)
+        except NotImplementedError:  # of a part that was never filled
+            raise ConfigError(f"{refused} some of its tensors are missing.") from None
         except Exception as error:  # diffusers has many
-            raise ConfigError(
-                f"The file {file} holds no model that {kind.__name__} can load with the settings "
-                f"of {settings.model}: {_reason(error)}"
-            ) from None
+            raise ConfigError(f"{refused} {_reason(error)}") from None
+        if found := differences({"missing": unfilled(loaded)}):
+            raise ConfigError(f"{refused} {found}")
+        return loaded
 
     def source(self) -> tuple[str | Path, dict[str, Any]]:
         """What the loaders of transformers and diffusers take: a folder or an id, and how.

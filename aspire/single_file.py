@@ -50,3 +50,14 @@ def settings_of(file: Path) -> str:
 
     like: dict[str, Any] = {k: torch.empty(s, device="meta") for k, s in shapes.items()}
     return str(fetch_diffusers_config(like)["pretrained_model_name_or_path"])
+
+
+def unfilled(pipeline: Any) -> list[str]:
+    """Tensors that a loaded pipeline has no values for, since the file had none."""
+    return [
+        f"{name}.{tensor}"
+        for name, part in getattr(pipeline, "components", {}).items()
+        if hasattr(part, "named_parameters")
+        for tensor, value in part.named_parameters()
+        if value.is_meta
+    ]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tiny_diffusion import single_file, stable_diffusion
 
 from aspire import pretrained
 from aspire.errors import ConfigError, ServiceError
@@ -106,6 +107,36 @@ def test_a_stable_diffusion_in_one_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert one.load(Kind) == ((str(file),), {"config": str(tmp_path / "sd15")})
     (tmp_path / "sd15/model_index.json").write_text("{ }")
     assert one.identity() != before
+
+
+def test_the_weights_of_a_single_file_are_those_of_its_folder(tmp_path: Path) -> None:
+    """With the real loader, from the names that the first Stable Diffusion had."""
+    import torch
+    from diffusers import StableDiffusionPipeline
+    from safetensors.torch import load_file, save_file
+
+    folder = stable_diffusion(tmp_path / "folder")
+    file = single_file(folder, tmp_path / "one.safetensors")
+    shutil.copytree(folder, tmp_path / "one", ignore=shutil.ignore_patterns("*.safetensors"))
+    one = Checkpoint(str(file), pipeline=True)
+    identity = one.identity()
+    found, wanted = (c.load(StableDiffusionPipeline) for c in (one, Checkpoint(str(folder))))
+    for name in ("unet", "vae", "text_encoder"):
+        mine, theirs = (getattr(p, name).state_dict() for p in (found, wanted))
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[k], v) for k, v in theirs.items())
+    whole = load_file(file)
+    for part, text in (
+        ("first_stage_model.decoder.conv_in.bias", "some of its tensors are missing"),
+        (
+            "cond_stage_model.transformer.text_model.final_layer_norm.weight",
+            r"missing: text_encoder\..*final_layer_norm\.weight\.",
+        ),
+    ):
+        save_file({k: v for k, v in whole.items() if k != part}, file)
+        with pytest.raises(ConfigError, match=text):
+            one.load(StableDiffusionPipeline)
+    assert one.identity() != identity
 
 
 def test_a_model_of_the_package_goes_by_its_name(

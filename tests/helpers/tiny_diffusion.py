@@ -141,3 +141,95 @@ def stable_diffusion_xl(folder: Path) -> Path:
         scheduler=ddim(),
     ).save_pretrained(folder)
     return folder
+
+
+# --- as it was first released -------------------------------------------------------------------
+
+_RESNET = {
+    "norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0",
+    "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection",
+}  # fmt: skip
+_UNET = {
+    "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+    "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
+    "mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1",
+    "mid_block.resnets.1": "middle_block.2",
+}  # fmt: skip
+_VAE_ATTENTION = {
+    "group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out",
+}  # fmt: skip
+
+
+def single_file(folder: Path, file: Path) -> Path:
+    """A pipeline's weights in one file, under the names of CompVis' latent-diffusion."""
+    from diffusers import StableDiffusionPipeline
+    from safetensors.torch import save_file
+
+    pipe = StableDiffusionPipeline.from_pretrained(folder)
+    levels, layers = len(pipe.unet.config.block_out_channels), pipe.unet.config.layers_per_block
+    state = {f"cond_stage_model.transformer.{k}": v for k, v in _text(pipe).items()}
+    for key, value in pipe.unet.state_dict().items():
+        state[f"model.diffusion_model.{_unet_name(key, layers, levels)}"] = value
+    for key, value in pipe.vae.state_dict().items():
+        name, attention = _vae_name(key, len(pipe.vae.config.block_out_channels))
+        # these attentions were convolutions of one pixel
+        value = value[:, :, None, None] if attention and value.ndim == 2 else value
+        state[f"first_stage_model.{name}"] = value
+    save_file({k: v.contiguous() for k, v in state.items()}, file)
+    return file
+
+
+def _text(pipe: Any) -> dict[str, Any]:
+    """Versions of transformers differ in whether the part has a name of its own."""
+    state = pipe.text_encoder.state_dict()
+    own = all(k.startswith("text_model.") for k in state)
+    return {k if own else f"text_model.{k}": v for k, v in state.items()}
+
+
+def _unet_name(key: str, layers: int, levels: int) -> str:
+    parts = key.split(".")
+    if parts[0] in ("down_blocks", "up_blocks"):
+        level, kind, number, rest = int(parts[1]), parts[2], int(parts[3]), parts[4:]
+        down = parts[0] == "down_blocks"
+        block = level * (layers + 1) + number + int(down)
+        place = {"resnets": 0, "attentions": 1, "downsamplers": 0}
+        # after whatever the last block of a level holds: a ResNet, and an attention where there is
+        place["upsamplers"] = 2 if _attends(level) else 1
+        if kind == "downsamplers":
+            block, rest = (level + 1) * (layers + 1), ["op", *rest[1:]]
+        if kind == "upsamplers":
+            block = level * (layers + 1) + layers
+        begin = f"{'input' if down else 'output'}_blocks.{block}.{place[kind]}"
+    else:
+        old = next(o for o in _UNET if key.startswith(f"{o}."))
+        begin, rest = _UNET[old], key[len(old) + 1 :].split(".")
+    if rest[0] in _RESNET:
+        rest = [_RESNET[rest[0]], *rest[1:]]
+    return ".".join([begin, *rest])
+
+
+def _attends(level: int) -> bool:
+    """Levels of ``tiny_unet``, from the lowest resolution up."""
+    return level > 0
+
+
+def _vae_name(key: str, levels: int) -> tuple[str, bool]:
+    parts = key.split(".")
+    if parts[0].startswith(("quant", "post_quant")):
+        return key, False
+    half, rest = parts[0], parts[1:]
+    attention = "attentions" in rest
+    if rest[0] == "mid_block":
+        place = "attn_1" if attention else f"block_{int(rest[2]) + 1}"
+        rest = ["mid", place, *rest[3:]]
+        inner = ".".join(rest[2:])
+        old = next((o for o in _VAE_ATTENTION if attention and inner.startswith(f"{o}.")), "")
+        if old:
+            rest = [*rest[:2], _VAE_ATTENTION[old], inner[len(old) + 1 :]]
+    elif rest[0] in ("down_blocks", "up_blocks"):
+        down = rest[0] == "down_blocks"
+        level = int(rest[1]) if down else levels - 1 - int(rest[1])
+        kind = {"resnets": f"block.{rest[3]}"}.get(rest[2], "downsample" if down else "upsample")
+        rest = ["down" if down else "up", str(level), kind, *rest[4:]]
+    names = {"conv_norm_out": "norm_out", "conv_shortcut": "nin_shortcut"}
+    return ".".join([half, *(names.get(p, p) for p in rest)]), attention
