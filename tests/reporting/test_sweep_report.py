@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from pages import GROUPS, VOID, Outputs, Page, commit, result_of
+from runfolders import run_folder
 
 from aspire.cli import main
 from aspire.errors import ConfigError
@@ -156,6 +157,17 @@ def test_features_drawn_by_lot_are_no_findings(sweep: Path) -> None:
     page = page_of(sweep)
     assert "65.0 ± 7.1 (2)" in page.text
     assert "are shortcuts" not in page.text
+
+
+def test_a_legend_explains_only_what_is_there(sweep: Path, tmp_path: Path) -> None:
+    explained = ("Below a number: its gain.", "mean: over the columns")
+    text = page_of(sweep).text
+    assert all(words in text for words in explained)
+    for seed in (0, 1):  # one arm on one dataset: nothing to gain, one column
+        run_folder(tmp_path / "alone", seed=seed)
+    text = page_of(tmp_path / "alone").text
+    assert "50.0 ± 0.0 (2)" in text
+    assert not [words for words in explained if words in text]
 
 
 def test_without_artifacts_the_numbers_still_stand(sweep: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import threading
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wandb
@@ -418,3 +420,21 @@ def test_a_server_that_refuses_is_replaced_by_the_disk(answer, online, tmp_path,
     assert "the server cannot be used" in capsys.readouterr().err
     (found,) = read_runs(tmp_path)
     assert (found.id, found.exit_code, found.config["seed"]) == ("abc", 0, 1)
+
+
+def test_names_are_as_short_as_wandb_takes_them(monkeypatch, tmp_path):
+    given = {}
+
+    def init(**values):
+        given.update(values)
+        return SimpleNamespace(define_metric=lambda *a, **k: None)
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(Settings=dict, init=init))
+    long = "sweep " + "x" * 300
+    about = wandb_run.About(
+        tmp_path, "k", f"run of {long}", "group", (long, "y" * 65, "ERM"), {}, {}, long
+    )
+    wandb_run._init(about, wandb_run.Place(), "offline")
+    assert (len(given["name"]), len(given["group"])) == (128, 128)
+    assert [len(t) for t in given["tags"]] == [3, 64, 64]  # the sweep is a tag once
+    assert given["tags"][1].startswith("sweep xxx")
