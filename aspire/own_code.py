@@ -1,9 +1,9 @@
 """Code outside the package, as part of the identity of what it makes.
 
-What comes with this package or is installed is known by its version. A module of the user's own is
-known by its source: change it, and what it made is made again. Its source is the module's file and
-those of the user's other modules that it imports, however they are nested; what is imported under a
-computed name is not seen.
+What comes with this package or is installed is known by its version; that of a plug-in stands beside
+its name. A module of the user's own is known by its source: change it, and what it made is made
+again. Its source is the module's file and those of the user's other modules that it imports, however
+they are nested; what is imported under a computed name is not seen.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from aspire.plugins import versions
 
 PACKAGE = Path(__file__).parent
 _INSTALLED = ("site-packages", "dist-packages")
@@ -40,8 +42,7 @@ def code_digests(targets: Iterable[str]) -> dict[str, str]:
     >>> code_digests(["aspire.baselines.erm.ERM", "torch.optim.SGD", "collections.Counter"])
     {}
     """
-    modules = {m for t in targets if (m := _module_of(t)) is not None}
-    return {m: _source_digest(m, f) for m, f in _own(modules)}
+    return _digests({m for t in targets if (m := _module_of(t)) is not None})
 
 
 def targets_in(value: Any) -> Iterator[str]:
@@ -83,7 +84,14 @@ def code_of(thing: Any) -> dict[str, str]:
             modules.update(c.__module__ for c in type(one).__mro__)
             if type(one).__module__.partition(".")[0] == __name__.partition(".")[0]:
                 todo += [v for k, v in vars(one).items() if not k.startswith("_")]
-    return {m: _source_digest(m, f) for m, f in _own(modules)}
+    return _digests(modules)
+
+
+def _digests(modules: Iterable[str]) -> dict[str, str]:
+    """Of those modules that are the user's own their source, of those of plug-ins their version."""
+    known = versions()
+    of_plugins = {m: known[m] for m in modules if m in known}
+    return of_plugins | {m: _source_digest(m, f) for m, f in _own(modules)}
 
 
 def _own(modules: Iterable[str]) -> Iterator[tuple[str, Path]]:
@@ -113,6 +121,8 @@ def _module_of(target: str) -> str | None:
 
     None where what it begins with is installed: looking for ``torch.optim`` would import torch.
     """
+    if (module := target.rpartition(".")[0]) in versions():
+        return module
     top, _, rest = target.partition(".")
     file = _file_of(top) if top and rest else None
     if file is not None and not is_own(file):

@@ -73,6 +73,15 @@ def plugins() -> tuple[Plugin, ...]:
     return tuple(sorted(_found(), key=lambda p: (p.group, p.name)))
 
 
+def versions() -> dict[str, str]:
+    """Module of a plug-in -> its package and version, which a result of it depends on."""
+    return {
+        p.target.rpartition(".")[0]: f"{p.package} {p.entry.dist.version}"
+        for p in plugins()
+        if p.entry.dist
+    }
+
+
 def _found() -> Iterator[Plugin]:
     for group, ours in GROUPS.items():
         for entry in entry_points(group=group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from aspire.cli import main
+from aspire.own_code import code_digests, code_of
 from aspire.plugins import plugins
 
 PACKAGE = '''
@@ -52,7 +54,7 @@ broken = no_such_module_here:Nothing
 @pytest.fixture
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``pip install`` leaves behind: a module, and metadata with entry points."""
-    site = tmp_path / "site"
+    site = tmp_path / "site-packages"
     info = site / "ponds_package-1.0.dist-info"
     info.mkdir(parents=True)
     (site / "ponds_package.py").write_text(PACKAGE)
@@ -101,6 +103,18 @@ def test_a_package_s_choices_are_listed_composed_and_trained(
 
     assert main(["discover", "captioner=broken", "logger=none"]) != 0
     assert "no_such_module_here" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_installed")
+def test_another_version_of_a_package_is_another_identity(tmp_path: Path) -> None:
+    targets = ["ponds_package.Patient", "torch.optim.SGD"]
+    assert code_digests(targets) == {"ponds_package": "ponds-package 1.0"}
+    oracle = importlib.import_module("ponds_package").Oracle("hello")
+    assert code_of(oracle) == {"ponds_package": "ponds-package 1.0"}
+    metadata = tmp_path / "site-packages/ponds_package-1.0.dist-info/METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 1.1"))
+    plugins.cache_clear()
+    assert code_digests(targets) == code_of(oracle) == {"ponds_package": "ponds-package 1.1"}
 
 
 def test_list_says_which_model_a_choice_fetches(capsys: pytest.CaptureFixture[str]) -> None:
