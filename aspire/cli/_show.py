@@ -110,6 +110,7 @@ def show_metrics(result: dict[str, Any], split: str = "test") -> None:
 def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: int) -> None:
     """The strongest features of each class."""
     tested = any(f.q_value is not None for f in features.records)
+    donated = any(f.donors is not None for f in features.records)
     for y, name in enumerate(dataset.class_names):
         rows = [f for f in features.records if f.y == y]
         if not rows:
@@ -121,7 +122,7 @@ def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: in
         words = [len(word) for f in rows[:top] for word in f.phrase.split()]
         table.add_column("feature", overflow="fold", min_width=min(12, max(words, default=0)))
         table.add_column("kind", no_wrap=True)
-        columns = ["flips", "rate % (95 %)", "control %", "score"]
+        columns = ["flips", *["donors"] * donated, "rate % (95 %)", "control %", "score"]
         for column in (*columns, *(["q"] * tested), "spurious"):
             table.add_column(column, justify="right", no_wrap=True)
         for f in rows[:top]:
@@ -130,11 +131,12 @@ def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: in
                 f.phrase,
                 "scene" if f.kind == "change_background" else "object",
                 f"{f.flips}/{f.support}",
+                *(["-" if f.donors is None else str(f.donors)] * donated),
                 f"{100 * f.flip_rate:.0f} ({100 * f.interval[0]:.0f}-{100 * f.interval[1]:.0f})",
                 "-" if f.control_rate is None else f"{100 * f.control_rate:.0f}",
                 f"{f.score:.2f}",
                 *(["-" if f.q_value is None else f"{f.q_value:.1g}"] * tested),
-                "yes" if f.spurious else "no",
+                "yes" if f.spurious else "not judged" if tested and f.q_value is None else "no",
             )
         console.print(table)
     for rejected in features.rejected:

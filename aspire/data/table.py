@@ -24,7 +24,8 @@ from aspire.stored.seals import read_digest, write_digest
 from aspire.text import quoted
 
 REQUIRED = ("img_id", "img_filename", "y", "split", "place")
-OPTIONAL = ("caption", "mask_filename", "objects", "source", "parent_id")
+PHOTOGRAPH = "place_filename"
+OPTIONAL = ("caption", "mask_filename", "objects", "source", "parent_id", PHOTOGRAPH)
 
 
 class Split(IntEnum):
@@ -55,7 +56,9 @@ class Dataset:
         table: columns ``img_id`` (str, unique), ``img_filename`` (str), ``y`` (int, class index),
             ``split`` (see :class:`Split`), ``place`` (int, attribute index, -1 unknown) and
             optionally ``caption`` (str), ``mask_filename`` (str; label map, 1 = class object),
-            ``objects`` (JSON text, phrase -> value in the label map). Missing values are ``""``.
+            ``objects`` (JSON text, phrase -> value in the label map), ``place_filename`` (str; the
+            photograph that the background is from, as in Waterbirds: images that share it are no
+            independent evidence of what it does). Missing values are ``""``.
             Its ``attrs`` may hold ``notes``, see :func:`.csv_file.add_note`.
         class_names, attribute_names: in index order.
         spurious_attribute: what ``place`` stands for, for example "background".
@@ -199,13 +202,14 @@ class Dataset:
     def digest(self, cache: Path | None = None) -> str:
         """SHA-256 over the table, the names and the content of every image and mask.
 
-        Independent of where the dataset lies.
+        Independent of where the dataset lies, and of ``place_filename``, which no training sees.
 
         Args:
             cache: folder that remembers the digest as long as no file's size or time changes, so
                 that a large dataset is read once.
         """
-        columns = [c for c in (*REQUIRED, *OPTIONAL) if c in self.table.columns]
+        read = (c for c in (*REQUIRED, *OPTIONAL) if c != PHOTOGRAPH)
+        columns = [c for c in read if c in self.table.columns]
         head = json.dumps([self.class_names, self.attribute_names, self.class_words, columns])
         table = self.table[columns].to_csv(index=False)
         files = [

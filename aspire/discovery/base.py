@@ -35,6 +35,11 @@ class Candidate:
         return sum(e.flipped for e in self.effects)
 
     @property
+    def donors(self) -> int | None:
+        """Photographs that the edits' new scenes are from; None where they are from none."""
+        return len({e.photograph for e in self.effects} - {None}) or None
+
+    @property
     def mean_drop(self) -> float:
         """Mean fall of the true class's probability; 0 without an edit."""
         return sum(e.drop for e in self.effects) / max(1, len(self.effects))

@@ -56,8 +56,8 @@ def phrases_of(extraction: Extraction) -> list[tuple[EditKind, str]]:
 def rank_features(evidence: Evidence, score: Score) -> list[SpuriousFeature]:
     """The features of all classes, within a class strongest first.
 
-    What passed the score's thresholds stands before what did not, then the higher score; ties go
-    to the larger mean drop and then to the alphabet.
+    What passed the score's thresholds stands before what did not, and where a score tests, what
+    was tested before what was not; then the higher score, the larger mean drop, the alphabet.
     """
     judged: dict[int, list[tuple[Candidate, Verdict]]] = defaultdict(list)
     for candidate, verdict in zip(evidence.candidates, score.judge(evidence), strict=True):
@@ -67,7 +67,8 @@ def rank_features(evidence: Evidence, score: Score) -> list[SpuriousFeature]:
     for _, rows in sorted(judged.items()):
         rows.sort(
             key=lambda r: (
-                not r[1].spurious, -r[1].score, -r[0].mean_drop, r[0].phrase, r[0].kind,
+                not r[1].spurious, r[1].p_value is None, -r[1].score, -r[0].mean_drop,
+                r[0].phrase, r[0].kind,
             )
         )  # fmt: skip
         features += [_feature(c, v, rank) for rank, (c, v) in enumerate(rows, start=1)]
@@ -87,6 +88,7 @@ def _feature(candidate: Candidate, verdict: Verdict, rank: int) -> SpuriousFeatu
         phrase=candidate.phrase,
         members=tuple(sorted({*candidate.occurrences, *(e.phrase for e in effects)})),
         support=support,
+        donors=candidate.donors,
         flips=candidate.flips,
         flip_rate=round(candidate.flips / max(1, support), 6),
         interval=(round(low, 6), round(high, 6)),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
+from aspire.pipeline.records import ImageRef
 from aspire.pipeline.stage import Json
 
 Mask = NDArray[np.bool_]  # (H, W)
@@ -143,6 +144,7 @@ class RestyleRequest:
         source, target: the scene it shows and the scene it shall show, in words; equal for a
             control, which takes the same way and arrives where it started.
         donors: images that show the target scene, for restylers that cut and paste.
+        spare: further ones, for when the object of none of the donors is known.
         find_objects: the class objects of donors, which must not come along; None where unknown.
         seed: for whatever is random.
     """
@@ -154,6 +156,7 @@ class RestyleRequest:
     donors: Sequence[LoadedImage]
     find_objects: FindObjects
     seed: int
+    spare: Sequence[LoadedImage] = ()
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ class Restyled:
     """The new image, and the donor its scene came from, if any."""
 
     pixels: Pixels  # (H, W, 3), as large as the original
-    donor: str | None
+    donor: ImageRef | None
 
 
 class Restyler(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from aspire.editing.base import Failure, Inpainter, Mask, Restyled, RestyleReque
 from aspire.editing.pixels import dilate, paste, resize
 from aspire.pipeline.stage import Json
 from aspire.values import Count, Natural
+
+Choice: TypeAlias = tuple[LoadedImage, Mask]  # a donor and where its object is
 
 
 class CompositionRestyler:
@@ -51,18 +54,11 @@ class CompositionRestyler:
         }
 
     def restyle(self, requests: Sequence[RestyleRequest]) -> list[Restyled | Failure | None]:
-        drawn = [self._candidates(request) for request in requests]
-        masks: list[list[Mask | None]] = [[] for _ in requests]
-        # One question about the candidates of all requests that ask the same segmenter.
-        for find in dict.fromkeys(request.find_objects for request in requests):
-            places = [i for i, request in enumerate(requests) if request.find_objects == find]
-            answers = iter(find([donor for i in places for donor in drawn[i]]))
-            for i in places:
-                masks[i] = [next(answers) for _ in drawn[i]]
-        chosen = [
-            best_covered(request.keep, donors, found)
-            for request, donors, found in zip(requests, drawn, masks, strict=True)
-        ]
+        chosen = self._chosen(requests)
+        without = [i for i, choice in enumerate(chosen) if choice is None and requests[i].spare]
+        others = self._chosen([replace(requests[i], donors=requests[i].spare) for i in without])
+        for i, choice in zip(without, others, strict=True):
+            chosen[i] = choice
         pairs = [
             (request, *choice)
             for request, choice in zip(requests, chosen, strict=True)
@@ -87,8 +83,22 @@ class CompositionRestyler:
             if scene.shape != pixels.shape:
                 scene = resize(scene, pixels.shape[0], pixels.shape[1])
             pasted = paste(pixels, request.keep, scene, self.feather)
-            results.append(Restyled(pasted, choice[0].ref.img_id))
+            results.append(Restyled(pasted, choice[0].ref))
         return results
+
+    def _chosen(self, requests: Sequence[RestyleRequest]) -> list[Choice | None]:
+        drawn = [self._candidates(request) for request in requests]
+        masks: list[list[Mask | None]] = [[] for _ in requests]
+        # One question about the candidates of all requests that ask the same segmenter.
+        for find in dict.fromkeys(request.find_objects for request in requests):
+            places = [i for i, request in enumerate(requests) if request.find_objects == find]
+            answers = iter(find([donor for i in places for donor in drawn[i]]))
+            for i in places:
+                masks[i] = [next(answers) for _ in drawn[i]]
+        return [
+            best_covered(request.keep, donors, found)
+            for request, donors, found in zip(requests, drawn, masks, strict=True)
+        ]
 
     def _candidates(self, request: RestyleRequest) -> list[LoadedImage]:
         rng = np.random.default_rng(request.seed)
@@ -99,7 +109,7 @@ class CompositionRestyler:
 
 def best_covered(
     keep: Mask, donors: Sequence[LoadedImage], masks: Sequence[Mask | None]
-) -> tuple[LoadedImage, Mask] | None:
+) -> Choice | None:
     """The donor whose object ``keep`` covers best; None when no donor's object is known."""
     known = [(d, m) for d, m in zip(donors, masks, strict=True) if m is not None]
     return min(known, key=lambda pair: uncovered_share(pair[1], keep), default=None)

@@ -148,7 +148,7 @@ class CompositionSampler:
             (restyled,) = self.restyler.restyle([request])
             if not isinstance(restyled, Restyled):  # no donor, or the backend broke down
                 continue
-            parents = (ref.img_id, restyled.donor or "")
+            parents = (ref.img_id, restyled.donor.img_id if restyled.donor else "")
             prompt = f"a photo of a {asked.class_name}, {context.phrase}"
             return Sampled(restyled.pixels, prompt, parents, keep)
         detail = f"{self.attempts} attempts found no usable object or donor"

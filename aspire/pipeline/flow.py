@@ -14,10 +14,11 @@ import numpy as np
 
 from aspire.classification.examination import Examination, examined
 from aspire.classification.predictor import Probabilities
-from aspire.data.table import Dataset, Split
+from aspire.data.table import PHOTOGRAPH, Dataset, Split
 from aspire.discovery.base import Evidence
 from aspire.discovery.collapse import Collapser
 from aspire.discovery.rank import gather, phrases_of
+from aspire.editing.donors import Hand, deal
 from aspire.language.base import Priced
 from aspire.pipeline.generating import generate
 from aspire.pipeline.parts import (
@@ -90,6 +91,7 @@ class Pipeline:
                 caption=str(row.get("caption") or "") or None,
                 mask=str(row.get("mask_filename") or "") or None,
                 objects=msgspec.json.decode(str(row.get("objects") or "{}"), type=dict[str, int]),
+                photograph=str(row.get(PHOTOGRAPH) or "") or None,
             )
             for row in rows
         }
@@ -173,12 +175,15 @@ class Pipeline:
                 group = [group[i] for i in sorted(picked)]
             chosen += group
 
+        hands = deal(chosen, self.refs, self.scenes, seed)
         requests = [
             EditRequest(
                 ref=self.refs[e.img_id],
                 extraction=e,
-                donors=self.scenes.get(e.alternative or "", ()),
-                control_donors=self.scenes.get(e.background or "", ()),
+                donors=hands.get(e.img_id, Hand()).donors,
+                control_donors=hands.get(e.img_id, Hand()).controls,
+                spare=self.scenes.get(e.alternative or "", ()),
+                control_spare=self.scenes.get(e.background or "", ()),
             )
             for e in chosen
         ]
@@ -195,6 +200,9 @@ class Pipeline:
             **settings,
         )
         upstream = {"extract": self.extractions.digest, "dataset": self.dataset_digest}
+        shown = {i: r.photograph for i, r in self.refs.items() if r.photograph}
+        if shown:  # which the dataset's digest knows nothing of
+            upstream["photographs"] = digest_of(dict(shown))
         return self.store.run(stage, requests, upstream, self.engine)
 
     def on(self, split: Split) -> Pipeline:

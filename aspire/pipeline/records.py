@@ -27,6 +27,7 @@ class ImageRef(Record, frozen=True):
         None  # label map relative to the root: 0 background, 1 class object, 2.. objects
     )
     objects: dict[str, int] = {}  # phrase -> value in the label map
+    photograph: str | None = None  # what its scene was cut from, where images are known to share it
 
 
 class Answer(Record, frozen=True):
@@ -92,6 +93,9 @@ class Edit(Record, frozen=True):
     # the same round trip without taking the phrase away: a hole of the same shape elsewhere, or
     # the same scene from another source; None where none could be made
     control: str | None = None
+    # the photograph that shows the new scene, the donor itself or what it was cut from; None where
+    # the new content was made for this image alone
+    photograph: str | None = None
 
 
 class Effect(Record, frozen=True):
@@ -108,6 +112,12 @@ class Effect(Record, frozen=True):
     predicted_after: int
     p_control: float | None = None  # after the edit's control; None without one
     predicted_control: int | None = None
+    photograph: str | None = None  # of the edit
+
+    @property
+    def cluster(self) -> str:
+        """What the edit shares with others of its feature: the photograph, else its image."""
+        return self.img_id if self.photograph is None else self.photograph
 
     @property
     def flipped(self) -> bool:
@@ -158,6 +168,7 @@ class SpuriousFeature(Record, frozen=True):
     control_drop: float | None = None  # mean drop under the control edits
     p_value: float | None = None
     q_value: float | None = None  # the same, corrected over all features of all classes
+    donors: int | None = None  # photographs that the edits' new scenes are from; None without any
 
 
 class Context(Record, frozen=True):

@@ -101,6 +101,7 @@ class SeedView:
     Args:
         measure: what the score is, in words.
         tested: whether features have p- and q-values.
+        donors: whether edits took scenes from other images.
         examined: how the classifier did on unedited images; None in results of old.
     """
 
@@ -109,6 +110,7 @@ class SeedView:
     score: str
     measure: str
     tested: bool
+    donors: bool
     edits: int
     examined: Examined | None = None
 
@@ -215,6 +217,7 @@ def _view(
         score=name,
         measure=SCORES.get(name, f"the value of {name or 'the score'}"),
         tested=any(f.q_value is not None for f in features),
+        donors=any(f.donors is not None for f in features),
         edits=len(effects),
         examined=examined(discovery.get("examination"), result["dataset"]["class_names"]),
     )

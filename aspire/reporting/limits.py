@@ -175,21 +175,42 @@ def _unedited(
 def _too_few(
     result: Json, effects: Sequence[Effect], name: Mapping[str, str], view: SeedView
 ) -> list[Gap]:
-    least = result["settings"].get("score", {}).get("min_support")
-    if least is None:
+    score = result["settings"].get("score", {})
+    if "min_support" not in score:
         return []
-    seen: dict[tuple[int, str, str], set[str]] = defaultdict(set)
+    images: dict[tuple[int, str, str], set[str]] = defaultdict(set)
+    donors: dict[tuple[int, str, str], set[str]] = defaultdict(set)
     for e in effects:
-        images = seen[e.y, e.kind, name.get(e.phrase, e.phrase)]
+        key = e.y, e.kind, name.get(e.phrase, e.phrase)
+        images[key], donors[key]  # known, even without a control
         if not view.tested or e.p_control is not None:  # a test needs the control
-            images.add(e.img_id)
-    few = sorted(
-        (k for k, images in seen.items() if len(images) < least), key=lambda k: (-len(seen[k]), k)
-    )
+            images[key].add(e.img_id)
+            donors[key].add(e.cluster)
+    few = {k: len(i) for k, i in images.items() if len(i) < score["min_support"]}
+    shared = {
+        k: len(d) for k, d in donors.items()
+        if k not in few and len(d) < score.get("min_donors", 1)
+    }  # fmt: skip
     names = result["dataset"]["class_names"]
-    text = (
-        f"{joined([f'“{phrase}” ({names[y]})' for y, _, phrase in few])}. They "
-        f"were edited in fewer than {least} images (score.min_support), too few to tell from "
-        "chance. More images, or captions in fewer words, would help."
-    )
-    return [Gap(len(few), "phrases with too few edits", text)]
+
+    def those(found: Mapping[tuple[int, str, str], int]) -> str:
+        order = sorted(found, key=lambda k: (-found[k], k))
+        return joined([f"“{phrase}” ({names[y]})" for y, _, phrase in order])
+
+    return [
+        Gap(
+            len(few),
+            "phrases with too few edits",
+            f"{those(few)}. They were edited in fewer than {score['min_support']} images "
+            "(score.min_support), too few to tell from chance. More images, or captions in fewer "
+            "words, would help.",
+        ),
+        Gap(
+            len(shared),
+            "phrases with too few donors",
+            f"{those(shared)}. The new scenes of their edits are from fewer than "
+            f"{score.get('min_donors')} photographs (score.min_donors), so whatever changes may be "
+            "the doing of one of these. More photographs of other scenes would help, or a "
+            "restyler= that draws them.",
+        ),
+    ]

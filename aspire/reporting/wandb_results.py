@@ -21,7 +21,7 @@ from aspire.text import file_name, shortened
 
 SHOWN = 16  # pictures of each class, and of each reason
 COLUMNS = (
-    "class", "rank", "phrase", "kind", "shortcut", "score", "flips", "edits", "flip_rate",
+    "class", "rank", "phrase", "kind", "shortcut", "score", "flips", "edits", "donors", "flip_rate",
     "low", "high", "control_rate", "q_value",
 )  # fmt: skip
 
@@ -101,7 +101,7 @@ def _log_features(
     rows = [
         (
             names[f.y], f.rank, f.phrase, KINDS.get(f.kind, f.kind), f.spurious, f.score, f.flips,
-            f.support, f.flip_rate, *f.interval, f.control_rate, f.q_value,
+            f.support, f.donors, f.flip_rate, *f.interval, f.control_rate, f.q_value,
         )
         for f in artifacts.lines(source.folder, SpuriousFeature)
     ]  # fmt: skip

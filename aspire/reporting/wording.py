@@ -35,7 +35,7 @@ REASONS = {
 # What each score measures, by the name of its file in conf/score/.
 SCORES = {
     "effect": "lower end of the 95 % interval of the mean net drop (the fall in the probability of "
-    "the class, less that under a control)",
+    "the class, less that under a control), over donors: edits that show one donor count as one",
     "wilson": "lower end of the 95 % Wilson interval of the flip rate",
     "rate": "flip rate over all edits of the phrase",
     "official": "sum of the flip rates over the spellings of the phrase, as in the paper's code",
@@ -49,6 +49,16 @@ Check = Callable[[SpuriousFeature, Any], tuple[bool, str, str]]
 def _min_support(f: SpuriousFeature, least: Any) -> tuple[bool, str, str]:
     short = f"too few edits to judge: {f.support}, at least {least} needed"
     return f.support >= least, f"{f.support} edits", short
+
+
+def _min_donors(f: SpuriousFeature, least: Any) -> tuple[bool, str, str]:
+    if f.donors is None:  # nothing that edits could share
+        return True, "no two edits alike", ""
+    short = (
+        f"{counted(f.donors, 'donor')}, at least {least} needed: more photographs of other scenes "
+        "would help"
+    )
+    return f.donors >= least, counted(f.donors, "donor"), short
 
 
 def _max_q(f: SpuriousFeature, most: Any) -> tuple[bool, str, str]:
@@ -71,6 +81,7 @@ def _min_flip_rate(f: SpuriousFeature, least: Any) -> tuple[bool, str, str]:
 
 CHECKS: Mapping[str, Check] = {
     "min_support": _min_support,
+    "min_donors": _min_donors,
     "max_q": _max_q,
     "min_effect": _min_effect,
     "min_flip_rate": _min_flip_rate,
@@ -98,6 +109,15 @@ def judged(feature: SpuriousFeature, score: Mapping[str, Any]) -> bool:
     """
     enough = feature.support >= score.get("min_support", 1)
     return enough and ("max_q" not in score or feature.q_value is not None)
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "donor"), counted(2, "donor")
+    ('1 donor', '2 donors')
+    """
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def number(value: float) -> str:
@@ -137,6 +157,8 @@ def evidence_of(feature: SpuriousFeature, name: str) -> str:
     )
     if feature.flips:
         text = f"{gone} changed the answer in {feature.flips} of {feature.support} pictures"
+        if feature.donors is not None:
+            text += f" with scenes from {counted(feature.donors, 'donor')}"
         if feature.control_rate is not None:
             flips = round(feature.control_rate * feature.controls)
             text += f" (a control change that leaves it in place: {flips} of {feature.controls})"

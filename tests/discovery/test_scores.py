@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from aspire.discovery.effect import Effect, net_drops
+from aspire.discovery.effect import Effect, cluster_means, interval
 from aspire.discovery.official import Official, sum_rule
 from aspire.discovery.random import Random
 from aspire.discovery.rate import Rate
@@ -102,7 +102,7 @@ def test_what_the_control_breaks_too_is_subtracted(make: Make, evidence: Gather)
 
 
 def test_p_value_is_that_of_all_sign_patterns(make: Make, evidence: Gather) -> None:
-    drops = [0.3, -0.05, 0.2, 0.1, 0.4, -0.1, 0.25]
+    drops = [0.3, -0.05, 0.2, 0.1, 0.4, -0.1, 0.25, 0.05, -0.15, 0.3, 0.15]
     seen = np.mean(drops)
     signs = itertools.product((1, -1), repeat=len(drops))
     all_means = [float(np.mean(np.multiply(s, drops))) for s in signs]
@@ -110,15 +110,70 @@ def test_p_value_is_that_of_all_sign_patterns(make: Make, evidence: Gather) -> N
     (verdict,) = Effect().judge(evidence(make("pairs")("a", drops)))
     assert verdict.p_value == pytest.approx(exact)
     assert verdict.q_value == pytest.approx(exact)  # one test needs no correction
-    interval = ttest_1samp(drops, 0).confidence_interval(0.95)
-    assert verdict.score == pytest.approx(interval.low)
+    expected = ttest_1samp(drops, 0).confidence_interval(0.95)
+    assert verdict.score == pytest.approx(expected.low)
+    assert interval(np.array(drops)) == pytest.approx((expected.low, expected.high))
+
+
+def donated(make: Make, phrase: str, drops: dict[str, list[float]], y: int = 0) -> Any:
+    """Changes of scene: photograph -> the net drops of the images that were moved to it."""
+    flat = [(name, d) for name, values in drops.items() for d in values]
+    effects = [
+        make("effect")(
+            i, phrase, after=0.9 - d, p_control=0.9, predicted_control=y, y=y, predicted_after=y,
+            kind="change_background", replacement="new", photograph=name,
+        )
+        for i, (name, d) in enumerate(flat)
+    ]  # fmt: skip
+    return make("candidate")(effects, y)
+
+
+def test_a_donor_counts_once_however_many_images_were_moved_to_it(
+    make: Make, evidence: Gather
+) -> None:
+    # 15 edits of 4 photographs, whose means are 0.4, 0.2, 0.3 and 0.1
+    group = donated(
+        make, "lake",
+        {"a": [0.3, 0.5] * 4, "b": [0.2], "c": [0.1, 0.5, 0.3], "d": [0.0, 0.2, 0.1]},
+    )  # fmt: skip
+    means = [0.4, 0.2, 0.3, 0.1]
+    assert cluster_means(group) == pytest.approx(means)
+    (verdict,) = Effect().judge(evidence(group))
+    # mean 0.25, standard error 0.0645, t = 3.873 on 3 degrees of freedom; quantile 3.182
+    assert verdict.score == pytest.approx(0.25 - 3.18245 * math.sqrt(0.05 / 3 / 4), abs=1e-5)
+    assert verdict.p_value == pytest.approx(ttest_1samp(means, 0, alternative="greater").pvalue)
+    assert verdict.p_value == pytest.approx(0.01523, abs=1e-4)
+    # as if they were independent, the same edits would be all but certain
+    alone = make("pairs")("lake", [0.3, 0.5] * 4 + [0.2, 0.1, 0.5, 0.3, 0.0, 0.2, 0.1])
+    (single,) = Effect().judge(evidence(alone))
+    assert single.p_value < verdict.p_value / 10
+
+
+@pytest.mark.parametrize(("donors", "tested"), [(1, False), (2, False), (3, True)])
+def test_a_feature_on_fewer_than_three_donors_is_not_judged(
+    make: Make, evidence: Gather, donors: int, tested: bool
+) -> None:
+    group = donated(make, "wall", {f"d{i}": [0.9, 0.8 + i / 100] * 10 for i in range(donors)})
+    strong = make("pairs")("tree", [0.5, 0.4] * 10)
+    first, second = Effect().judge(evidence(group, strong))
+    assert (first.q_value is not None, first.spurious) == (tested, tested)
+    if not tested:  # and so not corrected for
+        assert second.q_value == second.p_value
+
+
+def test_equal_answers_on_few_donors_are_no_division_by_zero(make: Make, evidence: Gather) -> None:
+    same = donated(make, "lake", {f"d{i}": [0.9] * 2 for i in range(4)})
+    none = donated(make, "sea", {f"d{i}": [0.0] * 2 for i in range(4)})
+    first, second = Effect().judge(evidence(same, none))
+    assert first.spurious
+    assert second.p_value == pytest.approx(0.5)
 
 
 def test_what_is_certain_ranks_before_what_is_large(make: Make, evidence: Gather) -> None:
     lucky = make("pairs")("a", [0.9] * 6 + [0.0] * 4)
     steady = make("pairs")("b", [0.5, 0.4] * 60)
     first, second = Effect().judge(evidence(lucky, steady))
-    assert net_drops(lucky).mean() > net_drops(steady).mean()
+    assert cluster_means(lucky).mean() > cluster_means(steady).mean()
     assert first.score < second.score
 
 
@@ -155,7 +210,7 @@ def test_an_image_counts_once_however_many_members_it_names(make: Make) -> None:
         e(1, "dogs", after=0.7, p_control=0.9, predicted_control=0),
         e(2, "dog", after=0.9, p_control=0.9, predicted_control=0),
     ]
-    assert net_drops(make("candidate")(both)) == pytest.approx([0.3, 0.0])
+    assert cluster_means(make("candidate")(both)) == pytest.approx([0.3, 0.0])
 
 
 def test_significant_is_not_enough(make: Make, evidence: Gather) -> None:

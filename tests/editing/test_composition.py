@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_restyled_image_keeps_its_object_and_takes_the_donors_scene(
     restyler = CompositionRestyler(OpenCVInpainter(), feather=feather, grow_donor=1)
     made = restyle(restyler, asked)
     assert made is not None
-    assert made.donor == "donor"
+    assert made.donor.img_id == "donor"
     assert made.pixels.dtype == np.uint8
     assert made.pixels.shape == (30, 40, 3)
     assert (made.pixels[asked.keep] == image.pixels[asked.keep]).all()
@@ -155,7 +156,7 @@ def test_donor_whose_object_is_not_known_is_of_no_use(write: Callable[..., Loade
     assert restyle(restyler, request(image, [unknown, empty])) is None
     made = restyle(restyler, request(image, [unknown, empty, known]))
     assert made is not None
-    assert made.donor == "known"
+    assert made.donor.img_id == "known"
 
 
 def test_best_covered_donor_is_taken(write: Callable[..., LoadedImage]) -> None:
@@ -168,7 +169,20 @@ def test_best_covered_donor_is_taken(write: Callable[..., LoadedImage]) -> None:
             CompositionRestyler(OpenCVInpainter()), request(image, [beside, half, under], seed)
         )
         assert made is not None
-        assert made.donor == "under"
+        assert made.donor.img_id == "under"
+
+
+def test_spare_donors_help_out_where_no_object_is_known(write: Callable[..., LoadedImage]) -> None:
+    image = write("image", noise(30, 40, 0), box(30, 40, 8, 12, 10))
+    unknown = write("unknown", noise(30, 40, 1), None)
+    known = write("known", noise(30, 40, 2), box(30, 40, 8, 12, 10))
+    better = write("better", noise(30, 40, 3), box(30, 40, 9, 13, 2))
+    restyler = CompositionRestyler(OpenCVInpainter())
+    for dealt, spare, expected in (
+        ([unknown], [known], "known"), ([known], [better], "known"), ([unknown], [], None),
+    ):  # fmt: skip
+        made = restyle(restyler, replace(request(image, dealt), spare=spare))
+        assert (made and made.donor and made.donor.img_id) == expected
 
 
 def test_seed_decides_among_more_donors_than_candidates(
@@ -177,9 +191,16 @@ def test_seed_decides_among_more_donors_than_candidates(
     image = write("image", noise(30, 40, 0), box(30, 40, 8, 12, 10))
     donors = [write(f"d{i}", noise(30, 40, i), box(30, 40, 8, 12, 10)) for i in range(6)]
     restyler = CompositionRestyler(OpenCVInpainter(), donor_candidates=1)
-    chosen = [restyle(restyler, request(image, donors, seed)).donor for seed in range(20)]
+
+    def drawn(seed: int) -> str:
+        made = restyle(restyler, request(image, donors, seed))
+        assert made is not None
+        assert made.donor is not None
+        return made.donor.img_id
+
+    chosen = [drawn(seed) for seed in range(20)]
     assert len(set(chosen)) > 2
-    assert chosen == [restyle(restyler, request(image, donors, s)).donor for s in range(20)]
+    assert chosen == [drawn(seed) for seed in range(20)]
 
 
 def test_mask_of_another_size_is_a_data_error(write: Callable[..., LoadedImage]) -> None:

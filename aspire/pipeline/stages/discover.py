@@ -86,7 +86,7 @@ class ScoreStage:
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     record = Effect
 
     def __init__(self, classifier: Probabilities, images: Path, edits: Path) -> None:
@@ -132,6 +132,7 @@ class ScoreStage:
                         predicted_after=int(edited.argmax()),
                         p_control=None if control is None else round(float(control[e.y]), 5),
                         predicted_control=None if control is None else int(control.argmax()),
+                        photograph=e.photograph,
                     )
                 )
             yield ItemResult(item.ref.img_id, tuple(effects))
@@ -148,7 +149,7 @@ class RankStage:
     """
 
     name: ClassVar[str] = "discover"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     record = SpuriousFeature
 
     def __init__(self, score: Score, num_classes: int) -> None:
@@ -187,7 +188,11 @@ def _nearest(features: Sequence[SpuriousFeature], evidence: Evidence, y: int) ->
     if features:
         best = features[0]
         tested = "" if best.q_value is None else f" (q = {best.q_value:.2g})"
-        return f"the strongest is '{best.phrase}' with {best.flips} flips in {best.support}{tested}"
+        shared = "" if best.donors is None else f" from {best.donors} donors"
+        return (
+            f"the strongest is '{best.phrase}' with {best.flips} flips in {best.support}"
+            f"{shared}{tested}"
+        )
     effects = [e for c in evidence.candidates if c.y == y for e in c.effects]
     if not effects:
         return "no edit of a correctly classified image"

@@ -30,7 +30,7 @@ from aspire.editing.base import (
 )
 from aspire.editing.batching import Batches
 from aspire.editing.class_objects import ClassObjects
-from aspire.editing.donors import Donors
+from aspire.editing.donors import Donors, photograph
 from aspire.editing.elsewhere import elsewhere
 from aspire.editing.pixels import dilate
 from aspire.pipeline.records import Edit, EditKind, EditReason, Extraction, ImageRef, Rejected
@@ -46,13 +46,20 @@ R = TypeVar("R")
 class EditRequest:
     """One image, its phrases, and where its scenes may come from.
 
-    Requests share the tuples of a scene, so the image itself may be in them; it is not used.
+    Requests share the tuples of spare donors, so the image itself may be in them; it is not used.
+
+    Args:
+        donors: training images that show the alternative background, dealt to this image.
+        control_donors: the same of the background it has.
+        spare, control_spare: all that show them, for when the object of none of those is known.
     """
 
     ref: ImageRef
     extraction: Extraction
-    donors: tuple[ImageRef, ...]  # training images that show the alternative background
-    control_donors: tuple[ImageRef, ...] = ()  # those that show the background it has
+    donors: tuple[ImageRef, ...]
+    control_donors: tuple[ImageRef, ...] = ()
+    spare: tuple[ImageRef, ...] = ()
+    control_spare: tuple[ImageRef, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class _Made:
 
     plan: _Plan
     edited: Pixels | Failure
-    donor: str | None
+    donor: ImageRef | None
     control: Pixels | Failure | None
 
 
@@ -112,7 +119,7 @@ class EditStage:
     """
 
     name: ClassVar[str] = "edit"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     record = Edit
 
     def __init__(
@@ -300,6 +307,7 @@ class EditStage:
                 donors=Donors(item.donors, item.ref, self.root),
                 find_objects=self._objects.masks,
                 seed=seed_for(self.seed, edit_id),
+                spare=Donors(item.spare, item.ref, self.root),
             )
             plans.append(_Plan(edit_id, image, "change_background", phrase, new, ~keep))
             requests.append(request)
@@ -309,6 +317,7 @@ class EditStage:
                     target=phrase,
                     donors=Donors(item.control_donors, item.ref, self.root),
                     seed=seed_for(self.seed, edit_id, "control"),
+                    spare=Donors(item.control_spare, item.ref, self.root),
                 )
         restyled = _all_at_once(self.restyler.restyle, [*requests, *others.values()])
         controls = dict(zip(others, restyled[len(requests) :], strict=True))
@@ -366,10 +375,11 @@ def _records(made: Sequence[_Made], save: SaveImage) -> dict[str, Edit | Rejecte
             kind=plan.kind,
             phrase=plan.phrase,
             replacement=plan.replacement,
-            donor=one.donor,
+            donor=one.donor.img_id if one.donor else None,
             file=next(files),
             mask=next(files),
             edited_share=round(float(plan.mask.mean()), 6),
             control=next(files) if isinstance(one.control, np.ndarray) else None,
+            photograph=photograph(one.donor) if one.donor else None,
         )
     return records
