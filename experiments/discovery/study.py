@@ -1,11 +1,12 @@
 """The five scores side by side: what does each rank first, and is it the true shortcut?
 
-    python experiments/discovery/study.py [KEY=VALUE ...]
+    python -m experiments.discovery.study [KEY=VALUE ...]
 
-runs discovery on every dataset below with seeds 0, 1, 2, and on a control classifier trained on
-balanced data of the same kind, and prints the tables of the README. Whatever is finished already is
-not done again. ``only=mini_waterbirds`` takes one dataset, ``seeds=0`` one seed,
-``waterpets=DIR`` adds the photographs, ``clip=DIR`` the b2t score; other words go to every run.
+runs discovery with seeds 0, 1, 2 on every dataset below, on control classifiers trained on balanced
+data of the same kind, and on photographs with few scenes, and prints the tables of the README.
+Whatever is finished already is not done again. ``only=mini_waterbirds`` takes one dataset,
+``seeds=0`` one seed, ``waterpets=DIR`` adds the photographs and ``houses=DIR`` further donors to
+them, ``clip=DIR`` the b2t score; other words go to every run.
 """
 
 from __future__ import annotations
@@ -14,21 +15,26 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from aspire.cli._app import compose_config
 from aspire.cli._bench import Bench
 from aspire.discovery.rank import phrases_of
 from aspire.discovery.truth import agreement
 from aspire.pipeline.parts import collapsed_by
+from experiments.discovery.few_scenes import coverage, donor_means, rebuild
 
 MINIATURES = ("mini_waterbirds", "mini_celeba", "mini_spuco_dogs", "mini_hard_imagenet")
 SCORES = ("effect", "wilson", "rate", "official")
+CONTROLS = MINIATURES[:3]  # a cue of mini_hard_imagenet belongs to one class alone
+FEW = (20, 5)  # photographs a place
+SHOWN = 8  # features of a class
 BALANCED = "dataset.correlation=0.501"
 WATERPETS = (
     "dataset=waterbirds", "model=efficientnet_lite0", "dataset.class_names=[cat,dog]",
     "dataset.class_words=[[cat],[dog,bulldog]]", "fit.steps=120", "fit.evaluations=4",
 )  # fmt: skip
-OWN = ("only", "seeds", "waterpets", "clip")
+OWN = ("only", "seeds", "waterpets", "houses", "clip")
 
 
 def main() -> None:
@@ -60,11 +66,13 @@ def main() -> None:
     print("\n| control | seed | tested | significant | share | what |")
     print("|---|---|---|---|---|---|")
     for name, choice in sets.items():
-        if name not in MINIATURES:
-            continue  # photographs cannot be balanced
+        if name not in CONTROLS:
+            continue
         for seed in seeds:
             row = significant([*choice, *words, f"seed={seed}", "score=effect", BALANCED])
             print(f"| {name}, balanced | {seed} | {' | '.join(row)} |", flush=True)
+    if "waterpets" in sets:
+        few_scenes(Path(given["waterpets"]), Path(given.get("houses", "none")), words)
 
 
 def opened(words: list[str]) -> Bench:
@@ -113,6 +121,45 @@ def significant(words: list[str]) -> tuple[str, ...]:
     names = ", ".join(f"{bench.dataset.class_names[f.y]}: {f.phrase}" for f in called)
     share = f"{len(called) / max(1, len(tested)):.1%}"
     return str(len(tested)), str(len(called)), share, names or "-"
+
+
+def few_scenes(source: Path, houses: Path, words: list[str]) -> None:
+    """What is found where a place has few photographs, and what few donors say of many."""
+    benches = {}
+    for places in FEW:
+        folder = opened([]).outputs / f"few_scenes/{places}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        rebuild(source, folder, places)
+        benches[places] = opened([*WATERPETS, f"dataset.root={folder}", *words, "seed=0"])
+    head("photographs a place", "class", "feature", "shortcut", "edits", "donors", "net drop",
+         "at least", "p", "q")  # fmt: skip
+    for places, bench in benches.items():
+        for f in bench.pipeline.discover(bench.classifier(0)).features.records:
+            if f.rank <= SHOWN:
+                judged = "not judged" if f.q_value is None else "yes" if f.spurious else "no"
+                numbers = [f.mean_drop - (f.control_drop or 0), f.score, f.p_value, f.q_value]
+                cells = ["-" if n is None else f"{n:.2g}" for n in numbers]
+                name = bench.dataset.class_names[f.y]
+                line(places, name, f.phrase, judged, f.support, f.donors or "-", *cells)
+    head("photographs a place", "moved", "donors", "net drop", "spread over donors", "drawn",
+         "covered, of 100", "width")  # fmt: skip
+    for places, bench in benches.items():
+        for y, moved, most in ((1, "dogs, water to land", 50), (0, "cats, land to water", 0)):
+            means = donor_means(bench.classifier(0), bench.dataset.root, source, houses, y, most)
+            for drawn in (3, 5, 10):
+                held, width = coverage(means, drawn)
+                numbers = f"{means.mean():.3f}", f"{means.std(ddof=1):.3f}", drawn, held
+                line(places, moved, len(means), *numbers, f"{width:.2f}")
+
+
+def head(*cells: str) -> None:
+    """The head of a table."""
+    print(f"\n| {' | '.join(cells)} |\n|{'---|' * len(cells)}")
+
+
+def line(*cells: object) -> None:
+    """A line of one."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 if __name__ == "__main__":
