@@ -53,7 +53,7 @@ def _min_support(f: SpuriousFeature, least: Any) -> tuple[bool, str, str]:
 
 def _min_donors(f: SpuriousFeature, least: Any) -> tuple[bool, str, str]:
     if f.donors is None:  # nothing that edits could share
-        return True, "no two edits alike", ""
+        return True, "", ""
     short = (
         f"{counted(f.donors, 'donor')}, at least {least} needed: more photographs of other scenes "
         "would help"
@@ -97,7 +97,7 @@ def why(feature: SpuriousFeature, score: Mapping[str, Any]) -> str:
     """
     checks = [CHECKS[k](feature, v) for k, v in score.items() if k in CHECKS]
     if feature.spurious:
-        return ", ".join(yes for passed, yes, _ in checks if passed) or "taken by the score's rule"
+        return ", ".join(yes for ok, yes, _ in checks if ok and yes) or "taken by the score's rule"
     return next((no for passed, _, no in checks if not passed), "left out by the score's rule")
 
 

@@ -17,7 +17,13 @@ from aspire.reporting.examined import examined
 from aspire.reporting.wording import evidence_of, judged, why
 
 DROPS = (0.1, 0.2, 0.6, 0.9)
-SCORE = {"_target_": "a.b.Effect", "min_support": 2, "max_q": 0.05, "min_effect": 0.1, "seed": 0}
+SCORE = {
+    "_target_": "a.b.Effect",
+    "min_support": 2,
+    "min_donors": 3,
+    "max_q": 0.05,
+    "min_effect": 0.1,
+}
 
 
 # fmt: off
@@ -33,7 +39,7 @@ def effect(e: rec.Edit, p_after: float, predicted: int) -> rec.Effect:
     return rec.Effect(
         edit_id=e.edit_id, img_id=e.img_id, y=e.y, kind=e.kind, phrase=e.phrase,
         replacement=e.replacement, p_before=0.9, p_after=p_after, predicted_after=predicted,
-        p_control=0.8, predicted_control=0,
+        p_control=0.8, predicted_control=0, photograph=e.photograph,
     )
 
 
@@ -56,12 +62,20 @@ def made(tmp_path: Path) -> Any:
     edits = [edit(i, 0, "remove_object", "sofa") for i in range(3)]
     edits += [edit(3, 0, "change_background", "field"), edit(4, 1, "change_background", "field")]
     effects = [effect(e, p, int(p < 0.5)) for e, p in zip(edits[:4], DROPS, strict=True)]
+    walls = [edit(i, 0, "change_background", "wall") for i in (5, 6)]  # both moved to one moor
+    walls = [msgspec.structs.replace(e, donor="m", photograph="moor.jpg") for e in walls]
+    edits, effects = edits + walls, effects + [effect(e, 0.5, 0) for e in walls]
     features = [
         feature(examples=tuple(e.edit_id for e in edits[:3])),
         feature(
             feature_id="000/0002", rank=2, kind="change_background", phrase="field", support=1,
             flips=0, flip_rate=0.0, score=-0.001, mean_drop=0.0, spurious=False, controls=1,
             interval=(0.0, 0.7935), p_value=None, q_value=None, members=("field",),
+        ),
+        feature(
+            feature_id="000/0003", rank=3, kind="change_background", phrase="wall", support=2,
+            flips=0, flip_rate=0.0, score=-1.0, mean_drop=0.4, spurious=False, controls=2,
+            interval=(0.0, 0.6576), p_value=None, q_value=None, members=("wall",), donors=1,
         ),
     ]
     rejected = [
@@ -75,7 +89,7 @@ def made(tmp_path: Path) -> Any:
         rec.PhraseGroup(phrase="sofa", members=("sofa",)),
     ]
     wrong = rec.Rejected(item_id="i/4", reason="misclassified", detail="predicted 0, labelled 1")
-    for name in ("m", "c", *(f"e{i}" for i in range(5))):
+    for name in ("m", "c", *(f"e{i}" for i in range(7))):
         made.image(made.root / f"artifacts/edit/0/files/{name}.png", mask=name == "m")
     no_caption = rec.Rejected(item_id="i/9", reason="no_caption")
     truth = {"y": 0, "attribute": "indoors", "true": ["sofa"]}
@@ -137,19 +151,23 @@ def test_the_verdict_needs_no_knowledge_of_the_method(page: Any) -> None:
         "change that leaves it in place: 0 of 3). For “dog” and “bird” no shortcut was found."
     ) in page.text
     assert "shortcuts found 1 of 1 phrases judged" in page.text
-    assert "classifier is right on 4 of 5 images" in page.text
-    assert "edits that could be made 5 of 8" in page.text
+    assert "classifier is right on 6 of 7 images" in page.text
+    assert "edits that could be made 7 of 10" in page.text
 
 
 def test_numbers_are_those_of_the_records(page: Any) -> None:
     _, *first = page.row("1")
     yes = "✓ yes 3 edits, hardly chance (q 0.031), net drop at least 0.50 (0.1 needed)"
     assert first[:4] == ["sofa object removed", yes, "0.50", "0.50"]
-    assert first[4:] == ["2 / 3", "67 %, 21 to 94 %", "0 / 3", "< 0.0001 0.031"]
+    assert first[4:] == ["2 / 3", "\N{EN DASH}", "67 %, 21 to 94 %", "0 / 3", "< 0.0001 0.031"]
     _, *second = page.row("2")
     short = "not judged too few edits to judge: 1, at least 2 needed"
     assert second[:4] == ["field scene changed", short, "0.00", "\N{MINUS SIGN}0.10"]
-    assert second[4:] == ["0 / 1", "0 %, 0 to 79 %", "0 / 1", "\N{EN DASH}"]
+    assert second[4:] == ["0 / 1", "\N{EN DASH}", "0 %, 0 to 79 %", "0 / 1", "\N{EN DASH}"]
+    _, *third = page.row("3")
+    shared = "not judged 1 donor, at least 3 needed: more photographs of other scenes would help"
+    assert third[:2] == ["wall scene changed", shared]
+    assert third[4:6] == ["0 / 2", "1"]
     labels = [a["aria-label"] for tag, a in page.tags if tag == "svg"]
     assert (
         labels[0] == "flip rate 67 percent, interval 21 percent to 94 percent; controls 0 percent"
@@ -160,7 +178,7 @@ def test_numbers_are_those_of_the_records(page: Any) -> None:
 
 
 def test_what_was_not_tested_is_said(page: Any) -> None:
-    assert page.row("edited")[1:3] == ["2", "3"]
+    assert page.row("edited")[1:3] == ["4", "3"]
     assert page.row("low_score")[2:] == [
         "1",
         "found, but not surely enough (first: “red lamp” in i/0)",
@@ -173,6 +191,8 @@ def test_what_was_not_tested_is_said(page: Any) -> None:
         "Nothing can be said about “dog”: no image of it is classified rightly.",
         "1 phrases that no edit could take away. “lamp”. Why: ",
         "1 phrases with too few edits. “field” (cat). They were edited in fewer than 2 images",
+        "1 phrases with too few donors. “wall” (cat). The new scenes of their edits are from fewer "
+        "than 3 photographs (score.min_donors)",
     ):
         assert text in page.text
 
@@ -190,6 +210,8 @@ def test_it_can_be_made_again(page: Any, made: Any) -> None:
     [
         ({}, SCORE, "3 edits, hardly chance (q 0.031), net drop at least 0.50 (0.1 needed)", True),
         ({"spurious": False, "support": 1}, SCORE, "too few edits to judge: 1, at least 2", False),
+        ({"spurious": False, "q_value": None, "donors": 2}, SCORE, "2 donors, at least 3", False),
+        ({"donors": 3}, SCORE, "3 edits, 3 donors, hardly chance", True),
         ({"spurious": False, "q_value": 0.2}, SCORE, "may be chance (q 0.2)", True),
         ({"spurious": False, "q_value": None}, SCORE, "too few edits with a control", False),
         ({"spurious": False, "score": 0.01}, SCORE, "net drop at least 0.01, below 0.1", True),
@@ -202,6 +224,11 @@ def test_it_can_be_made_again(page: Any, made: Any) -> None:
 def test_why(changes: Any, score: Any, reason: str, enough: bool) -> None:
     assert why(feature(**changes), score).startswith(reason)
     assert judged(feature(**changes), score) is enough
+
+
+def test_donors_stand_beside_the_pictures() -> None:
+    told = evidence_of(feature(kind="change_background", phrase="sea", donors=1), "cat")
+    assert "changed the answer in 2 of 3 pictures with scenes from 1 donor (a control" in told
 
 
 def test_a_shortcut_without_flips_is_told_by_its_drop() -> None:
