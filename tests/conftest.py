@@ -49,7 +49,8 @@ def write_waterbirds(root: Path) -> Path:
                 save(root / name, Image.fromarray(pixels), quality=95)
                 path = (root / "segmentations" / name).with_suffix(".png")
                 save(path, Image.fromarray(mask))
-                rows.append((str(len(rows) + 1), name, y, split, place, f"/{scene}/0.jpg"))
+                n = len(rows) + 1
+                rows.append((str(n), name, y, split, place, f"/{scene}/{n}.jpg"))
                 captions.append((name, f"a {kind} on the {scene}"))
     columns = ["img_id", "img_filename", "y", "split", "place", "place_filename"]
     pd.DataFrame(rows, columns=columns).to_csv(root / "metadata.csv", index=False)

@@ -194,8 +194,11 @@ def test_digest_changes_with_every_part_of_the_table(tmp_path: Path) -> None:
         dataset(tmp_path, caption=["x", "", "", ""]).digest(),
     ]
     assert len(set(digests)) == 5
-    # a column that nothing reads
+    # columns that no training reads; what edits make of photographs is named by their stage
     assert dataset(tmp_path, note=["x", "", "", ""]).digest() == plain.digest()
+    shared = dataset(tmp_path, place_filename=["p", "p", None, ""])
+    assert shared.digest() == plain.digest()
+    assert shared.table["place_filename"].tolist() == ["p", "p", "", ""]
 
 
 def test_cache_spares_reading_the_files_again(tmp_path: Path) -> None:

@@ -126,10 +126,22 @@ def test_discovery_finds_exactly_the_shortcut(world: World, background_reader: A
     assert all(e.drop == pytest.approx(0.8) for e in found.effects.records)
     spurious = {(f.y, f.phrase): f for f in found.features.records if f.spurious}
     assert set(spurious) == {(0, "jungle"), (0, "forest"), (1, "lake"), (1, "sea")}
+    photographs = {e.edit_id: e.photograph for e in found.edits.records}
+    assert all(e.cluster == photographs[e.edit_id] for e in found.effects.records)
     for feature in spurious.values():
+        shown = {e.cluster for e in found.effects.records if e.phrase == feature.phrase}
+        assert feature.donors == len(shown) > 4
         assert (feature.support, feature.flips, feature.flip_rate) == (8, 8, 1.0)
         assert feature.score == pytest.approx(8 / (8 + 1.959964**2), abs=1e-6)
         assert feature.mean_drop == pytest.approx(0.8)
+
+
+def test_which_photograph_an_image_shows_is_part_of_the_edits(world: World) -> None:
+    before = world.pipeline().edits
+    world.dataset.table["place_filename"] = "one.jpg"
+    after = world.pipeline().edits
+    assert after.key != before.key
+    assert {e.photograph for e in after.records} == {"one.jpg"}
 
 
 def test_edits_move_every_image_to_a_scene_of_another_image(world: World) -> None:
@@ -137,6 +149,7 @@ def test_edits_move_every_image_to_a_scene_of_another_image(world: World) -> Non
     assert len(pipeline.edits.records) == 40
     for edit in pipeline.edits.records:
         assert edit.donor != edit.img_id
+        assert edit.photograph == pipeline.refs[edit.donor].photograph
         donor = pipeline.refs[edit.donor]
         assert donor.caption is not None
         assert donor.caption.endswith(edit.replacement)
