@@ -290,7 +290,7 @@ def test_a_finished_run_is_selected_anew_without_training(tmp_path, capsys):
 
 
 def test_a_generated_image_is_made_again_from_its_record(tmp_path, capsys):
-    found = ["score.min_support=2", "score.max_q=1", "score.min_effect=0"]
+    found = ["score.min_support=2", "score.min_donors=2", "score.max_q=1", "score.min_effect=0"]
     few = [*TINY, *found, "filter=[]", "fit.steps=8"]
     assert main(["generate", *few]) == 0
     (first, *_) = sorted((tmp_path / "outputs" / "artifacts" / "generate").glob("*/files/*/*.png"))

@@ -11,7 +11,7 @@ from commands import Command
 
 COMMAND = [
     *("run", "seeds=[0]", "dataset.scale=0.02", "logger=none", "engine.batch_size=4"),
-    *("fit.steps=6", "fit.evaluations=6", "stage.generate.per_real=0.2"),
+    *("fit.steps=6", "fit.evaluations=6", "stage.generate.per_real=0.2", "score.min_donors=2"),
     *("score.min_support=2", "score.max_q=1", "score.min_effect=0", "stage.filter.min_kept=0"),
     "captioner._target_=slowed.SlowCaptioner",
     "restyler._target_=slowed.SlowRestyler",

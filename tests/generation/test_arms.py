@@ -363,7 +363,7 @@ def test_arms_compose_with_a_diffusion_model_and_methods_that_need_groups(
     words += ["generator=text_to_image", f"generator.model={tiny_sd}", "generator.steps=2"]
     words += ["dataset.scale=0.02", "stage.generate.per_real=0.1", "filter=[]", "logger=none"]
     words += ["score.min_support=2", "score.max_q=1", "score.min_effect=0", "fit.batch_size=16"]
-    words += ["fit.steps=8", "fit.evaluations=2", "trainer.threads=1"]
+    words += ["fit.steps=8", "fit.evaluations=2", "trainer.threads=1", "score.min_donors=2"]
     assert main(["train", *words]) == 0
     for arm in ("unpersonalised", "undiscovered"):
         (path,) = tmp_path.glob(f"train/*/groupdro/{arm}/*/result.json")

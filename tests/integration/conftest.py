@@ -12,7 +12,8 @@ from aspire.cli import main
 
 # As in the tests: what is told here decides whether they find its work.
 WORDS = ["dataset.scale=0.02", "fit.batch_size=16", "fit.steps=8", "fit.evaluations=2"]
-WORDS += ["score.min_support=2", "score.max_q=1", "trainer.threads=1", "logger=none"]
+WORDS += ["score.min_support=2", "score.min_donors=2", "score.max_q=1"]
+WORDS += ["trainer.threads=1", "logger=none"]
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def test_every_baseline_takes_generated_images(augmentation: str, tmp_path: Path
     words = ["-m", f"baseline={','.join(BASELINES)}", f"augmentation={augmentation}", *TINY]
     words += ["dataset.scale=0.02"]
     # Thresholds low enough that few steps of training show a feature.
-    words += ["score.min_support=2", "score.max_q=1", "score.min_effect=0"]
+    words += ["score.min_support=2", "score.min_donors=2", "score.max_q=1", "score.min_effect=0"]
     words += ["stage.filter.min_kept=0", "fit.steps=8", "fit.evaluations=2"]
     assert main(["train", *words]) == 0
     for baseline in BASELINES:

@@ -19,7 +19,7 @@ ARMS = sorted(p.stem for p in (conf_dir() / "augmentation").glob("*.yaml"))
 # Thresholds low enough that few steps of training show a feature.
 LOOSE = ["score.min_support=2", "score.max_q=1", "score.min_effect=0", "stage.filter.min_kept=0"]
 TINY = [*LOOSE, "fit.batch_size=16", "fit.steps=8", "fit.evaluations=2", "logger=none"]
-TINY += ["trainer.threads=1", "dataset.scale=0.02"]
+TINY += ["trainer.threads=1", "dataset.scale=0.02", "score.min_donors=2"]
 
 
 @pytest.fixture(autouse=True)

@@ -24,8 +24,8 @@ from aspire.reporting import wandb_run
 HERE = Path(__file__).parent
 TINY = [
     "dataset.scale=0.02", "fit.steps=4", "fit.evaluations=2", "trainer.threads=1",
-    "score.min_support=2", "score.max_q=1", "score.min_effect=-1", "stage.generate.per_real=0.4",
-    "stage.edit.images_per_class=20", "stage.filter.min_kept=0",
+    "score.min_support=2", "score.min_donors=2", "score.max_q=1", "score.min_effect=-1",
+    "stage.generate.per_real=0.4", "stage.edit.images_per_class=20", "stage.filter.min_kept=0",
 ]  # fmt: skip
 pytestmark = pytest.mark.timeout(900)  # several jobs in one fixture
 KEY = "0123456789abcdef0123456789abcdef01234567"
