@@ -122,18 +122,22 @@ def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: in
         words = [len(word) for f in rows[:top] for word in f.phrase.split()]
         table.add_column("feature", overflow="fold", min_width=min(12, max(words, default=0)))
         table.add_column("kind", no_wrap=True)
-        columns = ["flips", *["donors"] * donated, "rate % (95 %)", "control %", "score"]
+        # an interval of the flip rate would take edits of one donor for independent
+        rate = ["control", "donors"] if donated else ["rate % (95 %)", "control"]
+        columns = ["flips", *rate, "score"]
         for column in (*columns, *(["q"] * tested), "spurious"):
             table.add_column(column, justify="right", no_wrap=True)
         for f in rows[:top]:
+            ends = f"{100 * f.interval[0]:.0f}-{100 * f.interval[1]:.0f}"
+            flip_rate = f"{100 * f.flip_rate:.0f} ({ends})"
+            flips = round((f.control_rate or 0) * f.controls)
+            control = "-" if f.control_rate is None else f"{flips}/{f.controls}"
             table.add_row(
                 str(f.rank),
                 f.phrase,
                 "scene" if f.kind == "change_background" else "object",
                 f"{f.flips}/{f.support}",
-                *(["-" if f.donors is None else str(f.donors)] * donated),
-                f"{100 * f.flip_rate:.0f} ({100 * f.interval[0]:.0f}-{100 * f.interval[1]:.0f})",
-                "-" if f.control_rate is None else f"{100 * f.control_rate:.0f}",
+                *([control, str(f.donors or "-")] if donated else [flip_rate, control]),
                 f"{f.score:.2f}",
                 *(["-" if f.q_value is None else f"{f.q_value:.1g}"] * tested),
                 "yes" if f.spurious else "not judged" if tested and f.q_value is None else "no",
