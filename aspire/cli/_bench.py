@@ -30,7 +30,7 @@ from aspire.pipeline.parts import Backends, Generation, StageSettings
 from aspire.pipeline.store import Artifact, ArtifactStore
 from aspire.pretrained import content_digest, remember_digests
 from aspire.progress import Bars
-from aspire.stored.config import contents, read_node
+from aspire.stored.config import contents, read_network
 from aspire.stored.files import tidy
 
 # What a training run is made of; everything else is where and how fast.
@@ -320,7 +320,7 @@ class Bench:
                 train=lambda baseline: self.train(
                     baseline=baseline, augmentation="none", groups="annotated", seed=seed
                 ),
-                make_model=lambda run: build(read_node(run.folder, "model")),
+                make_model=lambda run: build(read_network(run.folder)),
                 # torch is only asked when there is something to predict
                 device=lambda: build(self.cfg.trainer).torch_device(),
             )

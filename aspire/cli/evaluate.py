@@ -21,7 +21,7 @@ from aspire.data.table import Dataset, Split
 from aspire.errors import AspireError, DataError
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.reporting.predictions import predictions, write_predictions
-from aspire.stored.config import base_of, read_node, rerooted
+from aspire.stored.config import base_of, read_network, read_node, rerooted
 from aspire.stored.trouble import UNWRITABLE
 
 CHUNK = 256  # images in memory at once
@@ -35,7 +35,7 @@ def job(cfg: DictConfig) -> None:
 
     names = {s.name.lower(): s for s in Split}
     run = load_run(Path(cfg.run))
-    model = read_node(run.folder, "model")
+    model = read_network(run.folder)
     dataset = _dataset(cfg, run.folder)
     if list(dataset.class_names) != run.result["class_names"]:
         raise DataError(

@@ -15,7 +15,7 @@ from aspire.data.tables import image_files, subfolders
 from aspire.errors import ConfigError, DataError
 from aspire.pipeline.store import digest_of
 from aspire.reporting.predictions import KINDS, predictions, write_predictions
-from aspire.stored.config import read_node
+from aspire.stored.config import read_network
 
 CHUNK = 256  # images in memory at once
 SHOWN = 5  # pictures that are listed by name
@@ -28,7 +28,7 @@ def job(cfg: DictConfig) -> None:
 
     run = load_run(Path(cfg.run))
     names = run.result["class_names"]
-    model = read_node(run.folder, "model")
+    model = read_network(run.folder)
     files = pictures(cfg.images)
     to = Path(cfg.to) if cfg.to else None
     if to is not None and to.suffix not in KINDS:

@@ -91,6 +91,20 @@ def read_node(folder: Path, group: str) -> Json:
     return node
 
 
+def read_network(folder: Path) -> Json:
+    """The model of a run, whose tensors all lie in the run.
+
+    What it began with is not loaded once more: neither a file, which may be gone or somebody
+    else's, nor a download.
+
+    Raises:
+        StoredConfigError: as :func:`read_node`.
+    """
+    node = read_node(folder, "model")
+    ours = str(node["_target_"]).startswith("aspire.")
+    return {**node, "weights": "none"} if ours and "weights" in node else node
+
+
 def named(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """(key, name) of everything that a node would have imported, at any depth."""
     if isinstance(node, Mapping):

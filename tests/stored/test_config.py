@@ -19,6 +19,7 @@ from aspire.stored.config import (
     absolute,
     named,
     read_config,
+    read_network,
     read_node,
     rerooted,
     shipped_targets,
@@ -169,3 +170,12 @@ def test_data_that_has_moved_takes_everything_below_it_along():
     assert rerooted({"metadata": "/a/my.csv", "images": None}, Path("n")) == {
         "metadata": "n/my.csv", "images": None,
     }  # fmt: skip
+
+
+def test_what_a_network_began_with_is_not_loaded_again(tmp_path):
+    model = {"_target_": "aspire.classification.backbones.TimmModel", "weights": "hub"}
+    assert read_network(stored(tmp_path, model=model)) == model | {"weights": "none"}
+    assert read_network(stored(tmp_path)) == CONFIG["model"]
+    own = {"_target_": "mine.Model", "weights": "best"}  # says itself what that means
+    with trusting(["mine.Model"]):
+        assert read_network(stored(tmp_path, model=own)) == own
