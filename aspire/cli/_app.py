@@ -69,7 +69,7 @@ STANDS_FOR = {"quickstart": ("experiment=quickstart",)}
 @composing_once()
 def run_verb(verb: str, argv: Sequence[str]) -> int:
     """Run one verb; the exit code as in :func:`aspire.cli.main`."""
-    args = list(argv)
+    args = ["format=json" if a == "--json" else a for a in argv]
     args = with_positionals(args, POSITIONAL.get(verb, ()))
     for number, arg in enumerate(args):
         key, _, value = arg.partition("=")

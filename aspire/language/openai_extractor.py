@@ -10,7 +10,7 @@ from typing import Any, Literal
 from aspire.errors import AspireError, ConfigError, ServiceError
 from aspire.language.answers import VERSION, read_answer, schema
 from aspire.language.base import Phrases, Unreadable
-from aspire.language.endpoint import Backoff, Endpoint, NoAnswerError
+from aspire.language.endpoint import Endpoint, NoAnswerError
 from aspire.language.prompts import load_prompt
 from aspire.pipeline.stage import Json
 from aspire.values import Count, EnvName, Natural, NonNegative, Positive
@@ -60,7 +60,7 @@ class OpenAIExtractor:
     answer that cannot be read is shown to the model once more, ``repairs`` times.
 
     Args:
-        base_url, key_env, timeout: see :class:`aspire.language.endpoint.Endpoint`.
+        base_url, key_env, timeout, max_retries: see :class:`aspire.language.endpoint.Endpoint`.
         model: its name there.
         revision: anything that tells two models of one name apart; part of the identity.
         prompt: see :func:`aspire.language.prompts.load_prompt`.
@@ -68,7 +68,6 @@ class OpenAIExtractor:
         request: sent with every question as it stands (temperature, seed, max_tokens, ...).
         repairs: times an unreadable answer is asked again, telling what was wrong.
         concurrency: questions at once; never changes an answer.
-        backoff: see :class:`aspire.language.endpoint.Backoff`.
         price: {"input": USD, "output": USD} per million tokens, or None.
         max_usd: refuse to begin above this estimate; None for no limit.
         dry_run: print the estimate and a filled prompt, ask nobody.
@@ -89,7 +88,7 @@ class OpenAIExtractor:
         repairs: Natural = 1,
         concurrency: Count = 8,
         timeout: Positive = 60.0,
-        backoff: Mapping[str, Any] | None = None,
+        max_retries: Natural = 5,
         price: Mapping[str, NonNegative] | None = None,
         max_usd: NonNegative | None = None,
         dry_run: bool = False,
@@ -101,7 +100,7 @@ class OpenAIExtractor:
             )
         if max_usd is not None and price is None:
             raise ConfigError("extractor.max_usd needs extractor.price to know what is spent.")
-        self.endpoint = Endpoint(base_url, key_env, timeout, Backoff(**dict(backoff or {})))
+        self.endpoint = Endpoint(base_url, key_env, timeout, max_retries)
         self.model = model
         self.revision = revision
         self.prompt = load_prompt(prompt)
@@ -209,7 +208,7 @@ class OpenAIExtractor:
             raise ServiceError(
                 f"{self.endpoint.base_url} does not answer: {error}\nWhat is finished is kept: the "
                 "same command continues. Is the server running, and extractor.base_url right? For "
-                "a slow or crowded one raise extractor.timeout or extractor.backoff.attempts, or "
+                "a slow or crowded one raise extractor.timeout or extractor.max_retries, or "
                 "lower extractor.concurrency."
             ) from None
 
