@@ -1,4 +1,4 @@
-"""Processes that train together: one per device, started by torchrun."""
+"""Processes that train together, one per device, started by torchrun; and their cores."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ import os
 def is_main() -> bool:
     """Whether this process writes what all of them have made; true for a process alone."""
     return int(os.environ.get("RANK", 0)) == 0
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def process_share() -> tuple[int, int]:

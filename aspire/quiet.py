@@ -11,7 +11,7 @@ from contextlib import contextmanager
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Hide what transformers and diffusers count while they load; downloads keep their bars."""
-    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
 
     found = [f"{name}.utils.logging" for name in ("transformers", "diffusers")]
     modules = [importlib.import_module(m) for m in found if m.partition(".")[0] in sys.modules]

@@ -7,8 +7,11 @@ For a terminal there is ``aspire.console``; HTML pages are escaped by their temp
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import re
+from collections.abc import Iterable, Mapping, Sequence
 
 # Marks that change the direction of the text around them can make it read as something else.
 _TURNING = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
@@ -73,6 +76,38 @@ def cell(value: object) -> object:
         return value
     shown = visible(value)
     return f"'{shown}" if shown.lstrip().startswith(tuple("=+-@|%")) else shown
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose source can be read too: the first column to the left, numbers to the right.
+
+    Args:
+        head, rows: cells that are Markdown already, see :func:`markdown`.
+
+    >>> print(markdown_table(["arm", "acc"], [["erm", "70.0"]]))
+    | arm |  acc |
+    | :-- | ---: |
+    | erm | 70.0 |
+    """
+    lines = [list(head), *map(list, rows)]
+    first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, [":" + "-" * (first - 1), *("-" * (w - 1) + ":" for w in others)])
+    padded = ([c[0].ljust(first), *map(str.rjust, c[1:], others)] for c in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in padded)
+
+
+def csv_table(records: Sequence[Mapping[str, object]]) -> str:
+    r"""CSV of records, its columns in the order in which they appear, see :func:`cell`.
+
+    >>> csv_table([{"a": 1}, {"a": "=2", "b": None}])
+    "a,b\n1,\n'=2,"
+    """
+    file = io.StringIO()
+    columns = list(dict.fromkeys(k for record in records for k in record))
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: cell(v) for k, v in record.items()} for record in records)
+    return file.getvalue().rstrip("\n")
 
 
 # Names that Windows keeps for devices, whatever their ending.

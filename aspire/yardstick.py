@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from aspire.pipeline.store import digest_of, write_atomic
+from aspire.processes import cores
 
 Clock = Callable[[], float]
 Work = Callable[[], Any]
@@ -120,7 +120,7 @@ def measure(spent: Clock = time.process_time) -> Yardstick:
         return conv2d(images, kernel, padding=KERNEL // 2)
 
     before = torch.get_num_threads()
-    threads = min(2, _cores())
+    threads = min(2, cores())
     try:
         with torch.inference_mode():
             seconds = {}
@@ -181,13 +181,9 @@ def _read(path: Path | None) -> Yardstick | None:
         return None
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @cache
 def _machine() -> str:
-    return digest_of([_processor(), _cores(), version("torch")])[:12]
+    return digest_of([_processor(), cores(), version("torch")])[:12]
 
 
 def _processor() -> str:

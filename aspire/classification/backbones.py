@@ -63,10 +63,12 @@ class _Pooled(nn.Sequential):
     """Layers of which the last two pool, with timm's names for the halves."""
 
     def forward_features(self, x: Tensor) -> Tensor:
-        return self[:-2](x)
+        maps: Tensor = self[:-2](x)
+        return maps
 
     def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
-        return self[-2:](maps)
+        pooled: Tensor = self[-2:](maps)
+        return pooled
 
 
 class TimmModel:

@@ -42,7 +42,7 @@ class Classifier(nn.Module):
         else:
             with torch.autocast(x.device.type, self.autocast):
                 features = self.backbone(x).float()
-        return features if world == 1 else _Gather.apply(features)  # type: ignore[no-any-return]
+        return features if world == 1 else _Gather.apply(features)
 
     def feature_maps(self, x: Tensor) -> Tensor:
         """(B, C, h, w) what the last convolution sees, before pooling."""

@@ -90,7 +90,7 @@ class TrainingContext:
     device_settings: DeviceSettings
     seed: int
     shared: Identities | None = None
-    pixels: PixelReader | None = None  # type: ignore[assignment]  # filled in __post_init__
+    pixels: PixelReader | None = None  # filled in __post_init__
     change: Change | None = None
     logger: LoggerFactory = lambda phase: None
     finish: Callable[[bool], None] = lambda failed: None
@@ -178,8 +178,8 @@ class TrainingContext:
         from aspire.baselines.erm import CrossEntropy
 
         fit = self._settings(steps, select)
-        settings = {"lr": lr, "weight_decay": weight_decay}
-        settings = {k: v for k, v in settings.items() if v is not None}
+        given = {"lr": lr, "weight_decay": weight_decay}
+        settings = {k: v for k, v in given.items() if v is not None}
         training = dict(self.shared.training) if self.shared else {}
         # What is selected does not change the training, unless it has the test split measured.
         oracle = fit.selection in ORACLES
@@ -345,7 +345,7 @@ class TrainingContext:
                 accelerator=device.accelerator,
                 devices=device.num_devices(),
                 strategy=device.strategy,
-                precision=precision,  # type: ignore[arg-type]
+                precision=precision,
                 max_epochs=fit.evaluations,
                 accumulate_grad_batches=fit.accumulate,
                 sync_batchnorm=device.torch_device().type == "cuda",  # no-op on one device

@@ -152,7 +152,7 @@ def averaged(net: Classifier, decay: float) -> AveragedModel:
         decay: in (0, 1); the average looks back over about 1 / (1 - decay) steps.
     """
 
-    def follow(average: Tensor, current: Tensor, steps: Tensor) -> Tensor:
+    def follow(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
         share = min(decay, (1 + float(steps)) / (WARM_UP + float(steps)))
         if not average.is_floating_point():  # counts of batches
             return current

@@ -128,7 +128,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         sum_up = getattr(sys.modules.get(f"aspire.cli.{verb}"), "sum_up", None)
         code = sum_up() if sum_up else None
     if code is not None:
-        return code
+        return int(code)
     return job.failed[0].exit_code if job.failed else 0
 
 
@@ -161,17 +161,17 @@ class ReportingJob:
             with trusting(own_targets(cfg)):
                 verb.job(cfg)
         except Exception as problem:
-            error = (
+            known = (
                 problem
                 if isinstance(problem, AspireError)
                 else storage_error(problem, cfg.paths.outputs)
             )
-            if error is None:
+            if known is None:
                 raise
-            say(str(error), error.exit_code)
-            self.failed.append(error)
+            say(str(known), known.exit_code)
+            self.failed.append(known)
             if "BasicLauncher" not in str(HydraConfig.get().launcher._target_):
-                raise error from None
+                raise known from None
 
 
 def say(text: str, exit_code: int = 1) -> None:
@@ -306,7 +306,7 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
         of_groups = {o.input_line for o in groups}
         chosen = [f"{o.key_or_group}={_first(o)}" for o in groups if not o.is_delete()]
         cfg = _composed(verb, extra, chosen)
-        values = OmegaConf.to_container(cfg, resolve=False)
+        values: Any = OmegaConf.to_container(cfg, resolve=False)
         sweep = cfg.hydra.mode == RunMode.MULTIRUN or bool({"-m", "--multirun"} & set(args))
         texts = readable(words, parser, lambda k: hint_at(values, k, keys_of(verb)), sweep)
         known = set(_keys(cfg))
@@ -332,7 +332,8 @@ def _composed(verb: str, extra: Sequence[str], chosen: Sequence[str]) -> DictCon
         ConfigError: for a group that the verb does not have.
     """
     try:
-        return compose(verb, [*extra, *chosen], return_hydra_config=True)
+        composed: DictConfig = compose(verb, [*extra, *chosen], return_hydra_config=True)
+        return composed
     except ConfigCompositionException:
         there = compose(verb, return_hydra_config=True).hydra.runtime.choices
         taken = [str(group) for group in there if not str(group).startswith("hydra/")]
@@ -445,7 +446,8 @@ def _split(args: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def _groups(loader: ConfigLoader) -> list[str]:
-    return loader.list_groups("")
+    found: list[str] = loader.list_groups("")
+    return found
 
 
 def _is_group(loader: ConfigLoader, override: Override, own: Path | None) -> bool:
@@ -494,7 +496,7 @@ def _check_choice(loader: ConfigLoader, override: Override, own: Path | None) ->
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:
     if isinstance(node, DictConfig) and not node._is_none():
-        for key in node:
+        for key in map(str, node):
             name = f"{prefix}{key}"
             yield name
             yield from _keys(node._get_node(key), f"{name}.")

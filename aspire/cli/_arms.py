@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError
-from aspire.reporting.compare import leaves
+from aspire.stored.config import leaves
 
 
 def groups_of_arm(arm: str) -> dict[str, str]:

@@ -68,13 +68,13 @@ def composing_once() -> Iterator[None]:
             files[key] = read(self, config_path)
         return copy.deepcopy(files[key])
 
-    ConfigLoaderImpl.load_configuration = load_once  # type: ignore[method-assign]
-    ConfigRepository.load_config = read_once  # type: ignore[method-assign]
+    ConfigLoaderImpl.load_configuration = load_once
+    ConfigRepository.load_config = read_once
     try:
         yield
     finally:
-        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
-        ConfigRepository.load_config = read  # type: ignore[method-assign]
+        ConfigLoaderImpl.load_configuration = load
+        ConfigRepository.load_config = read
 
 
 def _check_launcher(config: DictConfig) -> None:

@@ -24,14 +24,14 @@ def called(choice: str, node: Mapping[str, Any]) -> str:
     return name_of(node.get("name"), where) if "name" in node and where else choice
 
 
-def read_dataset(node: DictConfig) -> Dataset:
+def read_dataset(node: DictConfig | dict[str, Any]) -> Dataset:
     """The dataset that a node of conf/dataset/ describes."""
     reader = build({k: v for k, v in plain(node).items() if k not in ABOUT})
     dataset: Dataset = reader.read()
     return dataset
 
 
-def checked_dataset(node: DictConfig) -> tuple[Dataset, CheckReport]:
+def checked_dataset(node: DictConfig | dict[str, Any]) -> tuple[Dataset, CheckReport]:
     """The same, its files and rows checked as the node says."""
     return check_dataset(read_dataset(node), **{k: node[k] for k in CHECKS if k in node})
 
@@ -60,7 +60,7 @@ def check_annotations(cfg: DictConfig, dataset: Dataset, splits: Sequence[Split]
         choices = [
             f"  {f'{key}={p.stem}':<31}{p.read_text().splitlines()[0]}"
             for p in sorted((conf_dir() / key).glob("*.yaml"))
-            if OmegaConf.load(p).get("_target_") != cfg[key]._target_
+            if OmegaConf.select(OmegaConf.load(p), "_target_") != cfg[key]._target_
         ]
         raise ConfigError(
             f"{dataset.name} has no {what}, and this {key} only passes on those of the dataset. "

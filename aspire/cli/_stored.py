@@ -14,8 +14,8 @@ from aspire.cli._app import compose_config, plain
 from aspire.cli._words import quoted
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError
-from aspire.reporting.compare import EXECUTION, leaves
-from aspire.stored.config import absolute
+from aspire.reporting.compare import EXECUTION
+from aspire.stored.config import absolute, leaves
 
 LIST_GROUPS = ("filter",)  # groups of which several choices hold at once
 KEY = re.compile(r"[\w./-]+")

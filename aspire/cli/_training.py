@@ -75,7 +75,9 @@ class TrainingParts:
         baseline = build(cfg.baseline)
         model = build(cfg.model)
         train = augmentation.table(dataset, generated, int(cfg.seed))
-        tables = {s: ImageTable.of(dataset, s) for s in dataset.splits if s != Split.TRAIN}
+        tables: dict[Split, ImageTable] = {
+            s: ImageTable.of(dataset, s) for s in dataset.splits if s != Split.TRAIN
+        }
         changed = plain(cfg.augmentation) if augmentation.change else None
         shared = Identities(
             images=[
@@ -232,7 +234,7 @@ def baselines_without_groups() -> list[str]:
     """The choices of conf/baseline/ that need no group labels at all."""
     found = []
     for path in sorted((conf_dir() / "baseline").glob("*.yaml")):
-        needs = get_class(OmegaConf.load(path)["_target_"]).needs  # type: ignore[attr-defined]
+        needs = get_class(OmegaConf.select(OmegaConf.load(path), "_target_")).needs
         if not (needs.train_groups or needs.val_groups):
             found.append(path.stem)
     return found

@@ -28,8 +28,8 @@ class RunKeeper(Callback):
         wandb_run.close_run()
         session, chosen = wandb_run.session, config.logger.wandb
         mode = wandb_run.chosen_mode(chosen.mode)
-        found = job_return.status == JobStatus.COMPLETED and session.trained and not session.seen
-        if found and wandb_run.under_agent() and mode != "disabled":
+        unseen = job_return.status == JobStatus.COMPLETED and not session.seen
+        if unseen and session.trained and wandb_run.under_agent() and mode != "disabled":
             from aspire.reporting import wandb_sync
 
             # A run that was finished before: the agent waits for its numbers all the same.

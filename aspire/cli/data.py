@@ -225,7 +225,7 @@ def _verify(cfg: DictConfig) -> None:
         table = Table(title=f"{about.name}: images")
         for column, side in (("split", "left"), ("group", "left"), ("published", "right"),
                              ("found", "right"), ("", "left")):  # fmt: skip
-            table.add_column(column, justify=side)  # type: ignore[arg-type]
+            table.add_column(column, justify=side)
         for c in counts:
             same = c.found == c.published
             verdict = Text("same") if same else Text("differs", style="red")

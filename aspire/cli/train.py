@@ -19,6 +19,7 @@ from aspire.cli._datasets import called
 from aspire.cli._show import show_groups, show_metrics
 from aspire.console import console
 from aspire.errors import AspireError
+from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.jobs import JobFailedError, RunningError, reason_of
 from aspire.pipeline.manners import with_manners
 from aspire.pipeline.parts import Generation
@@ -101,14 +102,14 @@ def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
         console.show("  left alone: {} works on it", error.look.who)
         return
     except Exception as problem:
-        error = storage_error(problem, cfg.paths.outputs) or problem
-        trace = "" if isinstance(error, AspireError) else traceback.format_exc()
+        told = storage_error(problem, cfg.paths.outputs) or problem
+        trace = "" if isinstance(told, AspireError) else traceback.format_exc()
         folder = folders[-1] if folders else None
-        code = error.exit_code if isinstance(error, AspireError) else 1
-        log = ledger.note(words, about, command, folder, reason_of(error), trace, code)
-        if isinstance(error, AspireError):
-            raise error from None
-        raise JobFailedError(f"{reason_of(error)}\nTraceback: {log}") from error
+        code = told.exit_code if isinstance(told, AspireError) else 1
+        log = ledger.note(words, about, command, folder, reason_of(told), trace, code)
+        if isinstance(told, AspireError):
+            raise told from None
+        raise JobFailedError(f"{reason_of(told)}\nTraceback: {log}") from told
     known = {k: run.result[k] for k in ("dataset", "baseline", "augmentation", "model", "seed")}
     ledger.note(words, known, command, run.folder)
 
@@ -167,7 +168,7 @@ class SharingBench(Bench):
         found: Generation = made[key]
         return found
 
-    def classifier(self, seed: int) -> Probabilities:
+    def classifier(self, seed: int, pipeline: Pipeline | None = None) -> Probabilities:
         # The job cannot go on without it.
         with with_manners(busy="wait", started=lambda folder: None):
-            return super().classifier(seed)
+            return super().classifier(seed, pipeline)

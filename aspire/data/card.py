@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aspire import __version__
 from aspire.data.generated import GeneratedImages
 from aspire.data.table import Dataset
-from aspire.text import markdown, visible
+from aspire.text import markdown, markdown_table, visible
 
 LAYOUTS = {
     "folder": "`SPLIT/CLASS/ATTRIBUTE/IMAGE` (ATTRIBUTE `unknown` where it is not known, as of "
@@ -81,11 +81,8 @@ class Card:
         splits = list(dict.fromkeys(split for split, _ in counts))
         order = {name: i for i, name in enumerate(self.dataset.grouper.names)}
         groups = sorted(dict.fromkeys(g for _, g in counts), key=lambda g: order.get(g, len(order)))
-        lines = [f"| group | {' | '.join(splits)} |", "|---" + "|---:" * len(splits) + "|"]
-        for group in groups:
-            cells = " | ".join(str(counts.get((s, group), 0)) for s in splits)
-            lines.append(f"| {markdown(group)} | {cells} |")
-        return "\n".join(lines)
+        rows = [[markdown(g), *(str(counts.get((s, g), 0)) for s in splits)] for g in groups]
+        return markdown_table(["group", *splits], rows)
 
     def _made(self) -> str:
         if self.generated is None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from rich.filesize import decimal as readable
 
 from aspire.data.sources import Part, sha256_of
 from aspire.data.transfer import (
@@ -29,7 +30,6 @@ from aspire.data.transfer import (
     is_html,
     meter,
     origin_of,
-    readable,
 )
 from aspire.data.unpack import Limits, unpack
 from aspire.errors import ConfigError, DataError, ServiceError

@@ -124,7 +124,9 @@ def read_parquet(path: Path) -> pd.DataFrame:
         with open_regular(path) as file:
             frame: pd.DataFrame = pq.ParquetFile(file).read().to_pandas()
     except ImportError:
-        raise ConfigError("Parquet files need pyarrow: pip install pyarrow") from None
+        raise ConfigError(
+            "Parquet files need pyarrow: pip install 'aspire-shortcuts[parquet]'"
+        ) from None
     except Exception as error:  # pyarrow's own, OSError, and pandas' for odd types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} cannot be read as a Parquet file: {reason}") from None

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from rich.filesize import decimal as readable
+
 from aspire import __version__
 from aspire.errors import DataError
 from aspire.progress import Advance, Progress
@@ -301,18 +303,6 @@ def is_html(head: bytes) -> bool:
     """Whether a file that begins so is a web page."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:200].lower()
     return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<script"))
-
-
-def readable(size: int) -> str:
-    """A size for people.
-
-    >>> readable(2_345), readable(1_310_000_000), readable(12)
-    ('2 kB', '1.3 GB', '12 bytes')
-    """
-    for unit, name in ((10**9, "GB"), (10**6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size // 1000} kB" if size >= 1000 else f"{size} bytes"
 
 
 def _article(noun: str) -> str:

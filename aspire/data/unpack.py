@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from aspire.data.transfer import DiskError, is_html, readable
+from rich.filesize import decimal as readable
+
+from aspire.data.transfer import DiskError, is_html
 from aspire.errors import DataError
 from aspire.progress import Advance
 from aspire.values import AtLeastOne, Count, Positive

@@ -10,7 +10,7 @@ from typing import Any
 
 from aspire.errors import ConfigError
 from aspire.reporting.provenance import Provenance, outputs_of
-from aspire.stored.config import read_config
+from aspire.stored.config import leaves, read_config
 from aspire.stored.results import read_any, read_mapping
 
 Json = dict[str, Any]
@@ -82,19 +82,6 @@ def differences(left: Mapping[str, Json], right: Mapping[str, Json]) -> list[Dif
         for name in sorted({*left[section], *right[section]})
         if left[section].get(name) != right[section].get(name)
     ]
-
-
-def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as dotted names and values; lists and empty mappings are values.
-
-    >>> list(leaves({"a": {"b": 1, "c": {}}, "d": [2]}))
-    [('a.b', 1), ('a.c', {}), ('d', [2])]
-    """
-    if isinstance(node, Mapping) and (node or not prefix):
-        for key, value in node.items():
-            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, node
 
 
 def _code(folder: Path, result: Json, environment: Json) -> Json:

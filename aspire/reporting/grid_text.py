@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +11,8 @@ from aspire.errors import ConfigError
 from aspire.pipeline.sweeps import JobEntry
 from aspire.reporting.grid import Grid, Key
 from aspire.reporting.published import METRICS, Published, published
-from aspire.text import cell, markdown, visible
+from aspire.reporting.table import caption
+from aspire.text import csv_table, markdown, markdown_table, visible
 
 GAIN = "  gain"
 NARROW = 13  # characters of a cell; four columns fit a terminal
@@ -92,9 +91,7 @@ def lay_out(grid: Grid, against: str | None = None) -> Layout:
 
 def header_of(grid: Grid) -> list[str]:
     """What stands with every such table."""
-    lines = [
-        f"{grid.split} accuracy in %: mean ± sample standard deviation over seeds (number of seeds)"
-    ]
+    lines = [caption(grid.split)]
     gains = (
         grid.gain(metric, row, arm, column)
         for metric in grid.metrics
@@ -201,40 +198,25 @@ def as_markdown(layout: Layout, width: int = 80) -> str:
 
 def _markdown_tables(layout: Layout, block: Block, width: int) -> list[str]:
     labels = [block.metric, *(_indented(line.label) for line in block.lines)]
-    columns = [
-        [markdown(name), *(line.texts[i] for line in block.lines)]
-        for i, name in enumerate(layout.columns)
-    ]
     first = max(map(len, labels))
     tables: list[list[list[str]]] = []
     room = 0
-    for column in columns:
+    for i, name in enumerate(layout.columns):
+        column = [markdown(name), *(line.texts[i] for line in block.lines)]
         needed = max(map(len, column)) + 3
         if not tables or (width and needed > room):
-            tables.append([])
+            tables.append([labels])
             room = width - first - 4
         tables[-1].append(column)
         room -= needed
-    return [_markdown(labels, table) for table in tables]
+    lines = [list(zip(*table, strict=True)) for table in tables]
+    return [markdown_table(head, rest) for head, *rest in lines]
 
 
 def _indented(label: str) -> str:
     """A label below another has an arrow where a terminal has spaces."""
     inner = label.removeprefix("  ")
     return f"{'↳ ' if inner != label else ''}{markdown(inner)}"
-
-
-def _markdown(labels: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
-    lines = []
-    for number, cells in enumerate(zip(labels, *columns, strict=True)):
-        widths = [max(map(len, c)) for c in (labels, *columns)]
-        texts = [t.rjust(w) for t, w in zip(cells, widths, strict=True)]
-        texts[0] = cells[0].ljust(widths[0])
-        lines.append(f"| {' | '.join(texts)} |")
-        if number == 0:
-            rule = [":" + "-" * (widths[0] - 1), *("-" * (w - 1) + ":" for w in widths[1:])]
-            lines.append(f"| {' | '.join(rule)} |")
-    return "\n".join(lines)
 
 
 def as_rich_grid(layout: Layout) -> list[Any]:
@@ -301,12 +283,7 @@ def records(grid: Grid) -> list[dict[str, Any]]:
 
 def as_csv(grid: Grid, against: str | None) -> str:
     """Long form, one line per cell and metric."""
-    rows = records(grid) + _published_records(grid, against)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(k for r in rows for k in r)))
-    writer.writeheader()
-    writer.writerows({k: cell(v) for k, v in row.items()} for row in rows)
-    return text.getvalue().replace("\r\n", "\n").rstrip("\n")
+    return csv_table(records(grid) + _published_records(grid, against))
 
 
 def as_json(grid: Grid, against: str | None) -> str:

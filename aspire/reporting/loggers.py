@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from pytorch_lightning.loggers.logger import Logger
 
 from aspire.data.images import Pixels, png_bytes
 from aspire.errors import ConfigError
 from aspire.pipeline.store import write_atomic
 from aspire.processes import is_main
 from aspire.reporting import wandb_run
+from aspire.reporting.wandb_logger import open_run
 from aspire.values import Positive
 
 
@@ -49,61 +49,20 @@ def wandb_logger(
     Raises:
         ConfigError: for another mode.
     """
-    mode = wandb_run.chosen_mode(mode)
-    if mode == "disabled" or not is_main():
+    chosen = wandb_run.chosen_mode(mode)
+    if chosen == "disabled" or not is_main():
         return None
     key, _, phase = run_id.partition("-")
     labels = {"dataset": tags[0], **config["labels"], "seed": config["seed"]}
     settings = {k: v for k, v in config.items() if k not in ("labels", "seed")}
-    job = wandb_run.open_run(
-        wandb_run.About(
-            Path(folder),
-            key,
-            name,
-            group,
-            tuple(tags),
-            labels,
-            settings,
-            wandb_run.session.sweep,
-            job_type,
-        ),
-        wandb_run.Place(project, entity, mode, timeout),
+    about = wandb_run.About(
+        *(Path(folder), key, name, group, tuple(tags), labels, settings),
+        sweep=wandb_run.session.sweep,
+        job_type=job_type,
     )
-    return PhaseLogger(job, phase)
-
-
-class PhaseLogger(Logger):
-    """Lightning's view of a :class:`~.wandb_run.JobRun` during one phase."""
-
-    def __init__(self, job: wandb_run.JobRun, phase: str) -> None:
-        super().__init__()
-        self.job = job
-        self.phase = phase
-
-    @property
-    def name(self) -> str:
-        """Of the job."""
-        return self.job.about.name
-
-    @property
-    def version(self) -> str:
-        """The key of the job."""
-        return self.job.about.key
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """They are in the configuration of the run already."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """See :meth:`.JobRun.log`.
-
-        Args:
-            step: Lightning's, which counts from 0; a row of a finished phase holds its own.
-        """
-        self.job.log(self.phase, metrics, int(metrics.get("step", (step or 0) + 1)))
-
-    def log_image(self, key: str, images: Sequence[Pixels], step: int) -> None:
-        """Pictures of a step, counted from 1."""
-        self.job.show(key, images, step)
+    job = open_run(about, wandb_run.Place(project, entity, chosen, timeout))
+    job.phase = phase
+    return job
 
 
 class Events(TensorBoardLogger):

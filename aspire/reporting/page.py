@@ -15,6 +15,7 @@ from aspire.pipeline.store import write_atomic
 from aspire.reporting import plots
 from aspire.reporting.artifacts import Artifacts, Json
 from aspire.reporting.wording import KINDS, REASONS, number
+from aspire.stored.config import leaves
 from aspire.text import visible
 
 
@@ -69,14 +70,11 @@ def _stage(result: Json, artifacts: Artifacts, name: str, seed: str, artifact: J
     return artifact | {"seed": seed, "reasons": reasons, "first": first}
 
 
-def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Nested settings as dotted names and values.
 
     >>> list(flat({"a": {"b": 1}, "c": "d"}))
     [('a.b', '1'), ('c', 'd')]
     """
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", json.dumps(value) if not isinstance(value, str) else value
+    for key, value in leaves(node):
+        yield key, value if isinstance(value, str) else json.dumps(value)

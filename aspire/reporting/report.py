@@ -220,5 +220,5 @@ def _command(result: Json, outputs: Path) -> str:
     words.append(f"seeds=[{','.join(map(str, result['seeds']))}]")
     trained = [outputs / r["folder"] / "result.json" for a in result["arms"] for r in a["runs"]]
     words += [f"model={read_any(p.parent)['model']}" for p in trained[:1] if not damage(p.parent)]
-    kept = {k: result["settings"].get(k, {}) for k in ("fit", "stage")}
+    kept = {k: result["settings"][k] for k in ("fit", "stage") if k in result["settings"]}
     return shlex.join(["aspire", "run", *words, *(f"{k}={v}" for k, v in flat(kept))])

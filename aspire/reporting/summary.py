@@ -137,7 +137,7 @@ def groups_of(result: Json) -> list[Json]:
         cells = {k: _cell(v.values()) for k, v in by_seed.items()}
         before, after = by_seed.get(main, {}), by_seed.get(arm_name(main, "aspire"), {})
         pairs = [(before[s], after[s]) for s in before if s in after]
-        gain = _cell(None if None in p else p[1] - p[0] for p in pairs).mean
+        gain = _cell(None if b is None or a is None else a - b for b, a in pairs).mean
         bars = [(a["arm"], a["tone"], cells[a["arm"]]) for a in arms]
         groups.append(
             {"name": name, "n": number, "train": counts["train"].get(name), "gain": gain}

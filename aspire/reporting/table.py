@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import statistics
@@ -14,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from aspire.errors import ConfigError, did_you_mean
+from aspire.stored.config import leaves
 from aspire.stored.notes import note
 from aspire.stored.results import damage, read_any
-from aspire.text import cell, markdown, visible
+from aspire.text import csv_table, markdown, markdown_table, visible
 
 METRICS = (
     "worst_group_acc",
@@ -178,17 +177,8 @@ KEYS = 4  # settings named per row
 
 def flat_settings(result: Mapping[str, Any]) -> dict[str, Any]:
     """Everything but the seed that makes two runs different, under dotted names."""
-    flat: dict[str, Any] = {}
-
-    def walk(node: Any, name: str) -> None:
-        if isinstance(node, Mapping):
-            for key, value in node.items():
-                walk(value, f"{name}.{key}" if name else str(key))
-        else:
-            flat[name] = node[:8] if _DIGEST.fullmatch(str(node)) else node
-
-    walk(result["identity"], "")
-    return flat | {"data": str(result["dataset_digest"])[:8]}
+    settings = {k: v[:8] if _DIGEST.fullmatch(str(v)) else v for k, v in leaves(result["identity"])}
+    return settings | {"data": str(result["dataset_digest"])[:8]}
 
 
 def differing(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -249,37 +239,29 @@ def as_text(rows: Sequence[Row], metrics: Sequence[str], split: str, style: str)
     Raises:
         ConfigError: for another style.
     """
+    columns = shown_columns(rows)
+    about = [{c: getattr(r, c) for c in columns} for r in rows]
     if style == "json":
-        content = [
-            {
-                **{c: getattr(r, c) for c in shown_columns(rows)},
-                "seeds": r.seeds,
-                **{m: {"mean": c.mean, "std": c.std} for m, c in r.cells.items()},
-            }
-            for r in rows
-        ]
-        return json.dumps(content, indent=1)
-    if style == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(
-            [*shown_columns(rows), "seeds", *(f"{m}_{s}" for m in metrics for s in ("mean", "std"))]
+        numbers = [{m: {"mean": c.mean, "std": c.std} for m, c in r.cells.items()} for r in rows]
+        return json.dumps(
+            [a | {"seeds": r.seeds} | n for a, r, n in zip(about, rows, numbers, strict=True)],
+            indent=1,
         )
-        for r in rows:
-            numbers = [v for m in metrics for v in (r.cells[m].mean, r.cells[m].std)]
-            writer.writerow(
-                [*(cell(getattr(r, c)) for c in shown_columns(rows)), len(r.seeds), *numbers]
-            )
-        return text.getvalue().rstrip("\n")
+    if style == "csv":
+        return csv_table(
+            [
+                a
+                | {"seeds": len(r.seeds)}
+                | {f"{m}_{s}": getattr(r.cells[m], s) for m in metrics for s in ("mean", "std")}
+                for a, r in zip(about, rows, strict=True)
+            ]
+        )
     if style == "md":
-        columns = shown_columns(rows)
-        head = [*columns, *metrics]
-        lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-        lines += [
-            f"| {' | '.join([*(markdown(getattr(r, c)) for c in columns), *cells(r, metrics)])} |"
-            for r in rows
+        lines = [
+            [*map(markdown, a.values()), *cells(r, metrics)]
+            for a, r in zip(about, rows, strict=True)
         ]
-        return "\n".join([*lines, "", caption(split)])
+        return f"{markdown_table([*columns, *metrics], lines)}\n\n{caption(split)}"
     raise ConfigError(f"format={style}: expected rich, md, csv or json.")
 
 

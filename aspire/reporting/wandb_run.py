@@ -11,16 +11,18 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aspire.errors import ConfigError
 from aspire.reporting.table import arm_name
-from aspire.stored.results import read_training
 from aspire.text import shortened
+
+if TYPE_CHECKING:
+    from aspire.reporting.wandb_logger import JobLogger
 
 MODES = ("auto", "online", "offline", "disabled")
 NAME, TAG = 128, 64  # characters that W&B takes
@@ -90,7 +92,7 @@ class Session:
 
     sweep: str = ""
     wanted: Mapping[str, Any] = field(default_factory=dict)
-    open: JobRun | None = None
+    open: JobLogger | None = None
     seen: bool = False
     trained: Path | None = None
     unreachable: bool = False
@@ -126,16 +128,6 @@ def logged_in() -> bool:
     return any("wandb" in host for host in hosts)
 
 
-def open_run(about: About, place: Place) -> JobRun:
-    """The run of this job: the open one, or a new one once that of another job is closed."""
-    if session.open is not None and session.open.about.folder != about.folder:
-        close_run()
-    if session.open is None:
-        session.open = JobRun(about, start(about, place))
-        session.seen = session.seen or session.open.run is not None
-    return session.open
-
-
 def close_run(failed: bool = False) -> None:
     """Close the open run, if there is one: finished where the job has left its result."""
     job, session.open = session.open, None
@@ -168,14 +160,17 @@ def _say(text: str) -> None:
 
 
 def start(about: About, place: Place) -> Any:
-    """The W&B run, offline where no server answers; None when even that fails."""
-    if under_agent() and not _is_wanted(about.labels):
-        return None  # the agent of a W&B sweep waits for the run of the job that it started
+    """The W&B run, offline where no server answers; one that does nothing when even that fails."""
+    import wandb
+
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     # Of an artifact W&B keeps a copy until it is uploaded: beside the run, not in the home folder.
     os.environ["WANDB_DATA_DIR"] = str(about.folder.resolve() / "wandb")
     about.folder.mkdir(parents=True, exist_ok=True)
+    if under_agent() and not _is_wanted(about.labels):
+        # The agent of a W&B sweep waits for the run of the job that it started.
+        return _init(about, place, "disabled")
     mode = "offline" if session.unreachable else place.mode
     if mode == "online":
         before = set((about.folder / "wandb").glob("run-*"))
@@ -183,8 +178,6 @@ def start(about: About, place: Place) -> Any:
             return _init(about, place, mode)
         except Exception as error:  # of many types: refused, timed out, no such host, wrong key
             session.unreachable = True
-            import wandb
-
             wandb.teardown()  # else its service says that the id is in use
             for left in set((about.folder / "wandb").glob("run-*")) - before:
                 shutil.rmtree(left, ignore_errors=True)
@@ -195,7 +188,7 @@ def start(about: About, place: Place) -> Any:
             )
     with harmless("starting a run"):
         return _init(about, place, "offline")
-    return None
+    return _init(about, place, "disabled")
 
 
 def under_agent() -> bool:
@@ -240,94 +233,3 @@ def _init(about: About, place: Place, mode: str) -> Any:
     )
     run.define_metric("step", hidden=True)
     return run
-
-
-@dataclass
-class JobRun:
-    """The run of one job, and what has been logged to it.
-
-    Args:
-        run: of W&B; None when it could not even be opened offline.
-        logged: (phase, step) of every evaluation.
-    """
-
-    about: About
-    run: Any
-    logged: set[tuple[str, int]] = field(default_factory=set)
-    defined: set[str] = field(default_factory=set)
-
-    def log(self, phase: str, metrics: Mapping[str, float], step: int) -> None:
-        """Values under their fixed names, those of an ERM that a method starts from under its own.
-
-        Args:
-            metrics: full names, ``val/worst_group_acc``; fractions in [0, 1].
-            step: of the phase, the axis of all curves.
-        """
-        if self.run is None:
-            return
-        with harmless("logging"):
-            self._log(f"{phase}/" if self._preliminary(phase) else "", metrics, step)
-            if any(k.startswith("val/") for k in metrics):
-                self.logged.add((phase, step))
-
-    def _preliminary(self, phase: str) -> bool:
-        return phase.startswith("erm") and not str(self.about.labels["baseline"]).startswith("erm")
-
-    def _log(self, prefix: str, metrics: Mapping[str, Any], step: int) -> None:
-        named = {f"{prefix}{k}": v for k, v in metrics.items() if k not in ("epoch", "step")}
-        for name in named.keys() - self.defined:
-            best = "max" if re.search(r"(^|/)val/(.*_acc|.*/acc|acc.*)$", name) else None
-            self.run.define_metric(name, step_metric=f"{prefix}step", summary=best)
-            self.defined.add(name)
-        self.run.log({**named, f"{prefix}step": step})
-
-    def show(self, key: str, images: Sequence[Any], step: int) -> None:
-        """Pictures, (H, W, 3) uint8, beside the curves of the same step."""
-        if self.run is None:
-            return
-        with harmless("logging pictures"):
-            import wandb
-
-            self._log("", {key: [wandb.Image(i) for i in images]}, step)
-
-    def close(self, failed: bool) -> None:
-        """The results of a finished job, then the end of the run."""
-        if self.run is None:
-            return
-        if not failed and self.about.job_type == "train":
-            with harmless("logging the results"):
-                self._log_results(read_training(self.about.folder))
-        with harmless("finishing a run"):
-            self.run.finish(exit_code=int(failed))
-
-    def _log_results(self, result: Mapping[str, Any]) -> None:
-        from aspire.reporting.wandb_results import log_sources
-
-        history = result["history"]
-        last = list(history)[-1] if history else ""
-        for phase, rows in history.items():
-            for row in rows:
-                done = (phase, int(row["step"])) in self.logged
-                # Of an earlier attempt, or of the ERM whose last layer a method replaces.
-                if not done:
-                    self.log(phase, row, int(row["step"]))
-                if phase == last and self._preliminary(phase):
-                    self._log("", row, int(row["step"]))
-        self.run.summary.update(dict(_summary(result)))
-        log_sources(self.run, self.about.folder, result)
-
-
-def _summary(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What stands beside the run in W&B's table: all of test, and which group was the worst."""
-    yield "selected_step", result["selected_step"]
-    for split, metrics in result["metrics"].items():
-        yield f"{split}/worst_group", metrics["worst_group"]
-        if split == "val":  # its best values are W&B's own summary of the curves
-            continue
-        for name, value in metrics.items():
-            if name not in ("groups", "worst_group") and value is not None:
-                yield f"{split}/{name}", value
-        for name, group in metrics["groups"].items():
-            if group["acc"] is not None:
-                yield f"{split}/group/{name}/acc", group["acc"]
-            yield f"{split}/group/{name}/n", group["n"]

@@ -217,6 +217,19 @@ def walk(node: Any, key: str = "", *, names: bool = False) -> Iterator[tuple[str
         yield key, node
 
 
+def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names and values; lists and empty mappings are values.
+
+    >>> list(leaves({"a": {"b": 1, "c": {}}, "d": [2]}))
+    [('a.b', 1), ('a.c', {}), ('d', [2])]
+    """
+    if isinstance(node, Mapping) and (node or not prefix):
+        for key, value in node.items():
+            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, node
+
+
 # --- writing ---------------------------------------------------------------------------------
 
 # Keys whose values are files or folders where they exist; an id of a hub never does.

@@ -12,7 +12,7 @@ from aspire.cli._app import compose_config, plain
 from aspire.cli._bench import Bench
 from aspire.cli._words import quoted
 from aspire.confdir import conf_dir
-from aspire.reporting.compare import leaves
+from aspire.stored.config import leaves
 
 VERBS = ("run", "quickstart", "train", "discover", "generate")
 SMALL = ["dataset.scale=0.02", "logger=none"]

@@ -219,8 +219,8 @@ def test_404_quota_page_truncated_stalled_then_the_right_file(tmp_path, server):
     assert [path for path, _ in server.asked] == [f"/{n}" for n in names]
     reasons = [line.strip() for line in said if line.startswith("  ")]
     assert reasons[0] == "HTTP 404 Not Found"
-    assert reasons[1] == "quota page (text/html, 2 kB) instead of an archive"
-    assert reasons[2].startswith("cut off after 49 kB of 128 kB")
+    assert reasons[1] == "quota page (text/html, 2.1 kB) instead of an archive"
+    assert reasons[2].startswith("cut off after 49.2 kB of 128.")
     assert reasons[3].startswith("timed out after 0.4 s")
     assert depot(tmp_path, part).download() == []  # and nothing is asked for again
     assert len(server.asked) == 5
@@ -300,7 +300,9 @@ def test_a_full_disk_is_not_the_sources_fault(tmp_path, server, monkeypatch):
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 9, 1000))
-    with pytest.raises(DataError, match=r"set\.zip needs 12\d kB more, but .* has 1 kB free"):
+    with pytest.raises(
+        DataError, match=r"set\.zip needs 12\d\.\d kB more, but .* has 1\.0 kB free"
+    ):
         depot(tmp_path, Part("set.zip", server.urls("good"))).download()
 
 

@@ -70,6 +70,8 @@ def test_wandb_has_a_run_a_class_with_its_strips(
     ended: list[int] = []
 
     class Notes:
+        disabled = False
+
         def define_metric(self, *args: Any, **kwargs: Any) -> None: ...
 
         def log(self, content: dict[str, Any]) -> None:

@@ -117,9 +117,9 @@ def test_styles() -> None:
     rows = rows_of([training(0, 0.6, 0.7), training(1, 0.8, 0.9)], ["worst_group_acc"])
     markdown = as_text(rows, ["worst_group_acc"], "test", "md").splitlines()
     assert markdown[:3] == [
-        "| dataset | model | arm | needs | selection | steps | worst_group_acc |",
-        "|---|---|---|---|---|---|---|",
-        "| birds | small_cnn | erm | none | val_acc | 10 | 70.0 ± 14.1 (2) |",
+        "| dataset |     model | arm | needs | selection | steps | worst_group_acc |",
+        "| :------ | --------: | --: | ----: | --------: | ----: | --------------: |",
+        "| birds   | small_cnn | erm |  none |   val_acc |    10 | 70.0 ± 14.1 (2) |",
     ]
     assert "sample standard deviation" in markdown[-1]
 

@@ -332,7 +332,7 @@ def test_under_an_agent_only_the_wanted_job_has_a_run(tmp_path, monkeypatch):
     )
     labels = {"baseline": "erm", "augmentation": "none"}
     about = wandb_run.About(tmp_path, "key", "name", labels=labels)
-    assert wandb_run.start(about, wandb_run.Place()) is None
+    assert wandb_run.start(about, wandb_run.Place()).disabled
 
 
 def test_an_agent_gets_the_numbers_of_a_job_that_was_finished_before(environment, tmp_path):

@@ -164,13 +164,6 @@ class ElsewhereLauncher(Launcher):
         return list(returns.values())
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def thread_limits(threads: int) -> dict[str, str]:
     """Environment of a process that shares a machine; what the user has set holds."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

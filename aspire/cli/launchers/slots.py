@@ -18,10 +18,10 @@ from aspire.cli.launchers.base import (
     Ended,
     Job,
     Work,
-    cores,
     thread_limits,
 )
 from aspire.errors import Elsewhere
+from aspire.processes import cores
 from aspire.values import Count, Natural
 
 _work: list[Work] = []  # of a worker process, which keeps it from job to job
