@@ -236,7 +236,7 @@ def test_no_spurious_feature_is_a_result(tmp_path, capsys):
 
 
 def test_doctor_finds_this_installation_ready(capsys):
-    assert main(["doctor", "format=json", "network=false"]) == 0
+    assert main(["doctor", "--json", "network=false"]) == 0
     checks = json.loads(capsys.readouterr().out)
     assert {c["status"] for c in checks} <= {"ok", "note"}
 
