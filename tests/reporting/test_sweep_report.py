@@ -86,10 +86,11 @@ def page_of(folder: Path, **more: Any) -> Any:
 def test_the_table_has_numbers_gains_and_gaps(sweep: Path) -> None:
     page = page_of(sweep)
     rows = [r for r in page.rows if r[0] == "erm + aspire"]
-    # gains 50 and 40 points: mean 45, and every resample of two pairs lies between them
+    # gains 50 and 40 points: mean 45, standard error 5; of 10 and 15: 12.5 and 2.5. With one degree
+    # of freedom the 97.5 % quantile of t is 12.706: so many standard errors to each side
     assert [c.strip() for c in rows[0][2:4]] == [
-        "65.0 ± 7.1 (2)+45.0 [+40.0, +50.0]",
-        "57.5 ± 3.5 (2)+12.5 [+10.0, +15.0]",
+        "65.0 ± 7.1 (2)+45.0 [\N{MINUS SIGN}18.5, +108.5]",
+        "57.5 ± 3.5 (2)+12.5 [\N{MINUS SIGN}19.3, +44.3]",
     ]
     assert rows[0][4] == f"{(65.0 + 57.5) / 2:.2f}"[:4]
     failed, new = (
