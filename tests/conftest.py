@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from aspire.cli._composing import composing_once
 from aspire.data.table import Dataset
 from aspire.data.waterbirds import Waterbirds
 from aspire.memory import keep_freed_memory
@@ -83,8 +86,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return 0 if len(files) == 1 and Path(files.pop()).is_file() else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first, so that no worker begins one when the others have nothing left to do."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _quiet_process() -> None:
+def _quiet_process() -> Iterator[None]:
     import torch
 
     from aspire import yardstick
@@ -92,6 +100,16 @@ def _quiet_process() -> None:
     yardstick.SECONDS = 0.0  # one try of each measurement
     torch.set_num_threads(1)
     keep_freed_memory()
+    gc.freeze()  # what all tests import stays; looking through it again and again costs seconds
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _composing_once() -> Iterator[None]:
+    """A file of conf/ is read once for all tests, and equal words are composed once."""
+    with composing_once():
+        yield
 
 
 @pytest.fixture
@@ -104,6 +122,22 @@ def waterbirds_folder(tmp_path: Path) -> Path:
 def waterbirds(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The same as a dataset, drawn once; not to be changed."""
     return Waterbirds(write_waterbirds(tmp_path_factory.mktemp("waterbirds"))).read()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _language_models_once() -> Iterator[None]:
+    """Those that are installed: loading one takes as long as most tests that need it."""
+    import spacy
+
+    load = spacy.load
+    once = functools.cache(load)
+
+    def load_once(name: str, exclude: Sequence[str] = ()) -> Any:
+        return (load if "/" in name else once)(name, exclude=tuple(exclude))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spacy, "load", load_once)
+        yield
 
 
 class BackgroundReader:

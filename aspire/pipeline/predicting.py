@@ -8,13 +8,15 @@ import signal
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from aspire.errors import AspireError, Elsewhere
 
+START: Literal["spawn", "forkserver"] = "spawn"  # CUDA and threads do not survive a fork
 # Start-up notes, in every process: this module is the first of ours that each imports.
 for _name in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_name).setLevel(logging.ERROR)
@@ -36,7 +38,7 @@ def predict_on(
         trainer = pl.Trainer(
             accelerator=accelerator,
             devices=devices,
-            strategy="ddp_spawn",
+            strategy=DDPStrategy(start_method=START),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

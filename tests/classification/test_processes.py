@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from commands import FORKS
 
-SCRIPT = Path(__file__).with_name("two_processes.py")
 
+def trained_by_two(train: Any, data: Path, out: Path) -> list[dict[str, Any]]:
+    """What each process saw, by baseline; started as ``torchrun --standalone`` does."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-def trained_by_two(data: Path, out: Path) -> list[dict[str, Any]]:
-    """What each process saw, by baseline."""
     out.mkdir()
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *torchrun, str(SCRIPT), str(data), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=550)
-    assert done.returncode == 0, done.stderr
+    config = LaunchConfig(
+        1, 1, 2,
+        run_id=str(uuid.uuid4()),
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        start_method=FORKS.get_start_method(),
+    )  # fmt: skip
+    with ThreadPoolExecutor(1) as thread:  # in the main one it would answer to signals for good
+        thread.submit(elastic_launch(config, train), data, out).result()
     return [torch.load(path, weights_only=False) for path in sorted(out.glob("*.pt"))]
 
 
@@ -28,11 +35,11 @@ def trained_by_two(data: Path, out: Path) -> list[dict[str, Any]]:
 def test_two_processes_give_what_one_gives(
     waterbirds_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    from two_processes import train
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    from two_processes import train, train_and_save
 
     alone = train(waterbirds_folder, tmp_path / "one", 1)
-    both = trained_by_two(waterbirds_folder, tmp_path / "two")
+    both = trained_by_two(train_and_save, waterbirds_folder, tmp_path / "two")
     assert len(both) == 2
     for seen in both:
         for name, one in alone.items():

@@ -1,13 +1,8 @@
-"""Trains baselines on a folder, alone or as one of several processes; see test_processes.py.
-
-python two_processes.py DATA OUT
-torchrun --nproc-per-node 2 two_processes.py DATA OUT
-"""
+"""Trains baselines on a folder, alone or as one of several processes; see test_processes.py."""
 
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -101,8 +96,8 @@ def train(root: Path, out: Path, devices: int) -> dict[str, Any]:
     return results
 
 
-if __name__ == "__main__":
+def train_and_save(data: Path, out: Path) -> None:
+    """What one of the processes that torchrun starts does."""
     torch.set_num_threads(1)
-    data, out = Path(sys.argv[1]), Path(sys.argv[2])
-    trained = train(data, out, int(os.environ.get("WORLD_SIZE", 1)))
-    torch.save(trained, out / f"{os.environ.get('RANK', 0)}.pt")
+    trained = train(data, out, int(os.environ["WORLD_SIZE"]))
+    torch.save(trained, out / f"{os.environ['RANK']}.pt")

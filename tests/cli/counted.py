@@ -1,4 +1,4 @@
-"""ERM that writes down each start and finish, and can be told to pause, to fail or to die."""
+"""ERM that writes down each start and finish, and can be told to pause, wait, fail or die."""
 
 import os
 import signal
@@ -22,5 +22,10 @@ class CountedERM(ERM):
             os.kill(os.getpid(), signal.SIGKILL)
         net = super().run(ctx)
         time.sleep(float(os.environ.get("ASPIRE_TEST_PAUSE", 0)))
+        hold = Path(os.environ.get("ASPIRE_TEST_HOLD", ""))  # waits while there is this file
+        if hold.is_file():
+            note("held")
+        while hold.is_file():
+            time.sleep(0.05)
         note(f"end {ctx.folder.name}")
         return net

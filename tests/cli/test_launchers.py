@@ -15,11 +15,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from commands import Command
+from commands import FORKS, Command
 from hydra.core.global_hydra import GlobalHydra
 
 from aspire.cli import main
+from aspire.cli.launchers import slots
 from aspire.cli.launchers.base import Work
+from aspire.cli.launchers.ray_tasks import RayLauncher
 from aspire.cli.launchers.slots import SlotsLauncher, visible_gpus
 from aspire.errors import ConfigError
 from aspire.pipeline.ray_cluster import connect
@@ -85,10 +87,14 @@ def basic(tmp_path_factory, tiny_data):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_each_launcher_gives_the_numbers_of_one_after_the_other(
-    name, basic, tmp_path, monkeypatch, capsys
+    name, basic, tmp_path, monkeypatch, capsys, request
 ):
     words = ["train", "-m", "seed=0,1", f"hydra/launcher={name}", *LAUNCHERS[name]]
     words += use_own_code(monkeypatch, tmp_path)
+    if name == "ray":  # one cluster for both sweeps
+        ray, started = connect(None, "the test")
+        assert started
+        request.addfinalizer(ray.shutdown)
     assert main(words) == 0
     assert results(tmp_path) == basic
     out = capsys.readouterr().out
@@ -97,12 +103,14 @@ def test_each_launcher_gives_the_numbers_of_one_after_the_other(
     assert main(words) == 0  # and again: found, nothing trained
     lines = (tmp_path / "calls.txt").read_text().splitlines()
     assert set(Counter(lines).values()) == {1}
+    assert name != "ray" or ray.is_initialized()  # who has not started it leaves it alone
 
 
 @pytest.mark.slow
 def test_a_job_that_fails_and_a_process_that_dies_stop_no_other(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ASPIRE_TEST_FAIL_SEED", "0")
     monkeypatch.setenv("ASPIRE_TEST_DIE_SEED", "1")
+    monkeypatch.setattr(slots, "SPAWN", FORKS)  # three processes without the imports of each
     sweep = tmp_path / "outputs" / "sweeps" / "mine"
     words = ["hydra/launcher=slots", "hydra.launcher.slots=2", f"hydra.sweep.dir={sweep}"]
     assert main(["train", "-m", "seed=0,1,2,3", *words, *TINY]) == 4
@@ -118,24 +126,35 @@ def test_a_job_that_fails_and_a_process_that_dies_stop_no_other(tmp_path, monkey
     }  # fmt: skip
 
 
-def running(folder, deadline=300):
-    """The attempt of the one run somebody works on, as soon as its training is over."""
+def attempts(folder):
+    return sorted(folder.rglob("attempts/[0-9]*.json"))
+
+
+def held(folder, number=1, deadline=300):
+    """The given attempt at the one run somebody works on, which waits after its training."""
     end = time.monotonic() + deadline
-    while time.monotonic() < end:
-        attempts = sorted(folder.rglob("attempts/[0-9]*.json"))
-        if attempts and any(folder.rglob("finished.json")):
-            content = json.loads(attempts[-1].read_text() or "{}")
-            assert content["state"] == "running", content
-            return content
+    while (folder / "calls.txt").read_text().count("held\n") < number:
+        assert time.monotonic() < end, "no job was started"
         time.sleep(0.05)
-    raise AssertionError("no job was started")
+    *_, last = attempts(folder)
+    content = json.loads(last.read_text())
+    assert content["state"] == "running", content
+    return content
+
+
+@pytest.fixture
+def hold(tmp_path, monkeypatch):
+    """Jobs wait as long as there is this file."""
+    (file := tmp_path / "hold").touch()
+    monkeypatch.setenv("ASPIRE_TEST_HOLD", str(file))
+    return file
 
 
 @pytest.mark.slow
-def test_workers_end_with_a_sweep_that_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setenv("ASPIRE_TEST_PAUSE", "100")
+@pytest.mark.usefixtures("hold")
+def test_workers_end_with_a_sweep_that_is_killed(tmp_path):
     sweep = Command(["train", "-m", "seed=0", "hydra/launcher=slots", *TINY], tmp_path)
-    worker = running(tmp_path)["pid"]
+    worker = held(tmp_path)["pid"]
     assert worker != sweep.pid
     sweep.kill()
     (entry,) = find_jobs(tmp_path / "outputs" / "sweeps")
@@ -148,26 +167,58 @@ def test_workers_end_with_a_sweep_that_is_killed(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
-def test_a_preempted_job_is_queued_again_and_continues(tmp_path, monkeypatch, number):
-    monkeypatch.setenv("ASPIRE_TEST_PAUSE", "6")
+def test_a_preempted_job_is_queued_again_and_continues(tmp_path, hold):
+    """By either signal: the second one takes the job that the first one has queued again."""
     words = ["train", "-m", "seed=0", "hydra/launcher=submitit", *LAUNCHERS["submitit"], *TINY]
     sweep = Command(words, tmp_path)
-    job = running(tmp_path)
+    job = held(tmp_path)
     (phase,) = tmp_path.rglob("finished.json")
     trained = phase.stat().st_mtime_ns
-    os.kill(job["pid"], number)
+    for started, number in enumerate((signal.SIGUSR1, signal.SIGTERM), start=2):
+        os.kill(job["pid"], number)
+        job = held(tmp_path, started)
+    hold.unlink()
     done = sweep.end()
     assert done.code == 0, done
     assert len(results(tmp_path)) == 1
     assert phase.stat().st_mtime_ns == trained  # went on where it was
-    first, second = sorted(tmp_path.rglob("attempts/[0-9]*.json"))
-    content = json.loads(first.read_text())
-    assert (content["state"], content["reason"]) == ("failed", "stopped from outside")
-    assert json.loads(second.read_text())["state"] == "done"
+    *cut, last = (json.loads(p.read_text()) for p in attempts(tmp_path))
+    assert [(a["state"], a["reason"]) for a in cut] == [("failed", "stopped from outside")] * 2
+    assert last["state"] == "done"
 
 
 # --- without any process ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_cluster_ends_with_the_sweep_that_has_started_it(started, monkeypatch):
+    class Library:
+        """What the launcher asks of Ray, done at once."""
+
+        open = True
+
+        def put(self, work):
+            return work
+
+        def remote(self, **resources):
+            assert resources == {"max_retries": 2, "num_cpus": 1, "num_gpus": 0}
+            return lambda do: SimpleNamespace(remote=lambda work, job: do(work, job))
+
+        def wait(self, running):
+            return running[:1], running[1:]
+
+        def get(self, done):
+            return done
+
+        def shutdown(self):
+            self.open = False
+
+    library, launcher = Library(), RayLauncher()
+    monkeypatch.setattr("aspire.cli.launchers.ray_tasks.connect", lambda *_: (library, started))
+    launcher.work = lambda number, words: f"{number} {words}"
+    (ended,) = launcher.work_off([(3, ["seed=0"])])
+    assert (ended.job, ended.error) == ((3, ["seed=0"]), "3 ['seed=0']")
+    assert library.open == (not started)
 
 
 def test_a_worker_finds_own_code_wherever_it_begins(tmp_path, monkeypatch):

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import FORKS
 
 from aspire.checking import check
 from aspire.errors import AspireError, ConfigError
 from aspire.generation.base import GenerationRequest
 from aspire.generation.text_to_image import TextToImage
+from aspire.pipeline import predicting
 from aspire.pipeline.device_engine import DeviceEngine
 from aspire.pipeline.records import Concept, Context
 from aspire.pipeline.stage import LocalEngine
@@ -56,6 +58,12 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture
+def _without_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes are forks of the server of ``commands``, which has imported everything."""
+    monkeypatch.setattr(predicting, "START", FORKS.get_start_method())
+
+
 @pytest.fixture(scope="module")
 def alone(tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What this process makes."""
@@ -80,6 +88,7 @@ def test_two_processes_make_the_files_of_one_and_none_twice(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("_without_imports")
 def test_killed_and_continued_is_the_same_and_repeats_nothing(
     alone: Any, tiny_sd: Path, tmp_path: Path
 ) -> None:
@@ -97,6 +106,7 @@ def test_killed_and_continued_is_the_same_and_repeats_nothing(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("_without_imports")
 def test_an_error_of_a_process_is_told_as_it_is(tiny_sd: Path, tmp_path: Path) -> None:
     with pytest.raises(AspireError, match=r"generator\.scheduler=Euler: diffusers has no such"):
         run(tmp_path, tiny_sd, two(), scheduler="Euler")

@@ -36,13 +36,17 @@ class Command:
     Args:
         words: what follows ``aspire``.
         folder: where its output is kept.
+        not_before: the moment it begins at, in seconds as ``time.time`` tells them.
         environment: variables of its own.
     """
 
-    def __init__(self, words: Sequence[str], folder: Path, **environment: str) -> None:
+    def __init__(
+        self, words: Sequence[str], folder: Path, *, not_before: float = 0.0, **environment: str
+    ) -> None:
         self.folder = folder
         whole = {**os.environ, **environment}
-        self.process = FORKS.Process(target=_command, args=(list(words), whole, folder))
+        arguments = (list(words), whole, folder, not_before)
+        self.process = FORKS.Process(target=_command, args=arguments)
         self.process.start()
 
     @property
@@ -77,7 +81,9 @@ class Command:
             self.kill()
 
 
-def _command(words: list[str], environment: Mapping[str, str], folder: Path) -> None:
+def _command(
+    words: list[str], environment: Mapping[str, str], folder: Path, not_before: float
+) -> None:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.environ.clear()
@@ -88,4 +94,5 @@ def _command(words: list[str], environment: Mapping[str, str], folder: Path) -> 
     from aspire.cli import main
 
     torch.set_num_threads(1)
+    time.sleep(max(0.0, not_before - time.time()))
     sys.exit(main(words))

@@ -145,7 +145,7 @@ def test_every_choice_of_conf_can_be_read_back(tmp_path):
         for path in sorted((conf_dir() / str(group)).glob("*.yaml")):
             node = OmegaConf.load(path)
             chosen = OmegaConf.create({**cfg, group: node.get(group, node)})
-            names = {name for _, name in named(plain(chosen)[group])}
+            names = {name for _, name in named(plain(chosen[group]))}
             assert names <= shipped_targets().get(str(group), set()), path
 
 

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
 import traceback
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -97,8 +96,7 @@ def _leave_with_parent() -> None:
         return
 
     def watch() -> None:
-        while os.getppid() == parent.pid:
-            time.sleep(1)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent").start()

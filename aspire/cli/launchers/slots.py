@@ -24,6 +24,7 @@ from aspire.errors import Elsewhere
 from aspire.processes import cores
 from aspire.values import Count, Natural
 
+SPAWN = multiprocessing.get_context("spawn")  # CUDA and threads do not survive a fork
 _work: list[Work] = []  # of a worker process, which keeps it from job to job
 
 
@@ -82,9 +83,7 @@ class SlotsLauncher(ElsewhereLauncher):
                 pool.shutdown(cancel_futures=True)
 
     def _pool(self, slot: int) -> ProcessPoolExecutor:
-        """One process; spawned, since CUDA and threads do not survive a fork."""
-        spawn = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, spawn, _begin, (self.work, self.environment(slot)))
+        return ProcessPoolExecutor(1, SPAWN, _begin, (self.work, self.environment(slot)))
 
 
 def _begin(work: Work, environment: Mapping[str, str]) -> None:
