@@ -128,7 +128,8 @@ def set_scheduler(pipe: Any, name: str, config: Any = None) -> None:
     import diffusers
 
     kind = getattr(diffusers, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
+    there = isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)
+    if not there:
         raise ConfigError(
             f"generator.scheduler={name}: diffusers has no such scheduler; expected e.g. "
             "DDIMScheduler, LCMScheduler, DPMSolverMultistepScheduler or null."

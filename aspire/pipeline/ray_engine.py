@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import pickle
 import warnings
@@ -57,7 +58,7 @@ class RayEngine:
             yield from LocalEngine(self.batch_size).map(stage, items, save)
             return
         ray, _ = connect(self.address, "engine=ray")
-        import ray.data  # noqa: F811 - only now, it takes a second
+        importlib.import_module("ray.data")  # only now, it takes a second
 
         try:
             payload = ray.cloudpickle.dumps((stage, save))
