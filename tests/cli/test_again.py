@@ -112,7 +112,7 @@ def test_a_run_folder_that_was_moved_is_evaluated(runs, tmp_path, capsys):
         patch.setenv("ASPIRE_OUTPUTS", str(tmp_path / "new"))
         assert main(["evaluate", f"run={moved}"]) == 0
         assert main(["evaluate", str(moved), "selection=val_acc"]) == 0
-    files = [json.loads(p.read_text()) for p in (tmp_path / "new" / "evaluate").glob("mine-*")]
+    files = [json.loads(p.read_text()) for p in (tmp_path / "new" / "evaluate").glob("mine-*.json")]
     result = json.loads((erm / "result.json").read_text())
     assert {f["selection"] for f in files} == {result["selection"], "val_acc"}
     (same,) = [f for f in files if f["selection"] == result["selection"]]
