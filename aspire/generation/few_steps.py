@@ -127,7 +127,7 @@ def set_scheduler(pipe: Any, name: str, config: Any = None) -> None:
     """
     import diffusers
 
-    kind = getattr(diffusers, name, None)
+    kind: Any = getattr(diffusers, name, None)
     there = isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)
     if not there:
         raise ConfigError(
