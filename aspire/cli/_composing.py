@@ -96,7 +96,7 @@ def composing_once() -> Iterator[None]:
         (ConfigRepository, "__deepcopy__"): same_sources,
         (defaults_list, "_create_interpolation_map"): choices_if_asked,
         # of an interpolation, each time it is looked up
-        (base, "parse"): functools.cache(base.parse),
+        (base, "parse"): functools.cache(vars(base)["parse"]),
     }
     before = {place: vars(place[0]).get(place[1]) for place in quicker}
     for (owner, name), function in quicker.items():
@@ -117,7 +117,7 @@ def _check_launcher(config: DictConfig) -> None:
     Raises:
         ConfigError: with what was expected, a line for each value.
     """
-    node = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    node: Any = OmegaConf.to_container(config.hydra.launcher, resolve=True)
     if not isinstance(node, dict) or not str(node.get("_target_")).startswith("hydra_plugins."):
         return
     if found := list(problems(node, "hydra.launcher", Launcher)):
