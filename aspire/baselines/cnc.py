@@ -10,8 +10,8 @@ Cells are drawn from with replacement, so that a small one does not shrink the t
 about ``fit.batch_size`` images (the authors add up the gradients of 32 tuples). The reference is
 this run's ERM, stopped early instead of held back by a strong weight decay.
 
-The reference and its predictions are of the real images alone, and so are the tuples; generated
-images fill their share of a batch beside them and are learnt by the cross-entropy.
+The reference is of the real images alone; the tuples are of the mixture. A generated image lies in
+the cell that this reference puts it in: one without the shortcut is a positive or a hard negative.
 """
 
 from __future__ import annotations
@@ -42,21 +42,16 @@ class ContrastiveDraw:
     - negatives: rows of other classes with f = c;
     - easy negatives, as many: rows of class k with f = k, where k is f of the first positive.
 
-    After them come ``besides`` rows that belong to no tuple.
-
-    The classes take turns, as in the authors' loader, and so do those of the rows besides. An empty
-    cell is filled without its condition on f: positives are any rows of class c, negatives of
-    either kind any rows of other classes (the easy ones first any of those with f = k). A class
-    without one correct prediction is anchored at its most frequent wrong one, which then stands
-    for c in "f = c" and "f != c".
+    The classes take turns, as in the authors' loader. An empty cell is filled without its condition
+    on f: positives are any rows of class c, negatives of either kind any rows of other classes (the
+    easy ones first any of those with f = k). A class without one correct prediction is anchored at
+    its most frequent wrong one, which then stands for c in "f = c" and "f != c".
 
     Args:
         y, predicted: (N,) classes and the reference's predictions; two classes at least.
         tuples: in a batch, at least 1.
         positives, negatives: in a tuple, at least 1.
         weight: (N,) rows of a cell are drawn in proportion, or None.
-        real: (N,) bool, rows that tuples are made of; None for all.
-        besides: other rows in a batch.
 
     Attributes:
         rows: in a batch.
@@ -71,25 +66,18 @@ class ContrastiveDraw:
         positives: int,
         negatives: int,
         weight: NDArray[np.float64] | None = None,
-        real: NDArray[np.bool_] | None = None,
-        besides: int = 0,
     ) -> None:
         self.predicted = predicted
         self.tuples = tuples
         self.numbers = (positives, negatives)
         self.weight = weight
-        self.besides = besides
-        self.rows = tuples * 2 * (positives + negatives) + besides
+        self.rows = tuples * 2 * (positives + negatives)
         self.empty: dict[str, list[int]] = {}
         self.anchors: dict[int, NDArray[np.int64]] = {}
         self.positives: dict[int, NDArray[np.int64]] = {}
         self.negatives: dict[int, NDArray[np.int64]] = {}
         self.easy: dict[tuple[int, int], NDArray[np.int64]] = {}
         usable = np.ones(len(y), dtype=bool) if weight is None else weight > 0
-        if real is not None:
-            others = usable & ~real
-            self.others = [np.flatnonzero(others & (y == c)) for c in np.unique(y[others])]
-            usable = usable & real
         self.classes: list[int] = np.unique(y[usable]).tolist()
         for c in self.classes:
             own, other = usable & (y == c), usable & (y != c)
@@ -131,8 +119,6 @@ class ContrastiveDraw:
             k = int(self.predicted[pulled[0]])
             easy = self._pick(rng, self.easy[c, k], negatives)
             drawn += [anchors, pulled, pushed, easy]
-        for number in range(step * self.besides, (step + 1) * self.besides):
-            drawn.append(self._pick(rng, self.others[number % len(self.others)], 1))
         return np.concatenate(drawn)
 
     def _pick(
@@ -155,28 +141,21 @@ class CnCLoss(Objective):
     Args:
         temperature: above 0.
         contrastive_weight: w, from 0 to 1.
-        positives, negatives, besides: as the batches were drawn by :class:`ContrastiveDraw`.
+        positives, negatives: as the batches were drawn by :class:`ContrastiveDraw`.
     """
 
     def __init__(
-        self,
-        temperature: Positive,
-        contrastive_weight: Fraction,
-        positives: Count,
-        negatives: int,
-        besides: int = 0,
+        self, temperature: Positive, contrastive_weight: Fraction, positives: Count, negatives: int
     ) -> None:
         super().__init__()
         self.temperature = temperature
         self.contrastive_weight = contrastive_weight
         self.numbers = [positives, positives, negatives, negatives]
-        self.besides = besides
 
     def forward(self, net: Classifier, batch: Batch) -> StepOutput:
         features = net.features(batch.image)
         logits = net.head(features)
-        tuples = features[: len(features) - self.besides]
-        tuples = tuples.reshape(-1, sum(self.numbers), features.shape[1])
+        tuples = features.reshape(-1, sum(self.numbers), features.shape[1])
         anchors, positives, negatives, easy = tuples.split(self.numbers, dim=1)
         contrastive = self._contrast(anchors[:, 0], positives, negatives)
         contrastive = contrastive + self._contrast(positives[:, 0], anchors, easy)
@@ -241,29 +220,24 @@ class CnC:
 
     def run(self, ctx: RunContext) -> Classifier:
         steps = max(1, round(self.reference * ctx.steps))
-        real = ctx.real
-        reference = real.erm(steps=steps, select="last")
-        found = ctx.remember(
-            "reference_predictions", lambda: real.predict(reference, Split.TRAIN).numpy()
+        reference = ctx.real.erm(steps=steps, select="last")
+        predicted = ctx.remember(
+            "reference_predictions", lambda: ctx.predict(reference, Split.TRAIN).numpy()
         )
-        y, weight = real.train.y, real.train.weight
-        errors = int((found != y).sum())
+        y, weight = ctx.train.y, ctx.train.weight
+        own = ctx.train.is_real
+        errors = int((predicted != y)[own].sum())
         ctx.record(reference_errors=errors)
         usable = slice(None) if weight is None else weight > 0
-        if (found == y)[usable].all() or len(np.unique(y[usable])) < 2:
+        if (predicted == y)[usable].all() or len(np.unique(y[usable])) < 2:
             ctx.warn(
-                f"cnc: the reference ({steps} steps) is wrong on {errors} of {len(y)} training "
+                f"cnc: the reference ({steps} steps) is wrong on {errors} of {own.sum()} training "
                 "images, which leaves nothing to contrast; the run is plain ERM. Try a smaller "
                 "baseline.reference."
             )
             return ctx.fit("train", CrossEntropy())
-        train, numbers = ctx.train, (self.positives, self.negatives)
-        besides = round(train.added_share * ctx.batch_size)
-        tuples = max(1, (ctx.batch_size - besides) // (2 * sum(numbers)))
-        predicted = train.widened(found, train.y)
-        draw = ContrastiveDraw(
-            train.y, predicted, tuples, *numbers, train.weight, train.real, besides
-        )
+        tuples = max(1, ctx.batch_size // (2 * (self.positives + self.negatives)))
+        draw = ContrastiveDraw(y, predicted, tuples, self.positives, self.negatives, weight)
         ctx.record(tuples_per_step=tuples, images_per_step=draw.rows)
         for kind, classes in draw.empty.items():
             names = ", ".join(ctx.info.class_names[c] for c in classes)
@@ -274,5 +248,5 @@ class CnC:
                 f"{len(draw.classes)} classes, from which a network learns badly. Try smaller "
                 "baseline.positives and baseline.negatives or a larger fit.batch_size."
             )
-        loss = CnCLoss(self.temperature, self.contrastive_weight, *numbers, besides)
+        loss = CnCLoss(self.temperature, self.contrastive_weight, self.positives, self.negatives)
         return ctx.fit("train", loss, draw=draw)

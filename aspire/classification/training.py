@@ -31,7 +31,7 @@ from aspire.text import file_name
 
 RESULT_SCHEMA = 1
 VERSION = 2  # rises when equal settings give other weights
-MIXED_VERSION = 2  # the same, where only runs with generated images have other weights
+MIXED_VERSION = 3  # the same, where only runs with generated images have other weights
 
 
 @dataclass(frozen=True)

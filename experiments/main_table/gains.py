@@ -2,16 +2,20 @@
 
     python experiments/main_table/gains.py OUTPUTS
 
-Each pair of a dataset and a baseline counts once: the mean over the seeds that have both arms. The
-arms' last column is the mean over the datasets of each seed that all of them have.
+Each pair of a dataset and a baseline counts once: the mean over the seeds that have both arms.
+Intervals are those of Student's t over the seeds, and a pair is surely raised or lowered where its
+own leaves out zero. The arms' last column is the mean over the datasets of each seed that all of
+them have.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
 import pandas as pd
+from scipy.special import stdtrit
 
 from aspire.errors import AspireError
 from aspire.reporting.table import find_results
@@ -46,15 +50,27 @@ def line(name: str, gains: pd.Series) -> str:
     """One row, of gains by dataset, baseline and seed."""
     pairs, seeds = (gains.groupby(level).mean() for level in (["dataset", "baseline"], "seed"))
     raised = f"{(pairs > 0).sum()} of {len(pairs)}"
-    return f"| {name} | {pairs.mean():+.1f} | {seeds.std():.1f} | {raised} | {len(seeds)} |"
+    sure = [interval(of_pair) for _, of_pair in gains.groupby(["dataset", "baseline"])]
+    above, below = sum(low > 0 for low, _ in sure), sum(high < 0 for _, high in sure)
+    low, high = interval(seeds)
+    cells = [f"{pairs.mean():+.1f} [{low:.1f}, {high:.1f}]", raised, above, below, len(seeds)]
+    return "| " + " | ".join(map(str, [name, *cells])) + " |"
+
+
+def interval(values: pd.Series) -> tuple[float, float]:
+    """The 95 % interval of the mean by Student's t; boundless with fewer than two values."""
+    if len(values) < 2:
+        return -math.inf, math.inf
+    half = stdtrit(len(values) - 1, 0.975) * values.std() / math.sqrt(len(values))
+    return values.mean() - half, values.mean() + half
 
 
 def main(outputs: Path) -> None:
     runs = read(outputs)
     both = runs.set_index(ARM)["percent"].unstack("augmentation").reindex(columns=ARMS)
     gains = (both["aspire"] - both["none"]).dropna()
-    print("| dataset | mean gain | std over seeds | pairs raised | seeds |")
-    print("|---|---|---|---|---|")
+    print("| dataset | mean gain [95 %] | pairs raised | surely | surely lowered | seeds |")
+    print("|---|---|---|---|---|---|")
     for dataset, of_dataset in gains.groupby("dataset"):
         print(line(str(dataset), of_dataset))
     print(line("all", gains))

@@ -265,41 +265,20 @@ def test_scarce_mistakes_of_many_classes_never_break_a_batch(seed: int) -> None:
             assert (y[easy] != c).all()
 
 
-def test_generated_images_stand_beside_the_tuples() -> None:
-    # four real rows, as in the first test of the baseline, and generated ones of class 0, 1, 1
-    y, predicted = np.array([0, 0, 1, 1, 0, 1, 1]), np.array([0, 1, 1, 0, 0, 1, 1])
-    draw = ContrastiveDraw(y, predicted, 2, 1, 1, np.ones(7), np.arange(7) < 4, besides=3)
-    assert draw.rows == 2 * 4 + 3
-    for step in range(20):
-        rows = draw(np.random.default_rng(step), step)
-        assert rows[:8].tolist() == [0, 1, 3, 2, 2, 3, 1, 0]
-        first = step * 3 % 2  # the classes take turns, from step to step
-        assert y[rows[8:]].tolist() == [first, 1 - first, first]
-        assert (rows[8:] >= 4).all()
-
-
-def test_what_stands_beside_counts_in_the_cross_entropy_alone() -> None:
-    # the tuple of the first test; zero logits of 5 classes cost ln 5, and of the sixth image's
-    # logits (0, ln 6, 0, 0, 0) class 1 costs ln (10 / 6): (5 ln 5 + ln (5 / 3)) / 6
-    features = [[3.0, 0.0], [0.0, 1.0], [0.5, 0.0], [-1.0, 0.0], [0.3, 0.4], [7.0, 7.0]]
-    logits = np.zeros((6, 5))
-    logits[5, 1] = np.log(6)
-    made = CnCLoss(1 / LN2, 0.75, positives=1, negatives=1, besides=2)
-    out = made(Given(logits), batch(features, [0, 0, 0, 0, 0, 1]))
-    assert float(out.scalars["contrastive"]) == pytest.approx(np.log(6))
-    entropy = (5 * np.log(5) + np.log(5 / 3)) / 6
-    assert float(out.scalars["cross_entropy"]) == pytest.approx(entropy)
-
-
 # --- the baseline ----------------------------------------------------------------------------
 
 
 def run(
-    baseline: CnC, y: list[int], predicted: list[int], steps: int = 100, batch_size: int = 32
+    baseline: CnC,
+    y: list[int],
+    predicted: list[int],
+    steps: int = 100,
+    batch_size: int = 32,
+    real: Any = None,
 ) -> SimpleNamespace:
     """What CnC asks of a context whose first ERM predicts as given."""
-    asked = SimpleNamespace(fits=[], erm=[], records={}, warnings=[], names=[])
-    table = ImageTable((Path("x"),) * len(y), np.array(y), np.full(len(y), -1))
+    asked = SimpleNamespace(fits=[], erm=[], real=[], records={}, warnings=[], names=[])
+    table = ImageTable((Path("x"),) * len(y), np.array(y), np.full(len(y), -1), real=real)
 
     def fit(phase: str, objective: Any, **keywords: Any) -> str:
         asked.fits.append((phase, objective, keywords))
@@ -325,7 +304,8 @@ def run(
         record=lambda **values: asked.records.update(values),
         warn=asked.warnings.append,
     )
-    context.real = context
+    apart = SimpleNamespace(erm=lambda **keywords: asked.real.append(keywords) or "reference")
+    context.real = context if real is None else apart
     assert baseline.run(context) == "net"
     return asked
 
@@ -343,6 +323,18 @@ def test_a_short_erm_and_then_a_fresh_network_on_tuples() -> None:
     rows = keywords["draw"](np.random.default_rng(0), 0)
     assert rows.tolist() == [0, 0, 0, 1, 1, 1, 3, 2, 2, 2, 2, 3, 3, 3, 1, 0]
     assert asked.warnings == []
+
+
+def test_generated_images_lie_where_the_reference_puts_them() -> None:
+    # of class 0 row 0 is right and row 4, generated, is not; of class 1 rows 2 and 3 are right
+    real = np.array([True, True, True, True, False])
+    asked = run(CnC(positives=1, negatives=1), [0, 0, 1, 1, 0], [0, 0, 1, 1, 1], real=real)
+    assert asked.real == [{"steps": 20, "select": "last"}]
+    assert asked.erm == []
+    assert asked.records["reference_errors"] == 0
+    ((_, _, keywords),) = asked.fits
+    rows = keywords["draw"](np.random.default_rng(0), 0)
+    assert rows[1] == 4  # the positive of the first tuple
 
 
 def test_a_tuple_is_never_cut() -> None:
