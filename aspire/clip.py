@@ -79,13 +79,6 @@ class Clip:
         return model, self.checkpoint.load(CLIPProcessor)
 
 
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Along the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    result: NDArray[np.floating[Any]] = powers / powers.sum(axis=-1, keepdims=True)
-    return result
-
-
 def _unit(features: Any) -> Scores:
     """(N, D) rows of length 1; newer transformers wrap the tensor in an output object."""
     tensor = features if hasattr(features, "norm") else features.pooler_output

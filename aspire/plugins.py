@@ -55,9 +55,9 @@ class Plugin:
         """What a yaml of conf/ would hold; a class that cannot be imported is told so when used."""
         node: dict[str, Any] = {"_target_": self.target}
         try:
-            parameters = inspect.signature(self.entry.load()).parameters.values()
+            parameters = [*inspect.signature(self.entry.load()).parameters.values()]
         except Exception:  # whatever somebody's module does when it is imported
-            parameters = ()
+            parameters = []
         for parameter in parameters:
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 default = "???" if parameter.default is parameter.empty else parameter.default

@@ -138,7 +138,7 @@ class TrainingJob:
     @cached_property
     def key(self) -> str:
         """Hash of what changes the result."""
-        parts = {
+        parts: dict[str, Any] = {
             "version": VERSION,
             "dataset": self.dataset_digest,
             "identity": dict(self.identity),

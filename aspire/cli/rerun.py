@@ -22,10 +22,10 @@ from aspire.cli.diff import show_differences
 from aspire.console import console
 from aspire.errors import AspireError, ConfigError
 from aspire.pipeline.sweeps import find_jobs
-from aspire.reporting.compare import describe, differences, leaves
+from aspire.reporting.compare import describe, differences
 from aspire.reporting.provenance import Provenance, outputs_of
 from aspire.revision import revision, worded
-from aspire.stored.config import read_config
+from aspire.stored.config import leaves, read_config
 from aspire.stored.results import read_mapping
 
 # A result is another one when any of these is.

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aspire.clip import Clip, softmax
+from aspire.clip import Clip
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
@@ -68,7 +68,10 @@ class ClipFilter:
         self, vector: NDArray[np.float32], texts: Sequence[str]
     ) -> NDArray[np.floating]:
         """Of each text to be the one that belongs to the image; they sum to 1."""
-        return softmax(SCALE * self.clip.texts(texts) @ vector)
+        from scipy.special import softmax  # only where it is used
+
+        shares: NDArray[np.floating] = softmax(SCALE * self.clip.texts(texts) @ vector)
+        return shares
 
     def wordings(self, reference: Reference) -> Sequence[Wording]:
         """How the classes are called."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aspire.clip import Clip, softmax
+from aspire.clip import Clip
 from aspire.data.image_table import ImageTable
 from aspire.data.images import png_bytes
 from aspire.errors import ConfigError
@@ -249,10 +249,6 @@ def test_clip_scores_are_those_of_the_model(tiny_clip: Path) -> None:
         [image(images[0])], reference()
     )
     assert -1 <= value <= 1
-
-
-def test_softmax() -> None:
-    assert softmax(np.array([[0.0, np.log(3)]])) == pytest.approx(np.array([[0.25, 0.75]]))
 
 
 def test_the_safety_checker_flags_and_does_not_blacken(tiny_checker: Path) -> None:
