@@ -35,6 +35,7 @@ TINY = [
 ]  # fmt: skip
 LAUNCHERS = {
     "slots": ["hydra.launcher.slots=2"],
+    "joblib": ["hydra.launcher.n_jobs=2"],
     "submitit": ["hydra.launcher.cluster=local", "hydra.launcher.parallel=2"],
     "ray": [],
 }
@@ -319,6 +320,8 @@ REFUSED = [
     ("slots", "slots=1.5", "slots=1.5: expected a whole number of at least 1."),
     ("slots", "devices=all", "devices=all: expected auto or a list, each a whole number of at"),
     ("slots", "slotz=2", "slotz: no such key. Did you mean hydra.launcher.slots?"),
+    ("joblib", "n_jobs=many", "n_jobs=many: expected a whole number of at least -1."),
+    ("joblib", "n_jobs=-3", "n_jobs=-3: expected a whole number of at least -1."),
     ("ray", "num_gpus=-1", "num_gpus=-1: expected a number of at least 0."),
     ("ray", "address=[5]", "address=[5]: expected a text or null."),
     ("submitit", "cluster=slrm", "cluster=slrm: expected slurm, local, debug or null. Did you"),
@@ -360,6 +363,7 @@ def test_a_value_added_to_a_launcher_that_takes_no_such(capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["hydra/launcher=joblib", "+hydra.launcher.prefer=luck"], "joblib.Parallel does not take"),
         (
             ["hydra/launcher=submitit", "+hydra.launcher.parameters.timeout_mn=3"],
             "submitit does not take these values",
