@@ -272,7 +272,7 @@ def test_a_key_never_reaches_a_file(tmp_path, monkeypatch):
 
 
 def test_a_finished_run_is_selected_anew_without_training(tmp_path, capsys):
-    words = ["train", "dataset.scale=0.05", "fit.steps=12", "fit.evaluations=6", "logger=none"]
+    words = ["train", "dataset.scale=0.02", "fit.steps=12", "fit.evaluations=6", "logger=none"]
     assert main([*words, "fit.selection=val_acc"]) == 0
     (path,) = (tmp_path / "outputs" / "train").rglob("result.json")
     result = json.loads(path.read_text())

@@ -7,7 +7,7 @@ import pytest
 
 from aspire.cli import main
 
-TINY = ["dataset.scale=0.05", "fit.steps=4", "fit.evaluations=2", "logger=none"]
+TINY = ["dataset.scale=0.02", "fit.steps=4", "fit.evaluations=2", "logger=none"]
 
 
 @pytest.fixture(autouse=True)

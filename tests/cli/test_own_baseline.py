@@ -9,7 +9,7 @@ import pytest
 
 from aspire.cli import main
 
-TINY = ["dataset.scale=0.05", "fit.steps=1", "fit.evaluations=1", "logger=none"]
+TINY = ["dataset.scale=0.02", "fit.steps=1", "fit.evaluations=1", "logger=none"]
 BASELINE = """
 from aspire.baselines.erm import ERM
 from mine_helper import STRENGTH
