@@ -171,7 +171,7 @@ class TrainingJob:
 POLL = 0.5  # seconds between two looks at a run that someone else works on
 
 
-def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun:
+def run_training(job: TrainingJob, root: Path, config_yaml: Callable[[], bytes]) -> TrainedRun:
     """The run of this job: the finished one if there is one, else made or resumed now.
 
     What happens with a run that someone else works on, :func:`aspire.pipeline.manners.manners`
@@ -179,7 +179,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun
 
     Args:
         root: runs are kept below it.
-        config_yaml: text of the resolved configuration, kept beside the result.
+        config_yaml: gives the text of the resolved configuration, kept beside the result.
 
     Raises:
         RunningError: someone else works on it, and it shall be left alone.
@@ -203,7 +203,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: bytes) -> TrainedRun
                     break
                 tidy(folder, deep=True)
                 wanted.started(folder)
-                write_atomic(folder / "config.yaml", config_yaml)
+                write_atomic(folder / "config.yaml", config_yaml())
                 _train(job, folder, root.parent)
             return TrainedRun(folder, "run")
         except RunningError as error:

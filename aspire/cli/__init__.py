@@ -79,6 +79,9 @@ def _start(args: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
+    from aspire.memory import collect_less_often
+
+    collect_less_often()  # before the imports, which make most of the objects
     from aspire.cli._app import run_verb
 
     return run_verb(verb, rest)

@@ -297,11 +297,8 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
         own = Path(search) if search else None
         there = _groups(loader)
         groups = [o for w in words if (o := parsed_or_none(parser, w)) and _is_group(there, o, own)]
+        _refuse_unknown(loader, groups, own)
         problems: list[str] = []
-        for override in groups:
-            problems += _check_choice(loader, override, own)
-        if problems:
-            raise ConfigError("\n".join(problems))
         of_groups = {o.input_line for o in groups}
         chosen = [f"{o.key_or_group}={_first(o)}" for o in groups if not o.is_delete()]
         cfg = _composed(verb, extra, chosen)
@@ -473,6 +470,25 @@ def _first(override: Override) -> str:
     if isinstance(override.value(), list):
         return f"[{','.join(values)}]"
     return values[0] if values else "null"
+
+
+def check_choices(words: Sequence[str]) -> None:
+    """Compare choices of groups, ``baseline=erm``, with what there is.
+
+    Raises:
+        ConfigError: for those there are not, with the nearest right name.
+    """
+    with _initialized():
+        loader = GlobalHydra.instance().config_loader()
+        parser = OverridesParser.create(loader)
+        groups = [o for w in words if (o := parsed_or_none(parser, w))]
+        _refuse_unknown(loader, groups, None)
+
+
+def _refuse_unknown(loader: ConfigLoader, groups: Sequence[Override], own: Path | None) -> None:
+    problems = [problem for override in groups for problem in _check_choice(loader, override, own)]
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _check_choice(loader: ConfigLoader, override: Override, own: Path | None) -> list[str]:

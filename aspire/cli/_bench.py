@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from aspire.generation.base import Personaliser, Watched
 from aspire.own_code import code_digests, targets_in
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Backends, Generation, StageSettings
-from aspire.pipeline.store import Artifact, ArtifactStore
+from aspire.pipeline.store import Artifact, ArtifactStore, digest_of
 from aspire.pretrained import content_digest, remember_digests
 from aspire.progress import Bars
 from aspire.stored.config import contents, read_network
@@ -59,6 +60,9 @@ class Bench:
         ]
         self.progress = Bars(console)
         self.announced: set[tuple[str, str]] = set()
+        self._composed: dict[Any, tuple[DictConfig, dict[str, str]]] = {}
+        self._generated: dict[Any, Generation] = {}
+        self._classifiers: dict[Any, Probabilities] = {}
         self.examinations: dict[int, Examination] = {}  # seed -> of its classifier
         remember_digests(self.outputs / "cache")
         tidy(self.outputs / "cache")
@@ -75,7 +79,7 @@ class Bench:
 
     @cached_property
     def _checked(self) -> tuple[Dataset, CheckReport]:
-        dataset, report = checked_dataset(self.cfg.dataset)
+        dataset, report = checked_dataset(self.cfg.dataset, self.outputs / "cache")
         if report.problems or report.notes:
             console.print(report.text(), style="yellow")
         return dataset, report
@@ -189,7 +193,7 @@ class Bench:
         """Group of conf/ -> choice, as the overrides have it."""
         return compose_config("train", self.overrides)[1]
 
-    def words(self, **choices: str | int) -> list[str]:
+    def words(self, **choices: str) -> list[str]:
         """The overrides with other choices; the keys of a choice that is exchanged go with it.
 
         An arm is what its file says, whatever was typed for the others; what its own choices take
@@ -209,9 +213,28 @@ class Bench:
         own = {**choices, **values_of_arm(arm)}
         return [*kept, *(f"{k}={quoted(v)}" for k, v in own.items())]
 
-    def train(self, **choices: str | int) -> TrainedRun:
+    def composed(
+        self, seed: int | None = None, **choices: str
+    ) -> tuple[DictConfig, dict[str, str]]:
+        """The configuration and choices of ``aspire train`` with the same words and these choices.
+
+        Equal choices are composed once, whatever the seed: it decides over no other key.
+        """
+        words = tuple(self.words(**choices))
+        if (words, seed) in self._composed:
+            return self._composed[words, seed]
+        if seed is None:
+            found = compose_config("train", words)
+        else:
+            cfg, chosen = self.composed(None, **choices)
+            found = copy.deepcopy(cfg), chosen
+            found[0].seed = int(seed)
+        self._composed[words, seed] = found
+        return found
+
+    def train(self, seed: int | None = None, **choices: str) -> TrainedRun:
         """The run that ``aspire train`` with the same words and these choices gives."""
-        cfg, chosen = compose_config("train", self.words(**choices))
+        cfg, chosen = self.composed(seed, **choices)
         augmentation, source = build(cfg.augmentation), build(cfg.groups)
         generated = None
         if augmentation.uses_generated:
@@ -245,7 +268,7 @@ class Bench:
         )
         from aspire.reporting.wandb_run import close_run, session
 
-        run = run_training(job, self.outputs / "train", stored_yaml(cfg))
+        run = run_training(job, self.outputs / "train", lambda: stored_yaml(cfg))
         close_run()
         session.trained = run.folder
         if ("train", job.key) not in self.announced:
@@ -270,9 +293,14 @@ class Bench:
             seed: of classifier and images.
             cfg: of a job whose arm exchanges parts; None for the verb's own.
         """
-        making = self.making(self.cfg if cfg is None else cfg)
+        cfg = self.cfg if cfg is None else cfg
+        making = self.making(cfg)
         making.check_making()
-        return making.generate(self.classifier(seed), int(seed))
+        classifier = self.classifier(seed)
+        key = (digest_of(_making(cfg)), classifier.digest, seed)
+        if key not in self._generated:
+            self._generated[key] = making.generate(classifier, int(seed))
+        return self._generated[key]
 
     @cached_property
     def source(self) -> Source:
@@ -291,6 +319,12 @@ class Bench:
             AspireError: when it cannot be had, does not answer, or is no better than guessing.
         """
         pipeline = pipeline or self.pipeline
+        key = (int(seed), pipeline.dataset_digest)
+        if key not in self._classifiers:
+            self._classifiers[key] = self._examined(seed, pipeline)
+        return self._classifiers[key]
+
+    def _examined(self, seed: int, pipeline: Pipeline) -> Probabilities:
         pipeline.check()
         classifier = self._unexamined(seed)
         self.examinations[int(seed)] = examination = pipeline.examine(classifier)
@@ -313,13 +347,17 @@ class Bench:
     def _unexamined(self, seed: int) -> Probabilities:
         from aspire.classification.predictor import Request
 
+        def train(baseline: str) -> TrainedRun:
+            choices = {"baseline": baseline, "augmentation": "none"}
+            if self.composed(**choices)[1]["groups"] != "annotated":
+                choices["groups"] = "annotated"
+            return self.train(seed, **choices)
+
         return self.source.classifier(
             Request(
                 class_names=self.dataset.class_names,
                 seed=int(seed),
-                train=lambda baseline: self.train(
-                    baseline=baseline, augmentation="none", groups="annotated", seed=seed
-                ),
+                train=train,
                 make_model=lambda run: build(read_network(run.folder)),
                 # torch is only asked when there is something to predict
                 device=lambda: build(self.cfg.trainer).torch_device(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -31,9 +32,17 @@ def read_dataset(node: DictConfig | dict[str, Any]) -> Dataset:
     return dataset
 
 
-def checked_dataset(node: DictConfig | dict[str, Any]) -> tuple[Dataset, CheckReport]:
-    """The same, its files and rows checked as the node says."""
-    return check_dataset(read_dataset(node), **{k: node[k] for k in CHECKS if k in node})
+def checked_dataset(
+    node: DictConfig | dict[str, Any], cache: Path | None = None
+) -> tuple[Dataset, CheckReport]:
+    """The same, its files and rows checked as the node says.
+
+    Args:
+        node: of conf/dataset/.
+        cache: see :func:`check_dataset`.
+    """
+    settings = {k: node[k] for k in CHECKS if k in node}
+    return check_dataset(read_dataset(node), **settings, cache=cache)
 
 
 def check_annotations(cfg: DictConfig, dataset: Dataset, splits: Sequence[Split]) -> None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from aspire import __version__
 from aspire.classification.training import TrainedRun
-from aspire.cli._app import build, check_overrides, compose_config, plain, task_overrides
+from aspire.cli._app import build, check_choices, plain, task_overrides
 from aspire.cli._bench import IDENTITY, Bench
 from aspire.cli._estimate import expectation, on_processor, seconds_at_reference, threads_of
 from aspire.cli._results import artifact_entry, dataset_entry, discovery_entry, stage_entries
@@ -149,15 +149,18 @@ def _arms(cfg: DictConfig) -> list[tuple[str, str]]:
     if not arms:
         raise ConfigError("arms=[]: expected at least one augmentation, e.g. arms=[none,aspire].")
     for baseline, augmentation in arms:  # before any work is done
-        check_overrides("train", [f"baseline={baseline}", f"augmentation={augmentation}"])
+        check_choices([f"baseline={baseline}", f"augmentation={augmentation}"])
     return arms
 
 
 def _generating(bench: Bench, arms: list[tuple[str, str]], seed: int) -> dict[str, DictConfig]:
     """The augmentations that train on generated images, with the parts that make them."""
+    first: dict[str, str] = {}  # whose job is trained too, and so composed in any case
+    for baseline, augmentation in arms:
+        first.setdefault(augmentation, baseline)
     composed = {
-        a: compose_config("train", bench.words(augmentation=a, seed=seed))[0]
-        for a in dict.fromkeys(augmentation for _, augmentation in arms)
+        augmentation: bench.composed(seed, baseline=baseline, augmentation=augmentation)[0]
+        for augmentation, baseline in first.items()
     }
     return {a: c for a, c in composed.items() if build(c.augmentation).uses_generated}
 

@@ -22,7 +22,6 @@ from aspire.errors import AspireError
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.jobs import JobFailedError, RunningError, reason_of
 from aspire.pipeline.manners import with_manners
-from aspire.pipeline.parts import Generation
 from aspire.pipeline.store import digest_of
 from aspire.pipeline.sweeps import Ledger
 from aspire.stored.trouble import storage_error
@@ -146,27 +145,17 @@ class SharingBench(Bench):
         while len(self._worlds) > self.KEPT:
             self._worlds.popitem(last=False)
         self.announced = self._world["announced"]
+        self._generated = self._world.setdefault("generated", {})
         for name in ("_checked", "dataset_digest", "pipeline"):
             if name in self._world:  # filled in as cached_property would
                 self.__dict__[name] = self._world[name]
 
-    def train(self, **choices: str | int) -> TrainedRun:
+    def train(self, seed: int | None = None, **choices: str) -> TrainedRun:
         try:
-            return super().train(**choices)
+            return super().train(seed, **choices)
         finally:
             kept = ("_checked", "dataset_digest", "pipeline")
             self._world.update({k: v for k, v in self.__dict__.items() if k in kept})
-
-    def generate(self, seed: int, cfg: DictConfig | None = None) -> Generation:
-        making = self.making(self.cfg if cfg is None else cfg)
-        making.check_making()
-        classifier = self.classifier(seed)
-        made = self._world.setdefault("generated", {})
-        key = (classifier.digest, seed, making is self.pipeline)
-        if key not in made:
-            made[key] = making.generate(classifier, int(seed))
-        found: Generation = made[key]
-        return found
 
     def classifier(self, seed: int, pipeline: Pipeline | None = None) -> Probabilities:
         # The job cannot go on without it.

@@ -12,9 +12,12 @@ notes     what the reader left out or took for granted (``Dataset.notes``), CMYK
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,9 @@ from aspire.data.images import read_labels
 from aspire.data.probe import probe
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, DataError, did_you_mean
+from aspire.stored.seals import read_digest, write_digest
 
+VERSION = 1  # raised when the same files give other findings
 SHOWN = 10  # rows a report names per kind
 ON_BAD = ("error", "skip")
 
@@ -91,6 +96,7 @@ def check_dataset(
     duplicates: bool = False,
     thorough: bool = False,
     progress: Callable[[int], None] | None = None,
+    cache: Path | None = None,
 ) -> tuple[Dataset, CheckReport]:
     """Check every file and row.
 
@@ -101,6 +107,8 @@ def check_dataset(
         duplicates: also look for images in different splits that look alike; decodes every image.
         thorough: decode every image and mask, and not only those whose end looks cut off.
         progress: called with the number of rows after each.
+        cache: folder that remembers that nothing was found in the files, as long as no file's size
+            or time changes, so that they are opened once.
 
     Returns:
         The dataset, with ``skip`` without the bad rows, and the report.
@@ -116,10 +124,15 @@ def check_dataset(
         )
     found = _Findings(dataset)
     found.rows()
-    for row in range(len(dataset.table)):
-        found.file(row, thorough)
-        if progress is not None:
-            progress(row + 1)
+    clean = None if cache is None else _Clean.of(dataset, thorough, cache)
+    if clean is None or not clean.known():
+        before = found.number()
+        for row in range(len(dataset.table)):
+            found.file(row, thorough)
+            if progress is not None:
+                progress(row + 1)
+        if clean is not None and found.number() == before:
+            clean.remember()
     found.repeats()
     if duplicates:
         found.alike()
@@ -174,6 +187,38 @@ def _without(dataset: Dataset, rows: list[int], masks: set[int]) -> Dataset:
     return dataclasses.replace(dataset, table=kept)
 
 
+@dataclass(frozen=True)
+class _Clean:
+    """The memory of a dataset in whose files nothing was found.
+
+    Args:
+        file: where it is kept.
+        digest: what it holds.
+        newest: time of the latest change of the dataset's files.
+    """
+
+    file: Path
+    digest: str
+    newest: float
+
+    @classmethod
+    def of(cls, dataset: Dataset, thorough: bool, cache: Path) -> _Clean | None:
+        """None for a dataset of which files are missing."""
+        try:
+            state, newest = dataset.state()
+        except OSError:
+            return None
+        digest = hashlib.sha256(f"checked {VERSION} {thorough} {state}".encode()).hexdigest()
+        return cls(cache / f"{digest}.checked", digest, newest)
+
+    def known(self) -> bool:
+        return read_digest(self.file, self.newest) == self.digest
+
+    def remember(self) -> None:
+        with contextlib.suppress(OSError):  # read only: the next start looks again
+            write_digest(self.file, self.digest)
+
+
 class _Findings:
     """Collects problems and notes; ``bad`` rows are to go, of ``bad_masks`` the mask only."""
 
@@ -195,6 +240,10 @@ class _Findings:
 
     def note(self, kind: str, row: int, text: str) -> None:
         self.notes.setdefault(kind, []).append(Finding(row, f"row {row}: {text}"))
+
+    def number(self) -> int:
+        """Findings so far."""
+        return sum(map(len, (*self.problems.values(), *self.notes.values())))
 
     def by_split(self, rows: list[int]) -> dict[str, int]:
         split = pd.to_numeric(self.dataset.table["split"], errors="coerce").to_numpy()[rows]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -208,32 +209,45 @@ class Dataset:
             cache: folder that remembers the digest as long as no file's size or time changes, so
                 that a large dataset is read once.
         """
-        read = (c for c in (*REQUIRED, *OPTIONAL) if c != PHOTOGRAPH)
-        columns = [c for c in read if c in self.table.columns]
-        head = json.dumps([self.class_names, self.attribute_names, self.class_words, columns])
-        table = self.table[columns].to_csv(index=False)
-        files = [
-            self.path(name)
-            for column in ("img_filename", "mask_filename")
-            if column in self.table.columns
-            for name in self.table[column]
-            if name
-        ]
-        seen = hashlib.sha256((head + table).encode())
-        newest = 0.0
-        for path in files:
-            stat = path.stat()
-            newest = max(newest, stat.st_mtime)
-            seen.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}".encode())
-        remembered = cache / f"{seen.hexdigest()}.digest" if cache else None
+        seen, newest = self.state()
+        remembered = cache / f"{seen}.digest" if cache else None
         if remembered and (known := read_digest(remembered, newest)) is not None:
             return known
-        whole = hashlib.sha256((head + table).encode())
-        for path in files:
-            whole.update(hashlib.sha256(read_regular(path)).digest())
+        whole = hashlib.sha256(self._text())
+        for name in self._files():
+            whole.update(hashlib.sha256(read_regular(self.path(name))).digest())
         if remembered:
             write_digest(remembered, whole.hexdigest())  # others may be reading it
         return whole.hexdigest()
+
+    def state(self) -> tuple[str, float]:
+        """A digest of the table and of the size and time of every file, and the latest time.
+
+        What was found out about a dataset holds as long as this is the same.
+
+        Raises:
+            OSError: when a file cannot be looked at.
+        """
+        seen = hashlib.sha256(self._text())
+        newest = 0.0
+        for name in self._files():
+            path = os.path.join(self.root, name)  # noqa: PTH118 - thousands, at every start
+            stat = os.stat(path)  # noqa: PTH116
+            newest = max(newest, stat.st_mtime)
+            seen.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}".encode())
+        return seen.hexdigest(), newest
+
+    def _text(self) -> bytes:
+        """All that a dataset is, but for its files."""
+        read = (c for c in (*REQUIRED, *OPTIONAL) if c != PHOTOGRAPH)
+        columns = [c for c in read if c in self.table.columns]
+        head = json.dumps([self.class_names, self.attribute_names, self.class_words, columns])
+        return (head + self.table[columns].to_csv(index=False)).encode()
+
+    def _files(self) -> list[str]:
+        """Images and masks, as the table names them."""
+        columns = [c for c in ("img_filename", "mask_filename") if c in self.table.columns]
+        return [name for column in columns for name in self.table[column] if name]
 
 
 def name_of(given: str | None, where: str | Path) -> str:

@@ -78,6 +78,7 @@ class Pipeline:
         self.settings = settings
         self.store = store
         self.engine = engine
+        self._found: dict[str, Discovery] = {}  # digest of a classifier -> of it
 
     @cached_property
     def refs(self) -> dict[str, ImageRef]:
@@ -280,6 +281,11 @@ class Pipeline:
 
     def discover(self, classifier: Probabilities) -> Discovery:
         """Which features the classifier leans on."""
+        if classifier.digest not in self._found:
+            self._found[classifier.digest] = self._discover(classifier)
+        return self._found[classifier.digest]
+
+    def _discover(self, classifier: Probabilities) -> Discovery:
         by_image: dict[str, list[Edit]] = defaultdict(list)
         for edit in self.edits.records:
             by_image[edit.img_id].append(edit)
@@ -327,6 +333,7 @@ class Pipeline:
             **parts: some of ``score``, ``personaliser``, ``sampler``, ``filters``.
         """
         other = copy(self)  # shares what is known already
+        other._found = {}
         other.backends = replace(self.backends, **parts)
         other.settings = replace(self.settings, generate=settings.generate, filter=settings.filter)
         return other

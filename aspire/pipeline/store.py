@@ -38,8 +38,8 @@ from aspire.progress import Progress, Silent
 from aspire.stored.artifacts import (
     images_in,
     is_image,
+    lines,
     read_manifest,
-    verified_lines,
     verify,
 )
 from aspire.stored.files import locked, tidy
@@ -171,8 +171,8 @@ class ArtifactStore:
             folder=folder,
             digest=manifest["digest"],
             state=state,
-            records=tuple(verified_lines(folder, stage.record)),
-            rejected=tuple(verified_lines(folder, Rejected, "rejected.jsonl")),
+            records=tuple(lines(folder, stage.record)),
+            rejected=tuple(lines(folder, Rejected, "rejected.jsonl")),
             resumed=manifest["resumed"] if state == "run" else 0,
             seconds=manifest["seconds"],
         )

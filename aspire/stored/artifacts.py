@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,15 @@ def verified_lines(folder: Path, record: type[T], name: str = "records.jsonl") -
         DamagedError: as :func:`verify`, and for records of another version.
     """
     verify(folder)
+    return lines(folder, record, name)
+
+
+def lines(folder: Path, record: type[T], name: str = "records.jsonl") -> list[T]:
+    """The same of an artifact that has just been verified.
+
+    Raises:
+        DamagedError: for records of another version.
+    """
     decoder = msgspec.json.Decoder(record)
     try:
         return [decoder.decode(line) for line in _bytes(folder / name).splitlines()]
@@ -125,13 +135,20 @@ _known: dict[Path, str] = {}
 
 def _state(folder: Path) -> str:
     """Names, sizes and times of the files of an artifact, in one digest."""
-    found = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if not path.name.startswith(".") and path.is_file():
-            stat = path.stat()
-            name = path.relative_to(folder).as_posix()
-            found.update(f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
-    return found.hexdigest()
+    found = [
+        f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n" for name, stat in _files(str(folder), "")
+    ]
+    return hashlib.sha256("".join(sorted(found)).encode()).hexdigest()
+
+
+def _files(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file below a folder but those with a dot; thousands, looked at again at every start."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path, f"{prefix}{entry.name}/")
+            elif not entry.name.startswith(".") and entry.is_file():
+                yield prefix + entry.name, entry.stat()
 
 
 def _remembered(folder: Path) -> str:

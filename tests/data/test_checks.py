@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import time
 from pathlib import Path
 
@@ -239,6 +240,32 @@ def test_groups_that_are_never_trained_on_are_noted(tmp_path: Path) -> None:
 def test_unknown_choice(data: Dataset) -> None:
     with pytest.raises(ConfigError, match=r"on_bad=skp: no such choice\. Did you mean skip\?"):
         check_dataset(data, on_bad="skp")
+
+
+def test_files_in_which_nothing_was_found_are_opened_once(data: Dataset, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+
+    def looked_at(**options: bool) -> int:
+        seen: list[int] = []
+        check_dataset(data, progress=seen.append, cache=cache, **options)
+        return len(seen)
+
+    assert [looked_at(), looked_at()] == [72, 0]
+    assert [looked_at(thorough=True), looked_at(thorough=True)] == [72, 0]
+    # one that changes, in size or in time alone, is looked at again
+    os.utime(file(data, 3), (0, 0))
+    assert [looked_at(), looked_at()] == [72, 0]
+    truncate(file(data, 3))
+    for _ in range(2):  # what is wrong is not forgotten
+        with pytest.raises(DataError, match=r"1 of 72 rows have problems"):
+            check_dataset(data, cache=cache)
+
+
+def test_files_with_something_to_tell_are_opened_each_time(data: Dataset, tmp_path: Path) -> None:
+    Image.new("CMYK", (32, 32)).save(file(data, 5))
+    for _ in range(2):
+        _, report = check_dataset(data, cache=tmp_path / "cache", on_bad="skip")
+        assert len(report.notes["CMYK"]) == 1
 
 
 def test_progress_counts_rows(data: Dataset) -> None:

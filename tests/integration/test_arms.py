@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from imported import heavy_imports_of
 
 from aspire.classification.context import TrainingContext
 from aspire.cli import main
@@ -137,7 +138,16 @@ def test_the_quickstart_personalises_and_generates_with_the_model_of_the_package
 ) -> None:
     short = ["personaliser.steps=4", "personaliser.strip_every=0", "personaliser.min_images=1"]
     short += ["personaliser.flipped_only=false", "generator.steps=2"]
-    assert main(["quickstart", "seeds=[0]", *short, *TINY]) == 0
+    words = ["quickstart", "seeds=[0]", *short, *TINY]
+    assert main(words) == 0
+    (report,) = tmp_path.glob("run/*/report.html")
+    drawn = report.stat()
+    # the second time loads no model, nor what models are made of, and draws nothing again
+    said, heavy = heavy_imports_of(words)
+    assert heavy == set()
+    assert said.count(" hit ") == 16
+    assert " run " not in said.partition("seed 0")[2].partition("test accuracy")[0]
+    assert (report.stat().st_ino, report.stat().st_mtime_ns) == (drawn.st_ino, drawn.st_mtime_ns)
     (records,) = tmp_path.glob("artifacts/generate/*/records.jsonl")
     made = [json.loads(line) for line in records.read_text().splitlines()]
     kinds = {w for m in made for w in m["prompt"].split(",")[0].split()}

@@ -126,11 +126,11 @@ def test_the_same_command_finishes_a_damaged_run_again(tmp_path, monkeypatch, ca
     monkeypatch.setattr(training, "_train", train)
     gone = folder / f".metrics.csv.{platform.node()}.4194305"
     gone.touch()
-    assert training.run_training(job, tmp_path, b"seed: 0").state == "hit"
+    assert training.run_training(job, tmp_path, lambda: b"seed: 0").state == "hit"
     assert not gone.exists()
     cut(folder / "result.json")
     gone.touch()
-    run = training.run_training(job, tmp_path, b"seed: 0")
+    run = training.run_training(job, tmp_path, lambda: b"seed: 0")
     assert (run.state, run.result["seed"], job.trained) == ("run", 0, 1)
     assert not gone.exists()
     (line,) = caplog.messages

@@ -7,6 +7,7 @@ nothing; the filters do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,8 +35,18 @@ class NearestStage:
 
     def __init__(self, images: Path, real: Sequence[ImageRef], root: Path) -> None:
         self.images = images
-        self.real = tuple(real[i] for i in evenly(len(real)))
-        self.files = tuple(Path(root) / r.file for r in self.real)
+        self.root = Path(root)
+        self._real = real
+
+    @cached_property
+    def real(self) -> tuple[ImageRef, ...]:
+        """Those that are searched."""
+        return tuple(self._real[i] for i in evenly(len(self._real)))
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """Where they are."""
+        return tuple(self.root / r.file for r in self.real)
 
     def identity(self) -> Mapping[str, Json]:
         return {"view": f"rgb {SIDE}", "among": AMONG}
