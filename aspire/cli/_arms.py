@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -53,6 +55,12 @@ def check_arm(choices: Mapping[str, str | None], overrides: Sequence[str]) -> No
 
 def _file(arm: str) -> DictConfig:
     path = conf_dir() / "augmentation" / f"{arm}.yaml"
-    content = OmegaConf.load(path) if path.is_file() else OmegaConf.create({})
+    return _read(path, path.stat().st_mtime_ns) if path.is_file() else OmegaConf.create({})
+
+
+@cache
+def _read(path: Path, modified: int) -> DictConfig:
+    """Read once, for a comparison asks for each arm many times; not to be changed."""
+    content = OmegaConf.load(path)
     assert isinstance(content, DictConfig)
     return content

@@ -61,6 +61,7 @@ class Bench:
         self.progress = Bars(console)
         self.announced: set[tuple[str, str]] = set()
         self._composed: dict[Any, tuple[DictConfig, dict[str, str]]] = {}
+        self._plain_making: dict[int, tuple[DictConfig, list[Any]]] = {}
         self._generated: dict[Any, Generation] = {}
         self._classifiers: dict[Any, Probabilities] = {}
         self.examinations: dict[int, Examination] = {}  # seed -> of its classifier
@@ -156,9 +157,16 @@ class Bench:
 
     def making(self, cfg: DictConfig) -> Pipeline:
         """The pipeline with what the arm of a job exchanges."""
-        if _making(cfg) == _making(self.cfg):
+        if self._making(cfg) == self._making(self.cfg):
             return self.pipeline
         return self.pipeline.with_parts(StageSettings(**plain(cfg.stage)), **self._makers(cfg))
+
+    def _making(self, cfg: DictConfig) -> list[Any]:
+        """Plain values of ``MAKING`` and of its stages; asked once, for a job stays as it is."""
+        if id(cfg) not in self._plain_making:
+            values = [cfg.get(k) for k in MAKING] + [cfg.stage[k] for k in MAKING_STAGES]
+            self._plain_making[id(cfg)] = cfg, list(map(plain, values))  # the job lives as long
+        return self._plain_making[id(cfg)][1]
 
     def _makers(self, cfg: DictConfig) -> dict[str, Any]:
         """The backends of ``MAKING``."""
@@ -297,7 +305,7 @@ class Bench:
         making = self.making(cfg)
         making.check_making()
         classifier = self.classifier(seed)
-        key = (digest_of(_making(cfg)), classifier.digest, seed)
+        key = (digest_of(self._making(cfg)), classifier.digest, seed)
         if key not in self._generated:
             self._generated[key] = making.generate(classifier, int(seed))
         return self._generated[key]
@@ -375,8 +383,3 @@ def training_identity(cfg: DictConfig) -> dict[str, Any]:
     # what is left out of the training is left out of its name
     identity["fit"] = {k: v for k, v in identity["fit"].items() if v is not None}
     return identity
-
-
-def _making(cfg: DictConfig) -> list[Any]:
-    """Plain values of ``MAKING`` and of its stages."""
-    return [plain(cfg.get(k)) for k in MAKING] + [plain(cfg.stage[k]) for k in MAKING_STAGES]
