@@ -357,7 +357,7 @@ class Bench:
 
         def train(baseline: str) -> TrainedRun:
             choices = {"baseline": baseline, "augmentation": "none"}
-            if self.composed(**choices)[1]["groups"] != "annotated":
+            if self.composed(None, **choices)[1]["groups"] != "annotated":
                 choices["groups"] = "annotated"
             return self.train(seed, **choices)
 
