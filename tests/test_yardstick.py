@@ -63,7 +63,7 @@ def test_counts_and_seconds_become_gflops(monkeypatch: pytest.MonkeyPatch) -> No
     assert gflops(2_147_483_648, 0.02) == 107.4
     seconds = iter([0.04, 0.05, 0.02, 0.03, 0.2])
     monkeypatch.setattr(module, "shortest", lambda work, threads, spent: next(seconds))
-    monkeypatch.setattr(module, "_cores", lambda: 8)
+    monkeypatch.setattr(module, "cores", lambda: 8)
     import torch
 
     before = torch.get_num_threads()
@@ -73,7 +73,7 @@ def test_counts_and_seconds_become_gflops(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_single_core_is_measured_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "shortest", lambda work, threads, spent: 0.02)
-    monkeypatch.setattr(module, "_cores", lambda: 1)
+    monkeypatch.setattr(module, "cores", lambda: 1)
     found = measure()
     assert (found.threads, found.product_1, found.product) == (1, 107.4, 107.4)
 
@@ -97,7 +97,7 @@ def test_another_machine_is_measured_anew(
     names = []
     for processor, cores in (("A", 2), ("B", 2), ("A", 4)):
         monkeypatch.setattr(module, "_processor", lambda name=processor: name)
-        monkeypatch.setattr(module, "_cores", lambda n=cores: n)
+        monkeypatch.setattr(module, "cores", lambda n=cores: n)
         module._machine.cache_clear()
         yardstick(tmp_path)
         names.append(sorted(p.name for p in tmp_path.iterdir()))
