@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from typing import Any
 
 from aspire import __version__
 from aspire.revision import revision
+from aspire.stored.results import read_mapping
 from aspire.yardstick import Yardstick, read_yardstick, yardstick
 
 FILE = "environment.json"
@@ -34,10 +34,7 @@ def environment(outputs: Path) -> dict[str, Any]:
 
 def yardstick_of(run: Path) -> Yardstick | None:
     """Of the processor that made a run; None where none was noted or a GPU did the work."""
-    try:
-        content = json.loads((run / FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(content, dict) or content.get("device", "cpu") != "cpu":
+    content = read_mapping(run / FILE)
+    if content.get("device", "cpu") != "cpu":
         return None
     return read_yardstick(content.get("yardstick"))

@@ -17,6 +17,7 @@ from aspire.classification.selection import RULES, score
 from aspire.errors import DamagedError
 from aspire.pipeline.store import write_atomic
 from aspire.progress import Advance
+from aspire.stored.files import own_file
 from aspire.stored.notes import note
 from aspire.stored.seals import file_digest
 
@@ -141,7 +142,7 @@ def check_kept(weights: Path, done: FinishedPhase | None = None) -> Path:
     """
     if done is None:
         try:
-            text = (weights.parent / "finished.json").read_bytes()
+            text = own_file(weights.parent / "finished.json").read_bytes()
             done = msgspec.convert(json.loads(text), FinishedPhase)
         except (OSError, ValueError, RecursionError) as error:
             raise DamagedError(f"{weights.parent}/finished.json is damaged: {error}") from None

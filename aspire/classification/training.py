@@ -23,7 +23,7 @@ from aspire.pipeline.manners import PendingError, manners
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.processes import is_main
 from aspire.reporting.table import arm_name
-from aspire.stored.files import tidy
+from aspire.stored.files import own_file, tidy
 from aspire.stored.notes import note
 from aspire.stored.results import damage, read_any
 from aspire.stored.seals import file_digest
@@ -83,6 +83,7 @@ class TrainedRun:
         from aspire.classification.checkpoints import check_kept
 
         try:
+            own_file(weights, self.folder)
             if weights != self.weights:
                 return check_kept(weights)
             if not weights.is_file():

@@ -18,6 +18,8 @@ from aspire.errors import ConfigError, did_you_mean
 from aspire.pipeline.sweeps import JobEntry, find_jobs
 from aspire.reporting import wandb_sync
 from aspire.reporting.wandb_run import Place
+from aspire.stored.files import own_file
+from aspire.stored.notes import note
 from aspire.stored.results import read_training
 
 METHODS = ("grid", "random", "bayes")
@@ -65,7 +67,10 @@ def _offline(folder: Path, jobs: list[JobEntry]) -> list[Path]:
     """Offline runs of the jobs, of tables in the folder of their sweep, and of personalisations."""
     learnt = sorted((folder / "personalised").glob("*/"))
     folders = (folder, *(job.look.folder for job in jobs), *learnt)
-    return [run for f in folders for run in wandb_sync.offline_runs(f)]
+    runs = [run for f in folders for run in wandb_sync.offline_runs(f)]
+    for path in (p for run in runs for p in (run / "files").rglob("*") if p.is_symlink()):
+        own_file(path)  # W&B would upload whatever it leads to
+    return runs
 
 
 def _sweep_name(folder: Path) -> str:
@@ -83,6 +88,9 @@ def _jobs(cfg: DictConfig) -> list[JobEntry]:
             f"{cfg.dir}: no job in it. Expected the folder of a sweep (outputs/sweeps/NAME) or one "
             "with runs below it, such as outputs/train."
         )
+    for job in jobs:
+        if job.look.damaged:
+            note(f"left out: {job.name}: {job.look.reason}")
     return jobs
 
 

@@ -26,11 +26,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from aspire.errors import AspireError
+import msgspec
+
+from aspire.errors import AspireError, DamagedError
 from aspire.pipeline.store import write_atomic
 from aspire.progress import duration
+from aspire.stored.files import own_file
 from aspire.stored.results import damage
 
 State = Literal["new", "running", "done", "failed", "stale"]
@@ -202,19 +205,36 @@ def reason_of(error: BaseException) -> str:
 # --- attempts on disk ------------------------------------------------------------------------
 
 
+class _Attempt(msgspec.Struct):
+    """What a file of an attempt says."""
+
+    state: Literal["running", "done", "failed"]
+    host: str
+    pid: Annotated[int, msgspec.Meta(gt=0, lt=2**31)]
+    place: str
+    started: str
+    began: float
+    born: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    about: dict[str, str | float | bool | None] = {}
+
+
 def _attempts(folder: Path) -> list[Path]:
     """Files of the attempts, in order; their numbers have no gap."""
-    found = {int(p.stem): p for p in (folder / "attempts").glob("[0-9]*.json")}
+    found = {int(p.stem): p for p in (folder / "attempts").glob("*.json") if p.stem.isdecimal()}
     return [found[n] for n in sorted(found)]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The content; {} for one that is being written at this moment."""
+    """The content; {} for one that is being written at this moment, and for a damaged one."""
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except (ValueError, FileNotFoundError):
+        data = own_file(path, path.parents[1]).read_bytes()
+        msgspec.json.decode(data, type=_Attempt)
+        content: dict[str, Any] = json.loads(data)
+    except (ValueError, OSError, RecursionError, DamagedError):  # msgspec's errors are ValueErrors
         return {}
-    return content if isinstance(content, dict) else {}
+    return content
 
 
 def _end(path: Path, content: Mapping[str, Any], **how: str) -> None:

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from aspire.values import Below
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of everything a stage takes or gives."""
@@ -87,8 +89,8 @@ class Edit(Record, frozen=True):
     phrase: str  # what was taken away
     replacement: str | None  # the scene put in its place; None for a removal
     donor: str | None  # img_id of the image the new scene comes from
-    file: str
-    mask: str  # 255 where pixels may have changed
+    file: Below
+    mask: Below  # 255 where pixels may have changed
     edited_share: float  # fraction of pixels that may have changed, in [0, 1]
     # the same round trip without taking the phrase away: a hole of the same shape elsewhere, or
     # the same scene from another source; None where none could be made
@@ -182,7 +184,7 @@ class Context(Record, frozen=True):
 class Picture(Record, frozen=True):
     """One edited image that a personaliser learnt from, kept beside what it learnt."""
 
-    file: str  # relative to the personalisations' folder
+    file: Below  # relative to the personalisations' folder
     edit_id: str
     img_id: str
     scene: str | None  # the scene it shows, where the edit put one there
@@ -198,7 +200,7 @@ class Concept(Record, frozen=True):
     avoided: tuple[str, ...]  # the spurious phrases
     tokens: tuple[str, ...] = ()  # words that call what was learnt, one of them in a prompt
     pictures: tuple[Picture, ...] = ()
-    weights: str | None = None  # safetensors, relative to the personalisations' folder
+    weights: Below | None = None  # safetensors, relative to the personalisations' folder
     weights_sha256: str | None = None
     effect: float | None = None  # relative change of the noise prediction through the weights
 
@@ -211,8 +213,8 @@ class SyntheticImage(Record, frozen=True):
     seed: int
     prompt: str
     parents: tuple[str, ...]  # img_ids of the real images it was made from
-    file: str
-    mask: str | None  # 255 on the class object, where the generator knows it
+    file: Below
+    mask: Below | None  # 255 on the class object, where the generator knows it
     concept_id: str = ""
     negative_prompt: str = ""
 
@@ -232,7 +234,7 @@ class Neighbour(Record, frozen=True):
     img_id: str
     real_id: str
     distance: float  # in [0, 1]; 0 for a copy
-    file: str  # the real image, small
+    file: Below  # the real image, small
 
 
 class Rejected(Record, frozen=True):

@@ -17,8 +17,10 @@ from typing import Any
 
 import msgspec
 
+from aspire.errors import DamagedError
 from aspire.pipeline.jobs import Look, State, look_at
 from aspire.pipeline.store import digest_of, write_atomic
+from aspire.stored.files import own_file
 from aspire.stored.results import read_any
 
 
@@ -177,7 +179,7 @@ def _entry(path: Path, stale_after: float) -> JobEntry:
 
 
 class _Job(msgspec.Struct):
-    about: dict[str, Any]
+    about: dict[str, str | float | bool | None]
     command: str = ""
     sweep: str = ""
     run: str | None = None
@@ -188,8 +190,8 @@ class _Job(msgspec.Struct):
 def _job(path: Path) -> dict[str, Any]:
     """What was written down of a job; of a damaged file that it is one."""
     try:
-        return msgspec.structs.asdict(msgspec.json.decode(path.read_bytes(), type=_Job))
-    except (OSError, msgspec.DecodeError, RecursionError) as error:
+        return msgspec.structs.asdict(msgspec.json.decode(own_file(path).read_bytes(), type=_Job))
+    except (OSError, DamagedError, msgspec.DecodeError, RecursionError) as error:
         reason = f"{path} is damaged: {error}. The command of the sweep writes it again."
         return msgspec.structs.asdict(_Job(about={}, failed=reason))
 

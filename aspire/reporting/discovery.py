@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from aspire.errors import DamagedError
 from aspire.pipeline.records import Edit, EditKind, Effect, Rejected, SpuriousFeature
 from aspire.reporting.artifacts import Artifacts, Json
 from aspire.reporting.examined import Examined, examined
 from aspire.reporting.pictures import Picture, Pictures
 from aspire.reporting.wording import SCORES, agreement_of, evidence_of, judged, why
+
+T = TypeVar("T")
 
 TOP = 8  # features listed per class
 ILLUSTRATED = 3  # of them with pictures
@@ -144,8 +147,7 @@ def views_of(
     found = result["discovery"]
     edits = artifacts.lines(result["stages"]["edit"]["folder"], Edit)
     features = {
-        seed: [msgspec.convert(f, SpuriousFeature) for f in d["features"]]
-        for seed, d in found.items()
+        seed: [_record(f, SpuriousFeature) for f in d["features"]] for seed, d in found.items()
     }
     seeds = Counter(
         (f.y, f.kind, f.phrase) for group in features.values() for f in group if f.spurious
@@ -156,6 +158,15 @@ def views_of(
     if views:
         _illustrate(views[0], result, edits, artifacts, pictures, examples)
     return views
+
+
+def _record(content: Json, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise DamagedError(
+            f"result.json holds a {kind.__name__} that this version cannot read: {error}."
+        ) from None
 
 
 def score_name(settings: Mapping[str, Any]) -> str:
@@ -179,13 +190,14 @@ def _view(
     y_of = {e.img_id: e.y for e in edits}
     right = Counter({e.img_id: e.y for e in effects}.values())
     wrong = Counter(y_of.get(r.item_id) for r in rejected if r.reason == "misclassified")
-    without = {int(r["item_id"]): r["detail"] for r in discovery["without"]}
+    gone = [_record(r, Rejected) for r in discovery["without"]]
+    without = {r.item_id: r.detail for r in gone}
     truth = {t["y"]: t for t in discovery.get("truth", ())}
     classes = []
     for y, name in enumerate(result["dataset"]["class_names"]):
         mine = sorted((f for f in features if f.y == y), key=lambda f: f.rank)
         strong = [f for f in mine if f.spurious]
-        note = without.get(y, "no edit of a correctly classified image")
+        note = without.get(f"{y:03d}", "no edit of a correctly classified image")
         classes.append(
             ClassView(
                 name=name,

@@ -22,6 +22,7 @@ from aspire.reporting.report import Generations
 from aspire.stored.config import read_config
 from aspire.stored.notes import note
 from aspire.stored.results import read_training
+from aspire.text import file_name
 
 EXAMPLES = 2  # strips of edits for each feature
 GALLERY = 12  # generated images shown of a class
@@ -95,7 +96,7 @@ def found_on(
         "generation": {seed: _generation(artifacts, s) for seed, (_, _, s, _) in ordered.items()},
     }
     root, files = (originals.root, originals.files) if originals else (None, {})
-    pictures = Pictures(kept / dataset, root, files)
+    pictures = Pictures(kept / file_name(dataset), root, files)
     return Found(
         dataset,
         views_of(whole, artifacts, pictures, EXAMPLES),

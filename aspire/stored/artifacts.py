@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from aspire.errors import DamagedError
-from aspire.stored.files import write_atomic
+from aspire.stored.files import own_file, write_atomic
 from aspire.stored.seals import file_digest
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ def read_manifest(folder: Path) -> Json:
     """
     path = Path(folder) / "manifest.json"
     try:
-        data = path.read_bytes()
+        data = own_file(path).read_bytes()
         msgspec.json.decode(data, type=Manifest)
     except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged: {error}.") from None
@@ -145,6 +145,8 @@ def _files(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
     """Every file below a folder but those with a dot; thousands, looked at again at every start."""
     with os.scandir(folder) as entries:
         for entry in entries:
+            if entry.is_symlink():
+                own_file(Path(entry.path))
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(entry.path, f"{prefix}{entry.name}/")
             elif not entry.name.startswith(".") and entry.is_file():
@@ -160,6 +162,6 @@ def _remembered(folder: Path) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return own_file(path).read_bytes()
     except OSError as error:
         raise DamagedError(f"{path} cannot be read: {error.strerror or error}.") from None

@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from aspire.confdir import conf_dir
-from aspire.errors import ConfigError
+from aspire.errors import ConfigError, DamagedError
+from aspire.stored.files import own_file
 
 Json = dict[str, Any]
 
@@ -188,11 +189,13 @@ def _parsed(path: Path) -> Json:
             "train made it; take the whole folder, or train it again."
         )
     try:
-        if path.stat().st_size > LARGEST:
+        if own_file(path).stat().st_size > LARGEST:
             raise ValueError(f"larger than {LARGEST} bytes")
         content = yaml.load(path.read_bytes(), _Loader)
         if not isinstance(content, dict) or not content:
             raise ValueError("no keys and values")
+    except DamagedError as error:
+        raise StoredConfigError(str(error)) from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StoredConfigError(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from aspire.errors import DamagedError
 from aspire.stored.notes import note
 from aspire.stored.trouble import UNWRITABLE
 
@@ -44,6 +45,26 @@ def write_atomic(path: Path, data: bytes) -> None:
     except BaseException:
         _remove(temporary)
         raise
+
+
+def own_file(path: Path, folder: Path | None = None) -> Path:
+    """A file of a folder that somebody may have sent, before it is opened.
+
+    Args:
+        path: of the file; where nothing has that name, opening it will say so.
+        folder: that it belongs to, by default the one it lies in.
+
+    Raises:
+        DamagedError: for a link that leads out of the folder, and for a pipe, a device or a folder.
+    """
+    real, home = path.resolve(), (folder or path.parent).resolve()
+    if not real.is_relative_to(home):
+        raise DamagedError(
+            f"{path} leads out of its folder, to {real}, and is not read. Expected the file itself."
+        )
+    if path.exists() and not path.is_file():
+        raise DamagedError(f"{path} is no file.")
+    return path
 
 
 def _remove(temporary: Path) -> None:

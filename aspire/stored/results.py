@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import msgspec
 
 from aspire.errors import DamagedError
+from aspire.stored.files import own_file
 from aspire.stored.notes import note
+from aspire.values import Below
 
 Json = dict[str, Any]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-# Below the folder that it is relative to, and nowhere else.
-Below = Annotated[str, msgspec.Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$)).+$")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -76,11 +76,27 @@ class TrainingResult(msgspec.Struct):
 class _Dataset(msgspec.Struct):
     name: str
     class_names: list[str]
+    digest: str
+    class_counts: dict[str, dict[str, Count]] = {}
+
+
+class _Grouped(_Dataset, kw_only=True):
+    group_counts: dict[str, dict[str, Count]]
 
 
 class _Artifact(msgspec.Struct):
     folder: Below
     digest: str
+    records: Count
+    rejected: dict[str, Count]
+
+
+class _Truth(msgspec.Struct):
+    y: Count
+    attribute: str
+    true: list[str]
+    precision: dict[str, float | None]
+    recall: dict[str, float | None]
 
 
 class _Examination(msgspec.Struct):
@@ -97,7 +113,31 @@ class _Discovery(msgspec.Struct):
     score: _Artifact
     discover: _Artifact
     features: list[dict[str, Any]]
+    without: list[dict[str, Any]]
+    truth: list[_Truth] = []
     examination: _Examination | None = None  # of results of old
+
+
+class _Generation(msgspec.Struct):
+    personalise: _Artifact
+    generate: _Artifact
+    filter: _Artifact
+    kept: Count
+    reasons: dict[str, Count]
+    measure: _Artifact | None = None
+    nearest: _Artifact | None = None
+
+
+class _Gap(msgspec.Struct):
+    arm: str
+    seed: int
+    reason: str
+
+
+class _Classifier(msgspec.Struct):
+    choice: str
+    digest: str
+    settings: dict[str, Any]
 
 
 class _ArmRun(msgspec.Struct):
@@ -116,18 +156,34 @@ class _Arm(msgspec.Struct):
     runs: list[_ArmRun]
 
 
-class WholeResult(msgspec.Struct):
-    """Of ``aspire run`` and ``aspire discover``."""
+class WholeResult(msgspec.Struct, kw_only=True):
+    """What those of ``aspire run`` and ``aspire discover`` share."""
 
+    aspire: str
     dataset: _Dataset
     settings: dict[str, Any]
     stages: dict[str, _Artifact]
     discovery: dict[str, _Discovery]
-    arms: list[_Arm] = []
-    missing: list[dict[str, Any]] = []
-    seeds: list[int] = []
-    generation: dict[str, dict[str, Any]] = {}
     overrides: list[str] = []
+
+
+class RunResult(WholeResult, kw_only=True):
+    """Of ``aspire run``."""
+
+    dataset: _Grouped
+    arms: list[_Arm]
+    missing: list[_Gap]
+    seeds: list[int]
+    generation: dict[str, _Generation]
+
+
+class DiscoveryResult(WholeResult, kw_only=True):
+    """Of ``aspire discover``."""
+
+    splits: list[str]
+    seed: int
+    classifier: _Classifier
+    overrides: list[str]
 
 
 def read_training(folder: Path) -> Json:
@@ -154,8 +210,11 @@ def damage(folder: Path) -> str:
 def read_mapping(path: Path) -> Json:
     """A JSON file that only adds to what is shown: empty where it is missing or damaged."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(own_file(path).read_bytes())
     except FileNotFoundError:
+        return {}
+    except DamagedError as error:
+        note(f"Left out: {error}")
         return {}
     except (OSError, ValueError, RecursionError):
         content = None
@@ -173,7 +232,7 @@ def read_any(folder: Path) -> Json:
     """
     path = Path(folder) / "result.json"
     try:
-        stat = path.stat()
+        stat = own_file(path).stat()
     except OSError as error:
         raise DamagedError(f"{path} cannot be read: {error.strerror or error}.") from None
     content = _read(path, stat.st_size, stat.st_mtime_ns)
@@ -194,7 +253,8 @@ def _read(path: Path, size: int, modified: int) -> bytes | str:
         return f"no JSON ({error})" if size else "empty"
     if not isinstance(content, dict):
         return f"a {type(content).__name__} where keys and values were expected"
-    kinds: Mapping[str, type] = {"weights_sha256": TrainingResult, "discovery": WholeResult}
+    whole = RunResult if "arms" in content else DiscoveryResult
+    kinds: Mapping[str, type] = {"weights_sha256": TrainingResult, "discovery": whole}
     kind = next((k for key, k in kinds.items() if key in content), None)
     if kind is None and "metrics" in content:  # the one key that says what it is has gone
         kind = TrainingResult

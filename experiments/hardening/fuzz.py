@@ -1,14 +1,16 @@
 """Malformed input and damaged artifacts, seeded and bounded: what becomes of each.
 
-    python experiments/hardening/fuzz.py [--malformed 300] [--damaged 200] [--seed 0] [--to FILE]
+    python experiments/hardening/fuzz.py --folder DIR [--malformed 300] [--damaged 200] [--seed 0]
 
 A library traceback, a hang or a silent use (other numbers, exit 0) is a fault; a clear
-error, redone, a correct result and a damaged file that the command does not read are none.
+error, redone, a correct result and a damaged file that the command does not read are none. The
+same command goes on where it was stopped, as after ``--minutes``; DIR keeps what was found.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import re
@@ -17,12 +19,14 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tiny
+import yaml
 from PIL import Image
 
-LIMIT = 240.0  # seconds after which a command hangs
+LIMIT = 180.0  # seconds after which a command hangs
 VALUES = (
     "abc", "-1", "0", "1e30", "nan", "inf", "null", "true", "[]", "{}", "[1,a]", "it's", "(x",
     "${x}",     "${oc.env:HOME}", "'", '"', "\\", "1.5", "999999999999999999999", "???",
@@ -41,48 +45,49 @@ KEYS = (
     "paths.data", "sweep.stale_after", "model._target_", "nonsense", "stage..x", "hydra.run.dir",
 )  # fmt: skip
 Case = tuple[str, list[str], Path]  # what it is, the command, its outputs folder
+Found = tuple[str, str, tiny.Done]  # what it is, what became of it, how the command ended
+# What is asked of damaged outputs: the same again, and what begins in the middle of them.
+NEXT = {
+    "the same": tiny.RUN,
+    "another score": (*tiny.RUN, "score.seed=1"),
+    "fewer images": (*tiny.RUN, "stage.generate.max_per_class=5"),
+    "longer": (*tiny.RUN, "fit.steps=6"),
+    "discover": ("discover", *tiny.SMALL, "score.seed=2", "classifier=run"),
+}
 
 
 def main() -> None:
-    """Make the cases, count the outcomes."""
+    """Work off the cases that are left, print the table of all."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--malformed", type=int, default=300)
     parser.add_argument("--damaged", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--to", type=Path)
+    parser.add_argument("--minutes", type=float, default=600)
+    parser.add_argument("--folder", type=Path, required=True)
     given = parser.parse_args()
-    to = given.to and given.to.resolve()
-    tiny.warm()
-    rng = random.Random(given.seed)
+    root = given.folder.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    tiny.warm(root / "whole")
+    os.chdir(root)  # some cases name folders that are then made
+    journal = tiny.Journal(root / "outcomes.jsonl", given.minutes)
+    cases = [f"malformed {n}" for n in range(given.malformed)]
+    cases += [f"damaged {n}" for n in range(given.damaged)]
+    for case in journal.left(cases):
+        rng = random.Random(f"{given.seed} {case}")
+        kind, number = case.split()
+        with tempfile.TemporaryDirectory(dir=root) as folder:
+            made = malformed if kind == "malformed" else damaged
+            what, outcome, ended = made(rng, int(number), Path(folder), root / "whole")
+        journal.add(
+            case, what=what, outcome=outcome, seconds=ended.seconds, text=ended.text[-2000:]
+        )
+        if outcome in ("library traceback", "hang", "silent use", "killed"):
+            print(f"{outcome}: {case}: {what}\n{ended.text[-1500:]}\n", flush=True)
     counts: dict[str, Counter[str]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        os.chdir(root)  # some cases name folders that are then made
-        done = tiny.forked(tiny.RUN, root / "whole")
-        assert done.outcome == "ok", done.text
-        makers: list[Callable[[random.Random, Path], Case]] = [configuration, table, image, stored]
-        for number in range(given.malformed):
-            what, words, outputs = makers[number % len(makers)](rng, root)
-            ended = tiny.forked(words, outputs, limit=LIMIT)
-            note(counts, what, ended.outcome, ended, words)
-        expected = tiny.contents(root / "whole")
-        for _ in range(given.damaged):
-            what, outcome, ended = damaged(rng, root, expected)
-            note(counts, what, outcome, ended, ["aspire", "run"])
-    text = as_table(counts)
-    print(text)
-    if to:
-        to.write_text(text + "\n")
-
-
-def note(
-    counts: dict[str, Counter[str]], what: str, outcome: str, ended: tiny.Done, words: list[str]
-) -> None:
-    """Count a case; show it where it is a fault."""
-    kind = what.partition(":")[0]
-    counts.setdefault(kind, Counter())[outcome] += 1
-    if outcome in ("library traceback", "hang", "silent use"):
-        print(f"{outcome}: {what}: {' '.join(words)[:300]}\n{ended.text[-1500:]}\n", flush=True)
+    for line in journal.lines:
+        counts.setdefault(line["what"].partition(":")[0], Counter())[line["outcome"]] += 1
+    print(f"{tiny.machine()}, seed {given.seed}, {len(journal.lines)} of {len(cases)} cases\n")
+    print(as_table(counts))
 
 
 def as_table(counts: dict[str, Counter[str]]) -> str:
@@ -99,15 +104,26 @@ def as_table(counts: dict[str, Counter[str]]) -> str:
 # --- malformed input ---------------------------------------------------------------------------
 
 
-def configuration(rng: random.Random, root: Path) -> Case:
+def malformed(rng: random.Random, number: int, root: Path, whole: Path) -> Found:
+    """Make a case of one of the four kinds, and run it."""
+    makers: list[Callable[[random.Random, Path, Path], Case]]
+    makers = [configuration, table, image, stored]
+    what, words, outputs = makers[number % len(makers)](rng, root, whole)
+    ended = tiny.forked(words, outputs, limit=LIMIT)
+    return f"{what}: {' '.join(words)[-300:]}", ended.outcome, ended
+
+
+def configuration(rng: random.Random, root: Path, whole: Path) -> Case:
     """A typed value that may be anything."""
     word = f"{rng.choice(['', '', '', '+', '++', '~'])}{rng.choice(KEYS)}={rng.choice(VALUES)}"
-    return f"configuration: {word[:80]}", ["train", *tiny.SMALL, word, "dry_run=true"], root / "c"
+    verb = rng.choice(["train", "run"])
+    return "configuration", [verb, *tiny.SMALL, word, "dry_run=true"], root / "c"
 
 
-def table(rng: random.Random, root: Path) -> Case:
+def table(rng: random.Random, root: Path, whole: Path) -> Case:
     """A CSV file with a few mutations."""
-    folder = Path(tempfile.mkdtemp(dir=root))
+    folder = root / "data"
+    folder.mkdir()
     rows = [["img_id", "img_filename", "y", "split", "place"]]
     for n in range(12):
         Image.fromarray(np.full((16, 16, 3), 20 * n, np.uint8)).save(folder / f"{n}.png")
@@ -130,9 +146,9 @@ def table(rng: random.Random, root: Path) -> Case:
     return "table", ["data", "show", "dataset=csv", f"dataset.metadata={file}"], root / "t"
 
 
-def image(rng: random.Random, root: Path) -> Case:
+def image(rng: random.Random, root: Path, whole: Path) -> Case:
     """A folder of images, one of them cut, changed, empty, huge or something else."""
-    folder = Path(tempfile.mkdtemp(dir=root))
+    folder = root / "data"
     for split in ("train", "val", "test"):
         for name in ("a", "b"):
             (folder / split / name).mkdir(parents=True)
@@ -145,30 +161,45 @@ def image(rng: random.Random, root: Path) -> Case:
     return "image", words, root / "i"
 
 
-def stored(rng: random.Random, root: Path) -> Case:
+def stored(rng: random.Random, root: Path, whole: Path) -> Case:
     """A run folder with one changed file, read by some verb."""
-    outputs = Path(tempfile.mkdtemp(dir=root)) / "outputs"
-    shutil.copytree(root / "whole", outputs)
-    runs = sorted(p.parent for p in (outputs / "train").rglob("result.json"))
-    run = rng.choice(runs)
-    damage(rng, rng.choice(sorted(p for p in run.rglob("*") if p.is_file())))
-    verbs = (
-        ["evaluate", str(run)], ["table"], ["report", str(outputs / "train")],
-        ["rerun", str(run), "dry_run=true"],
-        ["diff", str(run), str(runs[0])], ["sweep", "status"],
-        ["train", *tiny.SMALL, "dry_run=true"],
-    )  # fmt: skip
+    outputs = root / "outputs"
+    shutil.copytree(whole, outputs)
+    trained = sorted(p.parent for p in (outputs / "train").rglob("result.json"))
+    (reported,) = (outputs / "run").iterdir()
+    run = rng.choice([*trained, reported])
+    kinds = kinds_of(run)
+    damage(rng, rng.choice(kinds[rng.choice(sorted(kinds))]))
+    verbs = [["diff", str(run), str(trained[0])], ["table"]]
+    verbs += [["report", str(run if run == reported else outputs / "train")]] * 3
+    if run != reported:
+        verbs += [["evaluate", str(run)], ["rerun", str(run), "dry_run=true"], ["sweep", "status"]]
+        verbs += [["train", *tiny.SMALL, "dry_run=true"]]
     return "stored file", rng.choice(verbs), outputs
+
+
+def kinds_of(folder: Path) -> dict[str, list[Path]]:
+    """Files below a folder by where they lie and what they are."""
+    kinds: dict[str, list[Path]] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"):
+        above = path.relative_to(folder).parts[:-1][:2]
+        what = path.name if path.suffix in (".json", ".yaml", "") else path.suffix
+        kinds.setdefault(" ".join((*above, what)), []).append(path)
+    return kinds
 
 
 # --- damaged artifacts -------------------------------------------------------------------------
 
 
 def damage(rng: random.Random, file: Path) -> str:
-    """Damage a file in one of seven ways; the way."""
+    """Damage a file in one of eight ways; the way."""
     data = bytearray(file.read_bytes())
-    way = rng.choice(["cut", "flip", "empty", "gone", "swap", "text", "folder"])
-    if way == "cut":
+    texts = (".json", ".jsonl", ".yaml")
+    ways = ["cut", "flip", "empty", "gone", "swap", "text", "folder"]
+    way = rng.choice([*ways, *["value"] * 7 * (file.suffix in texts)])
+    if way == "value":
+        file.write_bytes(_another_value(rng, bytes(data)))
+    elif way == "cut":
         file.write_bytes(data[: rng.randrange(len(data) or 1)])
     elif way == "flip" and data:
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -188,38 +219,72 @@ def damage(rng: random.Random, file: Path) -> str:
     return way
 
 
-def damaged(rng: random.Random, root: Path, expected: dict[str, str]) -> tuple[str, str, tiny.Done]:
-    """Damage a file of a finished run, and run the same command again."""
-    outputs = Path(tempfile.mkdtemp(dir=root)) / "outputs"
-    shutil.copytree(root / "whole", outputs)
-    kinds: dict[str, list[Path]] = {}
-    for path in sorted(p for p in outputs.rglob("*") if p.is_file()):
-        top = path.relative_to(outputs).parts
-        kinds.setdefault(f"{top[0]} {path.suffix or path.name}", []).append(path)
-    kind = rng.choice(sorted(kinds))
-    file = rng.choice(kinds[kind])
+def _another_value(rng: random.Random, data: bytes) -> bytes:
+    """A well-formed file in which one value has gone or is another."""
+    lines = data.splitlines() or [b"{}"]
+    whole = data.startswith(b"{\n") or not data.startswith(b"{")
+    number = 0 if whole else rng.randrange(len(lines))
+    content = yaml.safe_load(data if whole else lines[number])
+    places: list[tuple[Any, Any]] = []
+    waiting = [content]
+    while waiting:
+        node = waiting.pop()
+        keys = node if isinstance(node, dict) else range(len(node))
+        places += [(node, key) for key in keys]
+        waiting += [node[key] for key in keys if isinstance(node[key], dict | list)]
+    if places:
+        node, key = rng.choice(places)
+        if rng.random() < 0.4:
+            del node[key]
+        else:
+            node[key] = rng.choice([None, -1, 1e30, "x", "../../x", "/etc/passwd", [], {}, [{}]])
+    lines[number : len(lines) if whole else number + 1] = [json.dumps(content).encode()]
+    return b"\n".join(lines) + b"\n"
+
+
+def damaged(rng: random.Random, number: int, root: Path, whole: Path) -> Found:
+    """Damage a file of a finished run, and ask for the same again or for something more."""
+    outputs = root / "outputs"
+    shutil.copytree(whole, outputs)
+    kinds = kinds_of(outputs)
+    file = rng.choice(kinds[sorted(kinds)[number % len(kinds)]])
     name = file.relative_to(outputs)
+    asked = rng.choice(sorted(NEXT))
+    expected = undisturbed(asked, root, whole)
     way = damage(rng, file)
-    ended = tiny.forked(tiny.RUN, outputs, limit=LIMIT)
+    ended = tiny.forked(words_of(asked, outputs), outputs, limit=LIMIT)
     outcome = ended.outcome
     if outcome == "ok":
         found = tiny.contents(outputs)
         own = re.sub("^run/[^/]+", "run", name.as_posix())
         left = own in expected and found.get(own) != expected[own]
         differs = tiny.difference(expected, {**found, own: expected[own]} if left else found)
-        redone = "again" in ended.text or " run " in ended.text
-        outcome = (
-            "silent use"
-            if differs
-            else "not read"
-            if left
-            else "redone"
-            if redone
-            else "correct result"
-        )
-        ended.text = f"{differs}\n{ended.text}"
-    shutil.rmtree(outputs.parent)
-    return f"{kind}: {name} {way}", outcome, ended
+        redone = "again" in ended.text or "damaged" in ended.text
+        kept = "not read" if left else "redone" if redone else "correct result"
+        outcome = "silent use" if differs else kept
+        ended.text = f"{ended.text}\n{differs}"
+    return f"damaged {name.parts[0]}: {name} {way}, then {asked}", outcome, ended
+
+
+def words_of(asked: str, outputs: Path) -> list[str]:
+    """The command; the classifier of a discovery is the run in these outputs."""
+    words = list(NEXT[asked])
+    if asked == "discover":
+        (run,) = (p.parent for p in outputs.glob("train/*/erm/none/*/model.safetensors"))
+        words.append(f"classifier.path={run}")
+    return words
+
+
+def undisturbed(asked: str, root: Path, whole: Path) -> dict[str, str]:
+    """What there is after the command where nothing is damaged; worked out once."""
+    kept = whole.with_name(f"expected {asked}.json")
+    if not kept.is_file():
+        outputs = root / "undisturbed"
+        shutil.copytree(whole, outputs)
+        ended = tiny.forked(words_of(asked, outputs), outputs)
+        assert ended.outcome == "ok", ended.text
+        kept.write_text(json.dumps(tiny.contents(outputs)))
+    return dict(json.loads(kept.read_text()))
 
 
 if __name__ == "__main__":

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ SMALL = (
     "dataset=mini_waterbirds", "dataset.scale=0.01", "dataset.size=32", "model=small_cnn",
     "model.image_size=32", "fit.steps=4", "fit.evaluations=2", "fit.batch_size=8", "logger=none",
     "trainer.threads=1", "stage.edit.images_per_class=6", "stage.generate.max_per_class=6",
-    "stage.filter.min_kept=0", "score.min_support=1", "score.max_q=1", "score.min_effect=0",
+    "stage.filter.min_kept=0", "score.min_support=1", "score.max_q=1", "score.min_effect=-1",
 )  # fmt: skip
 RUN = ("run", "seeds=[0]", *SMALL)
 SWEEP = ("train", "-m", "seed=0,1", "baseline=erm,jtt", *SMALL)
@@ -34,6 +36,7 @@ GENERATE = (
 )  # fmt: skip
 TIMES = ("seconds", "resumed", "started", "began", "ended")
 CRASH = 99
+MEMORY = 16 * 2**30  # bytes of address space that a command may take
 
 
 @dataclass
@@ -63,14 +66,19 @@ class Done:
         return "ok" if self.code == 0 else "clear error"
 
 
-def warm() -> None:
-    """Import what every command needs, so that each fork starts with it."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    import pytorch_lightning  # noqa: F401 - for the forks
-    import torch
+def warm(outputs: Path) -> None:
+    """Make the undisturbed run, and import here whatever it imported, so that forks have it.
 
-    import aspire.cli.run
-    import aspire.cli.train  # noqa: F401
+    Args:
+        outputs: its outputs folder; where it is there already, the run is only found again.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    done = forked(RUN, outputs, modules := outputs.with_suffix(".modules"))
+    assert done.outcome == "ok", done.text
+    for name in modules.read_text().split():
+        with contextlib.suppress(Exception):  # some are there only while another is imported
+            importlib.import_module(name)
+    import torch
 
     torch.set_num_threads(1)
 
@@ -78,6 +86,7 @@ def warm() -> None:
 def forked(
     words: Sequence[str],
     outputs: Path,
+    modules: Path | None = None,
     kill_after: float | None = None,
     limit: float = 600.0,
     file_size: int | None = None,
@@ -85,6 +94,7 @@ def forked(
     """Run a command in a fork of this process.
 
     Args:
+        modules: where the names of all modules are written that it imported.
         kill_after: seconds until SIGKILL; None for never.
         limit: seconds after which it counts as hung.
         file_size: largest size of a file in bytes, as ``ulimit -f`` sets it.
@@ -96,6 +106,7 @@ def forked(
             os.setsid()
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             if file_size is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
             os.environ["ASPIRE_OUTPUTS"] = str(outputs)
@@ -104,6 +115,8 @@ def forked(
                 from aspire.cli import main
 
                 code = main(list(words))
+                if modules is not None:
+                    modules.write_text("\n".join(sorted(sys.modules)))
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -142,6 +155,7 @@ def contents(outputs: Path) -> dict[str, str]:
             continue
         data = path.read_bytes()
         if path.name == "result.json":
+            data = data.replace(str(outputs).encode(), b"OUTPUTS")
             with contextlib.suppress(ValueError):  # damaged, and compared as it is
                 data = json.dumps(_timeless(json.loads(data)), sort_keys=True).encode()
         name = re.sub("^run/[^/]+", "run", name)  # it also says where the data lie
@@ -161,3 +175,41 @@ def difference(expected: dict[str, str], given: dict[str, str]) -> str:
         if expected.get(name) != given.get(name):
             return f"{name} " + ("is missing" if name not in given else "is another")
     return ""
+
+
+def machine() -> str:
+    """Date, commit and machine, for the head of a table."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    return f"{time.strftime('%Y-%m-%d', time.gmtime())}, commit {commit}, {os.cpu_count()} cores"
+
+
+class Journal:
+    """What was found so far, a line each, so that a long experiment goes on where it stopped.
+
+    Args:
+        path: the file.
+        minutes: after which no further case is begun.
+    """
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self.path = path
+        self.until = time.monotonic() + 60 * minutes
+        self.lines: list[dict[str, Any]] = []
+        if path.is_file():
+            self.lines = [json.loads(line) for line in path.read_text().splitlines()]
+
+    def left(self, cases: Sequence[str]) -> Iterator[str]:
+        """Those of these cases that are not in it, while there is time."""
+        known = {line["case"] for line in self.lines}
+        for case in cases:
+            if case not in known and time.monotonic() < self.until:
+                yield case
+
+    def add(self, case: str, **found: Any) -> None:
+        """Write down what became of a case."""
+        self.lines.append({"case": case, **found})
+        with self.path.open("a") as file:
+            file.write(json.dumps(self.lines[-1]) + "\n")

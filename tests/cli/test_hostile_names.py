@@ -1,5 +1,6 @@
 """Hostile names through the verbs: each is shown as it is, in the terminal and in every format."""
 
+import contextlib
 import csv
 import io
 import json
@@ -9,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from hostile import NAMES
+from pages import Page
 from PIL import Image
 
 from aspire.cli import main
 from aspire.cli._show import show_features, show_groups, show_metrics
 from aspire.data.table import Dataset
 from aspire.pipeline.records import Rejected, SpuriousFeature
-from aspire.text import cell, markdown, visible
+from aspire.text import cell, latex, markdown, visible
 
 # What a csv may hold: no NUL, no number beside names.
 CLASSES = [n for n in NAMES.values() if n != "+1" and "\x00" not in n]
@@ -30,35 +32,75 @@ def all_in(text):
     return [n for n in CLASSES if flat(visible(n)) not in flat(text)] == []
 
 
+DATASET = "=cmd|' {} %s [red] <b>x</b>"
+TINY = ["model=small_cnn", "model.image_size=32", "fit.steps=40", "fit.evaluations=1"]
+FOUND = ["score.min_support=1", "score.max_q=1", "score.min_effect=-1", "stage.filter.min_kept=0"]
+COLOURS = [(r, g, b) for r in (0, 120, 250) for g in (0, 120, 250) for b in (0, 120, 250)]
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """Four pictures of each class, in a folder with a name of that kind."""
+    """Four pictures of each class with an object that has its name, in such a folder."""
     root = tmp_path_factory.mktemp("hostile") / "it's [red] #1, {x}=%s <b>"
     root.mkdir()
     rng, rows = np.random.default_rng(0), []
+    labels = np.zeros((32, 32), np.uint8)
+    labels[4:12, 4:12], labels[20:28, 20:28] = 1, 2
+    Image.fromarray(labels).save(root / "mask.png")
     for y, name in enumerate(CLASSES):
         for i, split in enumerate(("train", "train", "val", "test")):
             file = f"{y}-{i}.png"
-            Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(root / file)
-            rows.append((f"{name} {i}", file, name, split, CLASSES[i % 2], f"a {name} on {name}"))
+            pixels = np.full((32, 32, 3), COLOURS[y], np.uint8)
+            pixels[20:28, 20:28] = rng.integers(0, 255, 3)
+            Image.fromarray(pixels).save(root / file)
+            text, objects = f"a {name} on {name}", json.dumps({name: 2})
+            about = (name, split, CLASSES[i % 2], text, "mask.png", objects)
+            rows.append((f"{name} {i}", file, *about))
     columns = ["img_id", "img_filename", "y", "split", "place", "caption"]
-    pd.DataFrame(rows, columns=columns).to_csv(root / "pets [x].csv", index=False)
+    frame = pd.DataFrame(rows, columns=[*columns, "mask_filename", "objects"])
+    frame.to_csv(root / "pets [x].csv", index=False)
+    phrases = [{"caption": r[5], "foreground": [r[2]], "background": r[2]} for r in rows]
+    lines = "\n".join(json.dumps(p) for p in phrases)
+    (root / "phrases.jsonl").write_text(lines)
     return root / "pets [x].csv"
 
 
+@pytest.fixture(scope="module")
+def words(table):
+    path = str(table).replace("'", "\\'")
+    name = DATASET.replace("'", "\\'")
+    return ["dataset=csv", f"dataset.metadata='{path}'", f"dataset.name='{name}'"]
+
+
 @pytest.fixture
-def words(table, tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch):
     monkeypatch.setenv("ASPIRE_OUTPUTS", str(tmp_path / "out [b] {}"))
     monkeypatch.setenv("COLUMNS", "1000")
-    path = str(table).replace("'", "\\'")
-    return ["dataset=csv", f"dataset.metadata='{path}'"]
 
 
-def test_data_are_shown_previewed_and_exported(words, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def outputs(table, words, tmp_path_factory):
+    """What ``aspire run`` and ``aspire discover`` make of it, with all they say."""
+    outputs = tmp_path_factory.mktemp("made") / "out [b] {}"
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setenv("ASPIRE_OUTPUTS", str(outputs))
+        patch.setenv("COLUMNS", "1000")
+        patch.setenv("WANDB_MODE", "offline")
+        phrases = str(table.with_name("phrases.jsonl")).replace("'", "\\'")
+        whole = [*words, *TINY, *FOUND, "extractor=replay", f"extractor.file='{phrases}'"]
+        whole += ["segmenter=annotations", "logger=none"]
+        assert main(["run", "seeds=[0]", *whole]) == 0
+        assert main(["discover", *whole]) == 0
+    (outputs / "said.txt").write_text(said.getvalue())
+    return outputs
+
+
+def test_data_are_shown_previewed_and_exported(words, place, tmp_path, capsys):
     assert main(["data", "show", *words]) == 0
     shown = capsys.readouterr().out
     assert all_in(shown)
-    assert shown.startswith("pets [x] in ")
+    assert shown.startswith(f"{DATASET} in ")
     assert main(["data", "preview", *words, "examples=1"]) == 0
     for to in ("csv", "folder"):
         assert main(["data", "export", *words, f"to={to}", f"dir={tmp_path / to}"]) == 0
@@ -72,18 +114,60 @@ def test_data_are_shown_previewed_and_exported(words, tmp_path, capsys):
     assert ".." not in {part for p in below for part in p.parts}
 
 
-def test_a_run_is_trained_judged_and_tabled(words, tmp_path, capsys):
-    tiny = ["model=small_cnn", "fit.steps=2", "fit.evaluations=1", "logger=none"]
-    assert main(["train", *words, *tiny]) == 0
-    assert all_in(capsys.readouterr().out)
-    outputs = tmp_path / "out [b] {}"
-    (run,) = (p.parent for p in outputs.glob("train/*/*/*/*/result.json"))
-    assert run.parts[-4].startswith("pets-x-")
-    assert json.loads((run / "result.json").read_text())["dataset"] == "pets [x]"
-    for style in ("md", "csv", "json"):
-        assert main(["table", f"format={style}"]) == 0
-        expected = {"md": markdown("pets [x]"), "csv": cell("pets [x]"), "json": "pets [x]"}
-        assert str(expected[style]) in capsys.readouterr().out
+def test_a_run_and_a_discovery_say_them_as_they_are(outputs):
+    said = (outputs / "said.txt").read_text()
+    assert all_in(said)
+    assert flat(DATASET) in flat(said)
+    assert not {"\x1b[31mred", "\x07", "\x00", "\u202e"} & set(said)
+    for path in outputs.rglob("*"):  # nothing has a name that a system refuses or that leads out
+        assert not set('<>:"|?*\\') & set(path.name)
+        assert path.resolve().is_relative_to(outputs)
+
+
+@pytest.mark.parametrize("verb", ["run", "discover"])
+def test_their_reports_show_them_and_hold_no_script(outputs, verb):
+    (report,) = (outputs / verb).glob("*/report.html")
+    page = Page(report.read_text())
+    page.check_self_contained()
+    assert [n for n in [*CLASSES, DATASET] if " ".join(visible(n).split()) not in page.text] == []
+    assert not [k for _, attrs in page.tags for k in attrs if k.startswith("on")]
+
+
+def test_every_verb_that_reads_a_run_shows_them(outputs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ASPIRE_OUTPUTS", str(outputs))
+    monkeypatch.setenv("COLUMNS", "1000")
+    run, *_ = (str(p.parent) for p in sorted(outputs.glob("train/*/*/none/*/result.json")))
+    sweep, name = str(outputs / "train"), f"run='{run}'"
+    for command in (["evaluate", run], ["diff", run, run, "all=true"]):
+        assert main(command) == 0
+        said = capsys.readouterr().out
+        assert all_in(said), command
+    for command in (["sweep", "status", sweep], ["rerun", run, "dry_run=true"]):
+        assert main(command) == 0
+        assert flat(DATASET) in flat(capsys.readouterr().out), (command, name)
+    shown = {"md": markdown(DATASET), "csv": str(cell(DATASET)), "json": DATASET}
+    shown["latex"] = latex(DATASET)
+    for style, expected in shown.items():
+        assert main(["table", sweep, f"format={style}", "rows=baseline", "cols=dataset"]) == 0
+        assert expected in capsys.readouterr().out
+    assert main(["report", sweep]) == 0
+    page = Page((outputs / "train" / "report.html").read_text())
+    assert " ".join(DATASET.split()) in page.text
+
+
+def test_wandb_is_given_them_shortened(outputs, monkeypatch):
+    from wandb_file import read_runs
+
+    from aspire.reporting import wandb_sync
+    from aspire.reporting.wandb_run import TAG, Place
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run, *_ = (p.parent for p in sorted(outputs.glob("train/*/*/none/*/result.json")))
+    wandb_sync.write_run(run, Place(), sweep="s" * 300)
+    (written,) = read_runs(run)
+    assert DATASET in written.tags
+    assert max(map(len, written.tags)) <= TAG
+    assert written.config["dataset"] == DATASET
 
 
 # --- many classes, without training
