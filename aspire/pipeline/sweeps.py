@@ -52,10 +52,11 @@ class JobEntry:
     @property
     def name(self) -> str:
         """How the job is called in one line."""
-        arm = str(self.about.get("baseline", "?"))
-        if (augmentation := self.about.get("augmentation", "none")) != "none":
+        known = {k: v for k, v in self.about.items() if v is not None}
+        arm = str(known.get("baseline", "?"))
+        if (augmentation := known.get("augmentation", "none")) != "none":
             arm += f" + {augmentation}"
-        return f"{self.about.get('dataset', '?')}, {arm}, seed {self.about.get('seed', '?')}"
+        return f"{known.get('dataset', '?')}, {arm}, seed {known.get('seed', '?')}"
 
 
 class Ledger:
@@ -178,8 +179,16 @@ def _entry(path: Path, stale_after: float) -> JobEntry:
     )
 
 
+class _About(msgspec.Struct):
+    dataset: str | None = None
+    baseline: str | None = None
+    augmentation: str | None = None
+    model: str | None = None
+    seed: int | None = None
+
+
 class _Job(msgspec.Struct):
-    about: dict[str, str | float | bool | None]
+    about: _About
     command: str = ""
     sweep: str = ""
     run: str | None = None
@@ -190,10 +199,12 @@ class _Job(msgspec.Struct):
 def _job(path: Path) -> dict[str, Any]:
     """What was written down of a job; of a damaged file that it is one."""
     try:
-        return msgspec.structs.asdict(msgspec.json.decode(own_file(path).read_bytes(), type=_Job))
+        found = msgspec.json.decode(own_file(path).read_bytes(), type=_Job)
     except (OSError, DamagedError, msgspec.DecodeError, RecursionError) as error:
         reason = f"{path} is damaged: {error}. The command of the sweep writes it again."
-        return msgspec.structs.asdict(_Job(about={}, failed=reason))
+        found = _Job(about=_About(), failed=reason)
+    content: dict[str, Any] = msgspec.to_builtins(found)
+    return content
 
 
 def _entry_of_run(folder: Path, stale_after: float) -> JobEntry | None:

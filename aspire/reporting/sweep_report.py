@@ -312,7 +312,9 @@ def _job(job: JobEntry, folder: Path, results: Mapping[str, Json]) -> JobView:
     link = Path(os.path.relpath(job.look.folder, folder)).as_posix() if there else ""
     return JobView(
         entry=job,
-        arm=arm_name(str(job.about.get("baseline")), str(job.about.get("augmentation"))),
+        arm=arm_name(
+            str(job.about.get("baseline") or "?"), str(job.about.get("augmentation") or "none")
+        ),
         link=f"{quote(link)}/" if link else "",  # a folder may be called javascript:
         worst=test.get("worst_group_acc"),
         acc=test.get("acc"),

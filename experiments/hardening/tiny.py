@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
+import io
 import json
 import os
 import re
@@ -36,6 +36,7 @@ GENERATE = (
 )  # fmt: skip
 TIMES = ("seconds", "resumed", "started", "began", "ended")
 CRASH = 99
+KEPT = contextlib.ExitStack()  # until the end of this process
 MEMORY = 16 * 2**30  # bytes of address space that a command may take
 
 
@@ -67,17 +68,21 @@ class Done:
 
 
 def warm(outputs: Path) -> None:
-    """Make the undisturbed run, and import here whatever it imported, so that forks have it.
+    """Make the undisturbed run, and find it again here: forks have what it imported and composed.
 
     Args:
-        outputs: its outputs folder; where it is there already, the run is only found again.
+        outputs: its outputs folder, where it may be already.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
-    done = forked(RUN, outputs, modules := outputs.with_suffix(".modules"))
+    done = forked(RUN, outputs)
     assert done.outcome == "ok", done.text
-    for name in modules.read_text().split():
-        with contextlib.suppress(Exception):  # some are there only while another is imported
-            importlib.import_module(name)
+    from aspire.cli import main
+    from aspire.cli._composing import composing_once
+
+    KEPT.enter_context(composing_once())
+    os.environ["ASPIRE_OUTPUTS"] = str(outputs)
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(list(RUN)) == 0
     import torch
 
     torch.set_num_threads(1)
@@ -86,7 +91,6 @@ def warm(outputs: Path) -> None:
 def forked(
     words: Sequence[str],
     outputs: Path,
-    modules: Path | None = None,
     kill_after: float | None = None,
     limit: float = 600.0,
     file_size: int | None = None,
@@ -94,7 +98,6 @@ def forked(
     """Run a command in a fork of this process.
 
     Args:
-        modules: where the names of all modules are written that it imported.
         kill_after: seconds until SIGKILL; None for never.
         limit: seconds after which it counts as hung.
         file_size: largest size of a file in bytes, as ``ulimit -f`` sets it.
@@ -115,8 +118,6 @@ def forked(
                 from aspire.cli import main
 
                 code = main(list(words))
-                if modules is not None:
-                    modules.write_text("\n".join(sorted(sys.modules)))
             except BaseException:
                 traceback.print_exc()
             finally:
