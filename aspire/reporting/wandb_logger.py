@@ -80,7 +80,8 @@ class JobLogger(WandbLogger):
         named = {f"{prefix}{k}": v for k, v in metrics.items() if k not in ("epoch", "step")}
         for name in named.keys() - self._defined:
             best = "max" if re.search(r"(^|/)val/(.*_acc|.*/acc|acc.*)$", name) else None
-            self.run.define_metric(name, step_metric=f"{prefix}step", summary=best)
+            if "*" not in name:  # a pattern for W&B, and refused within a name
+                self.run.define_metric(name, step_metric=f"{prefix}step", summary=best)
             self._defined.add(name)
         self.run.log({**named, f"{prefix}step": step})
 

@@ -5,11 +5,13 @@ import csv
 import io
 import json
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
 import pytest
 from hostile import NAMES
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from pages import Page
 from PIL import Image
 
@@ -33,7 +35,7 @@ def all_in(text):
 
 
 DATASET = "=cmd|' {} %s [red] <b>x</b>"
-TINY = ["model=small_cnn", "model.image_size=32", "fit.steps=40", "fit.evaluations=1"]
+TINY = ["model=small_cnn", "model.image_size=32", "fit.steps=20", "fit.evaluations=1"]
 FOUND = ["score.min_support=1", "score.max_q=1", "score.min_effect=-1", "stage.filter.min_kept=0"]
 COLOURS = [(r, g, b) for r in (0, 120, 250) for g in (0, 120, 250) for b in (0, 120, 250)]
 
@@ -89,7 +91,7 @@ def outputs(table, words, tmp_path_factory):
         patch.setenv("WANDB_MODE", "offline")
         phrases = str(table.with_name("phrases.jsonl")).replace("'", "\\'")
         whole = [*words, *TINY, *FOUND, "extractor=replay", f"extractor.file='{phrases}'"]
-        whole += ["segmenter=annotations", "logger=none"]
+        whole += ["segmenter=annotations", "stage.edit.images_per_class=2", "logger=none"]
         assert main(["run", "seeds=[0]", *whole]) == 0
         assert main(["discover", *whole]) == 0
     (outputs / "said.txt").write_text(said.getvalue())
@@ -110,7 +112,7 @@ def test_data_are_shown_previewed_and_exported(words, place, tmp_path, capsys):
     rows = list(csv.DictReader(io.StringIO((tmp_path / "csv/metadata.csv").read_text("utf-8"))))
     assert {r["class"] for r in rows} == {" ".join(n.split(" ")).strip() for n in CLASSES}
     below = [p.relative_to(tmp_path / "folder") for p in (tmp_path / "folder").rglob("*.png")]
-    assert len(below) == 4 * len(CLASSES)  # nothing went elsewhere
+    assert len(below) == 2 * 4 * len(CLASSES)  # with masks; nothing went elsewhere
     assert ".." not in {part for p in below for part in p.parts}
 
 
@@ -135,16 +137,19 @@ def test_their_reports_show_them_and_hold_no_script(outputs, verb):
 
 def test_every_verb_that_reads_a_run_shows_them(outputs, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ASPIRE_OUTPUTS", str(outputs))
-    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setenv("COLUMNS", "100000")
     run, *_ = (str(p.parent) for p in sorted(outputs.glob("train/*/*/none/*/result.json")))
-    sweep, name = str(outputs / "train"), f"run='{run}'"
+    sweep = str(outputs / "train")
     for command in (["evaluate", run], ["diff", run, run, "all=true"]):
         assert main(command) == 0
         said = capsys.readouterr().out
         assert all_in(said), command
-    for command in (["sweep", "status", sweep], ["rerun", run, "dry_run=true"]):
-        assert main(command) == 0
-        assert flat(DATASET) in flat(capsys.readouterr().out), (command, name)
+    assert main(["sweep", "status", sweep]) == 0
+    assert flat(DATASET) in flat(capsys.readouterr().out)
+    assert main(["rerun", run, "dry_run=true"]) == 0
+    typed = [w for w in shlex.split(capsys.readouterr().out) if "dataset.name=" in w]
+    (parsed,) = OverridesParser.create().parse_overrides(typed)
+    assert parsed.value() == DATASET
     shown = {"md": markdown(DATASET), "csv": str(cell(DATASET)), "json": DATASET}
     shown["latex"] = latex(DATASET)
     for style, expected in shown.items():
@@ -155,7 +160,8 @@ def test_every_verb_that_reads_a_run_shows_them(outputs, tmp_path, monkeypatch, 
     assert " ".join(DATASET.split()) in page.text
 
 
-def test_wandb_is_given_them_shortened(outputs, monkeypatch):
+def test_wandb_is_given_them_shortened(outputs, monkeypatch, capsys):
+    import wandb
     from wandb_file import read_runs
 
     from aspire.reporting import wandb_sync
@@ -164,6 +170,8 @@ def test_wandb_is_given_them_shortened(outputs, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     run, *_ = (p.parent for p in sorted(outputs.glob("train/*/*/none/*/result.json")))
     wandb_sync.write_run(run, Place(), sweep="s" * 300)
+    wandb.teardown()  # what was written a moment ago is on disk only now
+    assert "failed" not in capsys.readouterr().err
     (written,) = read_runs(run)
     assert DATASET in written.tags
     assert max(map(len, written.tags)) <= TAG

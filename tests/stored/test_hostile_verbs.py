@@ -88,7 +88,7 @@ def _sent(place: Path, seed: int, **changes: Any) -> Path:
 
 
 # What it is -> how it is made, what is said of it, and who has to look at it.
-CONFIGURED = {"evaluate", "rerun", "diff", "discover", "report"}
+CONFIGURED = {"evaluate", "predict", "rerun", "diff", "discover", "report"}
 FOLDERS = {
     "report": ["report"], "table": ["table"], "sweep": ["sweep", "status"],
     "wandb": ["wandb", "sync"], "dashboard": ["wandb", "dashboard"],
@@ -102,7 +102,11 @@ KINDS: dict[str, tuple[Callable[[Path, int], Path], str, set[str]]] = {
     "linked configuration": (_link("config.yaml"), r"config\.yaml leads out", CONFIGURED),
     "linked result": (_link("result.json"), r"result\.json leads out", EVERYBODY),
     "linked environment": (_link("environment.json"), r"environment\.json leads out", {"diff"}),
-    "linked weights": (_link("model.safetensors"), "safetensors leads out", {"discover"}),
+    "linked weights": (
+        _link("model.safetensors"),
+        "safetensors leads out",
+        {"discover", "predict"},
+    ),
     "pickled weights": (_pickle, "", set()),
     "attempts": (_attempts, "", set()),
 }
@@ -139,7 +143,10 @@ def test_a_run_is_refused_by_what_is_wrong_with_it(
         except AspireError as error:
             said = str(error)
     else:
-        words = {"evaluate": [*images], "rerun": ["dry_run=true"], "diff": [str(run)]}[verb]
+        words = {
+            "evaluate": images, "predict": [str(waterbirds_folder)],
+            "rerun": ["dry_run=true"], "diff": [str(run)],
+        }[verb]  # fmt: skip
         assert main([verb, str(run), *words]) in (0, 2, 3)
     said += "".join(capsys.readouterr()) + caplog.text
     assert verb not in readers or re.search(refusal, said)
@@ -158,6 +165,8 @@ def test_of_a_folder_what_is_wrong_is_named_and_the_rest_is_shown(verb, place, c
     dry = ["dry_run=true"] if FOLDERS[verb][0] == "wandb" else []
     assert main([*FOLDERS[verb], str(place / "sent"), *dry]) == 0
     said = "".join(capsys.readouterr()) + caplog.text
+    if (page := place / "sent" / "report.html").is_file():
+        said += page.read_text()
     for _, refusal, readers in KINDS.values():
         assert verb not in readers or re.search(refusal, said)
     assert SECRET not in said
