@@ -52,7 +52,7 @@ NEXT = {
     "another score": (*tiny.RUN, "score.seed=1"),
     "fewer images": (*tiny.RUN, "stage.generate.max_per_class=5"),
     "longer": (*tiny.RUN, "fit.steps=6"),
-    "discover": ("discover", *tiny.SMALL, "score.seed=2", "classifier=run"),
+    "its numbers": ("evaluate",),
 }
 
 
@@ -267,12 +267,9 @@ def damaged(rng: random.Random, number: int, root: Path, whole: Path) -> Found:
 
 
 def words_of(asked: str, outputs: Path) -> list[str]:
-    """The command; the classifier of a discovery is the run in these outputs."""
-    words = list(NEXT[asked])
-    if asked == "discover":
-        (run,) = (p.parent for p in outputs.glob("train/*/erm/none/*/model.safetensors"))
-        words.append(f"classifier.path={run}")
-    return words
+    """The command; what is evaluated is the baseline of these outputs."""
+    (run,) = outputs.glob("train/*/erm/none/*/")
+    return [*NEXT[asked], str(run)] if asked == "its numbers" else list(NEXT[asked])
 
 
 def undisturbed(asked: str, root: Path, whole: Path) -> dict[str, str]:

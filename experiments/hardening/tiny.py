@@ -152,6 +152,7 @@ def contents(outputs: Path) -> dict[str, str]:
             "result.json",
             "records.jsonl",
         )
+        kept = kept or name.startswith("evaluate/")
         if not path.is_file() or hidden or not kept or name.startswith(("cache/", "data/")):
             continue
         data = path.read_bytes()

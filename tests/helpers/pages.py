@@ -16,7 +16,7 @@ import numpy as np
 from aspire.data.images import png_bytes
 from aspire.pipeline import records as rec
 
-VOID = {"meta", "link", "img", "br", "rect", "line", "circle"}
+VOID = {"meta", "link", "img", "br", "input", "rect", "line", "circle"}
 
 EFFECT = {"_target_": "aspire.discovery.effect.Effect"}
 LOW_CONFIDENCE = {"_target_": "aspire.generation.filters.LowConfidence", "min_probability": 0.02}
