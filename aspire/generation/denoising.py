@@ -26,6 +26,8 @@ from aspire.generation.diffusion_model import conditions
 from aspire.generation.pictures import crop_square
 from aspire.rng import seed_for
 
+KEPT = 100  # losses that are kept
+
 
 @dataclass
 class Source:
@@ -199,6 +201,13 @@ class Denoising(pl.LightningModule):
                     "personaliser.precision=float32."
                 )
             self.losses.append(value)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the last losses too, so that a curve is whole whoever finishes it."""
+        checkpoint["losses"] = self.losses[-KEPT:]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.losses = list(checkpoint.get("losses", []))  # states of old have none
 
     def predict_noise(self, draw: Draw) -> tuple[Tensor, Tensor]:
         """What the model takes for the noise, and what it should; float32."""

@@ -27,7 +27,7 @@ from safetensors.torch import save
 from aspire.data.images import Pixels, png_bytes
 from aspire.editing.batching import is_out_of_memory
 from aspire.errors import AspireError
-from aspire.generation.denoising import Denoising, Learnt, Source
+from aspire.generation.denoising import KEPT, Denoising, Learnt, Source
 from aspire.generation.diffusion_model import native_size
 from aspire.generation.settings import Loggers, Training
 from aspire.pipeline.store import write_atomic
@@ -102,7 +102,7 @@ def learn(
     write_atomic(folder / "learned.safetensors", content)
     result = {
         **measured,
-        "loss": [round(x, 6) for x in module.losses[-100:]],
+        "loss": [round(x, 6) for x in module.losses[-KEPT:]],
         "micro_batch": training.micro_batch or training.batch_size,
         "sha256": file_digest(folder / "learned.safetensors"),
     }

@@ -224,7 +224,7 @@ def _another_value(rng: random.Random, data: bytes) -> bytes:
     lines = data.splitlines() or [b"{}"]
     whole = data.startswith(b"{\n") or not data.startswith(b"{")
     number = 0 if whole else rng.randrange(len(lines))
-    content = yaml.safe_load(data if whole else lines[number])
+    content = yaml.safe_load(data if whole else lines[number]) or {}
     places: list[tuple[Any, Any]] = []
     waiting = [content]
     while waiting:
@@ -259,7 +259,7 @@ def damaged(rng: random.Random, number: int, root: Path, whole: Path) -> Found:
         own = re.sub("^run/[^/]+", "run", name.as_posix())
         left = own in expected and found.get(own) != expected[own]
         differs = tiny.difference(expected, {**found, own: expected[own]} if left else found)
-        redone = "again" in ended.text or "damaged" in ended.text
+        redone = "damaged" in ended.text or "made again" in ended.text
         kept = "not read" if left else "redone" if redone else "correct result"
         outcome = "silent use" if differs else kept
         ended.text = f"{ended.text}\n{differs}"

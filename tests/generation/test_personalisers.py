@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,9 @@ def test_killed_and_resumed_is_bit_equal_to_undisturbed(
     assert seen[half + 2 :] == list(range(half, steps))
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+    said = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("*/*/result.json"))]
+    assert said[0]["loss"] == said[1]["loss"]
+    assert len(said[0]["loss"]) == steps
     assert not last.exists()
 
 
