@@ -174,9 +174,9 @@ def test_how_long_a_quickstart_takes() -> None:
     cfg, chosen = compose_config("quickstart", words)
     about = {"train_images": 1200, "classes": 2}
     arms = [("erm", "none"), ("erm", "aspire")]
-    # a seed: 10 + 2 x 300 x 0.036 + 600 images x 4 x 0.0058 + 2 classes x 50 x 0.136
+    # a seed: 7.5 + 2 x 300 x 0.036 + 600 images x 4 x 0.0058 + 2 classes x (1.1 + 50 x 0.078)
     found = seconds_at_reference(cfg, chosen, arms, generating=True, **about)
-    assert found == pytest.approx(3 * (10 + 21.6 + 13.92 + 13.6))
+    assert found == pytest.approx(3 * (7.5 + 21.6 + 13.92 + 10.0))
     words[3:5] = ["generator.steps=null", "generator.guidance=null"]  # as the samplers take it
     cfg, chosen = compose_config("quickstart", words)
     assert seconds_at_reference(cfg, chosen, arms, generating=True, **about) == found

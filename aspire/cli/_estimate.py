@@ -10,14 +10,14 @@ from omegaconf import DictConfig
 from aspire.progress import duration
 from aspire.yardstick import Yardstick
 
-# Seconds of each part where the yardstick was Y = 205, taken from one whole quickstart there (177 s
-# with two threads): six trainings of 300 steps, personalising two classes in 50 steps each in
-# 13.6 s, 600 images of 4 evaluations in 13.9 s; and what is left, a seed.
+# Seconds of each part where the yardstick was Y = 205, taken from whole quickstarts there with two
+# threads: trainings, personalising two classes, images of 4 evaluations; and what is left, a seed.
 REFERENCE = 205.0
 STEP = {"small_cnn": 0.036}  # model -> a training step of 32 images
-LEARNING = {"tiny_sd": 0.136, "composition": 0.0}  # personaliser -> a step of one class
+LEARNING = {"tiny_sd": 0.078, "composition": 0.0}  # personaliser -> a step of one class
+CLASS = {"tiny_sd": 1.1, "composition": 0.0}  # personaliser -> loading, encoding, judging
 EVALUATION = {"tiny_sd": 0.0058, "composition": 0.0067}  # generator -> an evaluation for one image
-SEED = 10.0  # captions, edits, scores, filters
+SEED = 7.5  # captions, edits, scores, filters
 # Other choices cost something else, and nothing is said of them.
 KNOWN = {
     "captioner": "dataset",
@@ -60,7 +60,8 @@ def seconds_at_reference(
         if float(cfg.generator.get("guidance") or 0) > 1:
             evaluations *= 2
         seed += images * evaluations * EVALUATION[generator]
-        seed += classes * int(cfg.personaliser.get("steps", 0)) * LEARNING[personaliser]
+        steps = int(cfg.personaliser.get("steps", 0))
+        seed += classes * (CLASS[personaliser] + steps * LEARNING[personaliser])
     return len(cfg.seeds) * seed
 
 
