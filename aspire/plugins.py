@@ -91,14 +91,3 @@ def _found() -> Iterator[Plugin]:
             ):
                 target = entry.value.replace(":", ".").partition(" ")[0]
                 yield Plugin(ours, entry.name, target, entry.dist.name if entry.dist else "", entry)
-
-
-def add_to_hydra() -> None:
-    """Make every plug-in a choice of its group."""
-    if not plugins():
-        return
-    from hydra.core.config_store import ConfigStore
-
-    store = ConfigStore.instance()
-    for plugin in plugins():
-        store.store(plugin.name, plugin.node(), group=plugin.group, provider=plugin.package)

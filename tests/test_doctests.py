@@ -23,7 +23,7 @@ MODULES = [
     "aspire.language.answers",
     "aspire.language.phrases",
     "aspire.language.scenes",
-    "aspire.pipeline.store",
+    "aspire.identity",
     "aspire.reporting.table",
     "aspire.rng",
 ]

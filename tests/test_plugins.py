@@ -131,6 +131,6 @@ def test_list_says_which_model_a_choice_fetches(capsys: pytest.CaptureFixture[st
 
 
 def test_without_plugins_nothing_of_hydra_is_imported_for_them() -> None:
-    code = "import sys, aspire.plugins as p; p.add_to_hydra(); print('hydra' in sys.modules)"
+    code = "import sys, aspire.cli._plugins as p; p.add_to_hydra(); print('hydra' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

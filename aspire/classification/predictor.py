@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aspire.classification.training import TrainedRun, load_run
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError, DamagedError, DataError
 from aspire.pretrained import device_and_dtype, file_digest
+from aspire.runs.trained import TrainedRun, load_run
 
 
 class Probabilities(Protocol):

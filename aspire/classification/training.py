@@ -8,108 +8,30 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from aspire.data.table import Dataset
 from aspire.environment import FILE, environment
-from aspire.errors import ConfigError, DamagedError
+from aspire.identity import arm_name, digest_of
 from aspire.pipeline.jobs import RunningError, claim, look_at
-from aspire.pipeline.manners import PendingError, manners
-from aspire.pipeline.store import digest_of, write_atomic
+from aspire.pipeline.manners import PendingError, policy
 from aspire.processes import is_main
-from aspire.reporting.table import arm_name
-from aspire.stored.files import own_file, tidy
+from aspire.runs.trained import TrainedRun
+from aspire.stored.files import tidy, write_atomic
 from aspire.stored.notes import note
-from aspire.stored.results import damage, read_any
-from aspire.stored.seals import file_digest
+from aspire.stored.phases import weights_file
+from aspire.stored.results import damage
 from aspire.text import file_name
 
 RESULT_SCHEMA = 1
 VERSION = 2  # rises when equal settings give other weights
 MIXED_VERSION = 3  # the same, where only runs with generated images have other weights
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A finished run, known by its folder."""
-
-    folder: Path
-    state: Literal["hit", "run"]
-
-    @cached_property
-    def result(self) -> dict[str, Any]:
-        """The content of ``result.json``.
-
-        Raises:
-            DamagedError: when it cannot be read.
-        """
-        return read_any(self.folder)
-
-    @property
-    def weights(self) -> Path:
-        """The selected weights."""
-        return self.folder / "model.safetensors"
-
-    def weights_by(self, selection: str) -> Path:
-        """The weights that another selection rule takes; nothing is trained.
-
-        Raises:
-            ConfigError: for a rule that does not apply to this run, with those that do.
-        """
-        selectable: dict[str, str] = self.result.get("selectable", {})
-        if selection not in selectable:
-            raise ConfigError(
-                f"selection={selection}: this run cannot be selected by it. Expected "
-                + (
-                    f"one of {', '.join(selectable)}."
-                    if selectable
-                    else "nothing: its last layer "
-                    f"was made after training ({self.result['baseline']})."
-                )
-            )
-        return self.folder / selectable[selection]
-
-    def check(self, weights: Path) -> Path:
-        """The weights, selected ones or others of the run, once they are seen to be its own.
-
-        Raises:
-            DamagedError: when they are not what the run was finished with, with what to do.
-        """
-        from aspire.classification.checkpoints import check_kept
-
-        try:
-            own_file(weights, self.folder)
-            if weights != self.weights:
-                return check_kept(weights)
-            if not weights.is_file():
-                raise DamagedError("it is not there.")
-            if (found := file_digest(weights)) != self.digest:
-                raise DamagedError(
-                    f"its SHA-256 is {found[:12]}..., and that of the run's result is "
-                    f"{self.digest[:12]}..."
-                )
-        except DamagedError as error:
-            raise DamagedError(
-                f"{weights}: these are not the weights that the run was finished with: {error} "
-                f"Take the folder from where it came from again, or remove {self.folder} and train "
-                f"it again{self._command()}."
-            ) from None
-        return weights
-
-    def _command(self) -> str:
-        command = (look_at(self.folder).about or {}).get("command")
-        return f": {command}" if command else ""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the weights; equal for equal weights, wherever they lie."""
-        digest: str = self.result["weights_sha256"]
-        return digest
 
 
 @dataclass
@@ -175,8 +97,8 @@ POLL = 0.5  # seconds between two looks at a run that someone else works on
 def run_training(job: TrainingJob, root: Path, config_yaml: Callable[[], bytes]) -> TrainedRun:
     """The run of this job: the finished one if there is one, else made or resumed now.
 
-    What happens with a run that someone else works on, :func:`aspire.pipeline.manners.manners`
-    say.
+    What happens with a run that someone else works on, :func:`aspire.pipeline.manners.policy`
+    says.
 
     Args:
         root: runs are kept below it.
@@ -187,7 +109,7 @@ def run_training(job: TrainingJob, root: Path, config_yaml: Callable[[], bytes])
         PendingError: it is not done, and nothing but a plan is wanted.
     """
     folder = job.folder(root)
-    wanted = manners()
+    wanted = policy()
     together = int(os.environ.get("WORLD_SIZE", 1)) > 1  # then the main process decides for all
     if (folder / "result.json").is_file() and (reason := damage(folder)):
         note(f"{reason} The run is finished again.")
@@ -195,17 +117,27 @@ def run_training(job: TrainingJob, root: Path, config_yaml: Callable[[], bytes])
         if wanted.plan:
             job.parts()
             raise PendingError(f"{job.name}, {job.key}", look_at(folder, wanted.stale_after))
-        if not is_main():
-            _train(job, folder, root.parent)
-            return TrainedRun(folder, "run")
         try:
-            with claim(folder, {**job.about(), "command": wanted.command}, wanted.stale_after):
-                if _finished(folder):  # a moment ago
+            with _attempt(job, folder):
+                if is_main() and _finished(folder):  # a moment ago
                     break
-                tidy(folder, deep=True)
-                wanted.started(folder)
-                write_atomic(folder / "config.yaml", config_yaml())
-                _train(job, folder, root.parent)
+                if is_main():
+                    tidy(folder, deep=True)
+                    wanted.started(folder)
+                    write_atomic(folder / "config.yaml", config_yaml())
+                started = time.monotonic()
+                baseline, context = job.parts()
+                net = baseline.run(context)
+                metrics = _judged(job, context, net)
+                if is_main():
+                    about = {
+                        **environment(root.parent),
+                        "device": str(context.device),
+                        "seconds": round(time.monotonic() - started, 1),
+                        "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
+                    }
+                    write_atomic(folder / FILE, json.dumps(about, indent=1).encode())
+                    _keep(job, folder, baseline.needs.describe(), context, net, metrics)
             return TrainedRun(folder, "run")
         except RunningError as error:
             if error.look.state == "done":
@@ -217,18 +149,22 @@ def run_training(job: TrainingJob, root: Path, config_yaml: Callable[[], bytes])
     return TrainedRun(folder, "hit")
 
 
+def _attempt(job: TrainingJob, folder: Path) -> AbstractContextManager[None]:
+    """The run as this process's work; one of several that train together has it from the main."""
+    if not is_main():
+        return nullcontext()
+    wanted = policy()
+    return claim(folder, {**job.about(), "command": wanted.command}, wanted.stale_after)
+
+
 def _finished(folder: Path) -> bool:
     return (folder / "result.json").is_file() and not damage(folder)
 
 
-def _train(job: TrainingJob, folder: Path, outputs: Path) -> None:
-    from safetensors.torch import save
-
+def _judged(job: TrainingJob, context: Any, net: Any) -> dict[str, Any]:
+    """Split -> its metrics, with a warning where the network knows one class alone."""
     from aspire.classification.metrics import group_metrics
 
-    started = time.monotonic()
-    baseline, context = job.parts()
-    net = baseline.run(context)
     metrics = {}
     for split, table in context.tables.items():
         predicted = context.predict(net, split).numpy()
@@ -241,8 +177,15 @@ def _train(job: TrainingJob, folder: Path, outputs: Path) -> None:
         metrics[split.name.lower()] = group_metrics(
             predicted == table.y, table.y, table.group, context.grouper, context.train_counts
         )
-    if not is_main():
-        return
+    return {split: m.to_dict() for split, m in metrics.items()}
+
+
+def _keep(
+    job: TrainingJob, folder: Path, needs: str, context: Any, net: Any, metrics: Mapping[str, Any]
+) -> None:
+    """Write down weights and numbers."""
+    from safetensors.torch import save
+
     state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
     weights = save(state)
     write_atomic(folder / "model.safetensors", weights)
@@ -257,7 +200,7 @@ def _train(job: TrainingJob, folder: Path, outputs: Path) -> None:
         "group_definition": job.dataset.group_definition,
         **job.labels,
         "seed": job.seed,
-        "needs": baseline.needs.describe(),
+        "needs": needs,
         "selection": phase["selection"],
         "selected_step": phase["selected_step"],
         "selectable": _keep_selectable(phase, state, folder),
@@ -268,18 +211,11 @@ def _train(job: TrainingJob, folder: Path, outputs: Path) -> None:
         "train_images": len(context.train),
         "checks": job.checks,
         "group_counts": {s.name.lower(): job.dataset.group_counts(s) for s in job.dataset.splits},
-        "metrics": {k: m.to_dict() for k, m in metrics.items()},
+        "metrics": metrics,
         "history": {k: p["history"] for k, p in context.phases.items()},
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "identity": job.identity,
     }
-    about = {
-        **environment(outputs),
-        "device": str(context.device),
-        "seconds": round(time.monotonic() - started, 1),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
-    }
-    write_atomic(folder / FILE, json.dumps(about, indent=1).encode())
     # Last, since its presence says that the run is finished.
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
 
@@ -293,8 +229,6 @@ def _keep_selectable(phase: dict[str, Any], state: dict[str, Any], folder: Path)
     import torch
     from safetensors.torch import load_file
 
-    from aspire.classification.checkpoints import weights_file
-
     selected = load_file(weights_file(phase["folder"], phase["selected_step"]))
     same = selected.keys() == state.keys()
     if not same or not all(torch.equal(selected[k], state[k]) for k in state):
@@ -306,20 +240,3 @@ def _keep_selectable(phase: dict[str, Any], state: dict[str, Any], folder: Path)
         shutil.copytree(shared, own, dirs_exist_ok=True)
     files = {rule: weights_file(own, step) for rule, step in phase["best"].items()}
     return {rule: file.relative_to(folder).as_posix() for rule, file in files.items()}
-
-
-def load_run(folder: Path) -> TrainedRun:
-    """A finished run by its folder.
-
-    Raises:
-        ConfigError: when there is none.
-        DamagedError: when its result cannot be read.
-    """
-    folder = Path(folder)
-    if not (folder / "result.json").is_file():
-        raise ConfigError(
-            f"run={folder}: no result.json in it. Expected the folder of a finished run, such as "
-            "the one that aspire train prints."
-        )
-    read_any(folder)
-    return TrainedRun(folder, "hit")

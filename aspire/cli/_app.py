@@ -31,6 +31,7 @@ from aspire.cli._completion import OPTIONS, complete
 from aspire.cli._composing import composing_once
 from aspire.cli._keys import keys_of
 from aspire.cli._own import own_targets
+from aspire.cli._plugins import add_to_hydra
 from aspire.cli._secrets import refuse_secrets, typed
 from aspire.cli._signals import STOPPED, Stopped, stoppable
 from aspire.cli._words import parsed_or_none, readable, refuse_pickles, with_positionals
@@ -39,7 +40,7 @@ from aspire.console import Console
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
 from aspire.own_code import find_code_in
-from aspire.plugins import add_to_hydra
+from aspire.session import new_session
 from aspire.stored.config import trusting, walk
 from aspire.stored.trouble import storage_error
 
@@ -67,6 +68,7 @@ STANDS_FOR = {"quickstart": ("experiment=quickstart",)}
 
 
 @composing_once()
+@new_session()
 def run_verb(verb: str, argv: Sequence[str]) -> int:
     """Run one verb; the exit code as in :func:`aspire.cli.main`."""
     args = ["format=json" if a == "--json" else a for a in argv]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import hydra
 
-from aspire.cli import VERBS
+from aspire.cli._verbs import VERBS
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError
 

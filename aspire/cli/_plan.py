@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,20 @@ from omegaconf import DictConfig, open_dict
 
 from aspire.cli._app import task_overrides
 from aspire.cli._datasets import called
+from aspire.cli.jobs import Job
 from aspire.console import Table, console
 from aspire.environment import yardstick_of
 from aspire.errors import AspireError
+from aspire.experiment import Shared
 from aspire.pipeline.jobs import look_at
-from aspire.pipeline.manners import PendingError, with_manners
+from aspire.pipeline.manners import PendingError, run_policy
 from aspire.progress import duration
+from aspire.session import session
 from aspire.stored.results import damage, read_any
 from aspire.text import file_name
 from aspire.yardstick import yardstick
 
-NO_WORK = {"_target_": "aspire.pipeline.manners.NoWork"}
+DRY_RUN = {"_target_": "aspire.pipeline.dry_run.DryRunEngine"}
 
 
 @dataclass
@@ -45,24 +48,29 @@ class PlannedJob:
     seconds: float | None = None
 
 
-planned: list[PlannedJob] = []
+@dataclass
+class Plan:
+    """What the jobs of this command would do."""
+
+    jobs: list[PlannedJob] = field(default_factory=list)
 
 
-def add(cfg: DictConfig, bench_of: Callable[..., Any]) -> None:
+def add(cfg: DictConfig, shared_by: Callable[[DictConfig], Shared]) -> None:
     """Compose and check one job, train nothing, and remember what it would do."""
     choices = HydraConfig.get().runtime.choices
     augmentation = choices["augmentation"]
     entry = _entry(cfg)
     with open_dict(cfg):
-        cfg.engine = NO_WORK
+        cfg.engine = DRY_RUN
     # No image is decoded for a plan.
     words = [*task_overrides(), "trainer.pixel_cache=false"]
-    with _silence(), with_manners(plan=True, stale_after=float(cfg.sweep.stale_after)):
+    with _silence(), run_policy(plan=True, stale_after=float(cfg.sweep.stale_after)):
         try:
-            bench = bench_of("train", cfg, words)
+            work = Job("train", cfg, words, shared_by(cfg))
+            train = work.experiment.train
             if augmentation != "none":  # its own parts are checked even where its images lack
-                _settled(lambda: bench.train(augmentation="none"))
-            run = bench.train()
+                _settled(lambda: train(work.recipe(augmentation="none")))
+            run = train(work.recipe())
             entry.state, entry.key = "done", run.result["key"]
             return
         except PendingError as pending:
@@ -85,13 +93,13 @@ def _entry(cfg: DictConfig) -> PlannedJob:
     arm = baseline if augmentation == "none" else f"{baseline} + {augmentation}"
     dataset = called(choices["dataset"], cfg.dataset)
     entry = PlannedJob(f"{dataset}, {arm}, seed {cfg.seed}", "new")
-    planned.append(entry)
+    session().of(Plan).jobs.append(entry)
     return entry
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """The plan says in one line a job what the bench says in many."""
+    """The plan says in one line a job what a job says in many."""
     console.quiet = True
     try:
         yield
@@ -147,8 +155,8 @@ def _rate(run: Path, cache: Path) -> float | None:
 
 def sum_up() -> int | None:
     """Print the plan; exit code 2 when a job cannot work."""
-    jobs = list(planned)
-    planned.clear()
+    plan = session().of(Plan)
+    jobs, plan.jobs = plan.jobs, []
     table = Table(f"plan of {len(jobs)} jobs: nothing is run")
     table.add_column("#", justify="right")
     for column in ("job", "state", "run", "note"):

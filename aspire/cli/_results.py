@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from aspire.classification.examination import Examination
-from aspire.cli._bench import Bench
 from aspire.discovery.rank import phrases_of
 from aspire.discovery.truth import agreement
+from aspire.experiment import Experiment
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery, collapsed_by
 from aspire.pipeline.store import Artifact
@@ -18,17 +18,17 @@ from aspire.pipeline.store import Artifact
 Json = dict[str, Any]
 
 
-def dataset_entry(bench: Bench) -> Json:
+def dataset_entry(experiment: Experiment) -> Json:
     """The dataset: what it is and how many images each group has."""
-    dataset = bench.dataset
+    dataset = experiment.dataset
     return {
         "name": dataset.name,
-        "digest": bench.dataset_digest,
+        "digest": experiment.dataset_digest,
         "class_names": list(dataset.class_names),
         "attribute_names": list(dataset.attribute_names),
         "spurious_attribute": dataset.spurious_attribute,
         "group_definition": dataset.group_definition,
-        "checks": bench.checks.to_dict(),
+        "checks": experiment.checks.to_dict(),
         "images": {s.name.lower(): len(dataset.split(s)) for s in dataset.splits},
         "class_counts": {s.name.lower(): dataset.class_counts(s) for s in dataset.splits},
         "group_counts": {s.name.lower(): dataset.group_counts(s) for s in dataset.splits},

@@ -17,19 +17,6 @@ from aspire.pipeline.store import Artifact
 MOST = 40  # rows of one split
 
 
-def describe(metrics: dict[str, Any]) -> str:
-    """One split in a few words: worst group 46.0 (dog/land), average 84.5."""
-    average = f"average {100 * metrics['acc']:.1f}"
-    if metrics["worst_group_acc"] is not None:
-        worst = f"worst group {100 * metrics['worst_group_acc']:.1f} ({metrics['worst_group']})"
-    elif metrics.get("worst_class") is not None:
-        worst = f"worst class {100 * metrics['worst_class_acc']:.1f} ({metrics['worst_class']})"
-        average += ", groups unknown"
-    else:  # of an older run
-        return f"{average}, groups unknown"
-    return f"{worst}, {average}"
-
-
 def show_groups(dataset: Dataset) -> None:
     """The table of group counts that every run starts with."""
     annotated = bool((dataset.table["place"] >= 0).any())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra import compose
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,11 +23,12 @@ from rich.text import Text
 
 from aspire.cli._app import say
 from aspire.cli._datasets import called
-from aspire.cli._show import describe
 from aspire.console import console, styled
 from aspire.errors import ConfigError, Elsewhere
+from aspire.experiment import in_words
 from aspire.pipeline.sweeps import JobEntry, Ledger
 from aspire.progress import duration
+from aspire.session import session
 from aspire.stored.files import tidy
 from aspire.stored.results import read_training
 
@@ -48,8 +50,14 @@ class Sweep:
         return [self.ledger.entry(words, self.stale_after) for words in self.jobs]
 
 
-current: list[Sweep] = []  # at most one
-BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+@dataclass
+class _Started:
+    sweep: Sweep | None = None
+
+
+def started() -> Sweep | None:
+    """The sweep that this process has started, if it has."""
+    return session().of(_Started).sweep
 
 
 class SweepBookkeeping(Callback):
@@ -63,8 +71,9 @@ class SweepBookkeeping(Callback):
             say(str(error), error.exit_code)
             raise SystemExit(error.exit_code) from None
         if config.dry_run:  # the plan is put together here
+            basic = compose("train", ["hydra/launcher=basic"], return_hydra_config=True)
             with read_write(config):
-                config.hydra.launcher = {"_target_": BASIC}
+                config.hydra.launcher = basic.hydra.launcher
             return
         sweep = Sweep(
             ledger=Ledger(Path(config.hydra.sweep.dir), command_of(sys.argv[1:])),
@@ -81,16 +90,25 @@ class SweepBookkeeping(Callback):
                 node = {k: given.get(f"dataset.{k}", v) for k, v in config.dataset.items()}
                 about["dataset"] = called(about["dataset"], node)
             sweep.ledger.expect(words, about, command_of(words))
-        current[:] = [sweep]
+        session().of(_Started).sweep = sweep
 
 
 def jobs_of(config: DictConfig, loader: ConfigLoader) -> list[list[str]]:
-    """The words of every job, as Hydra's own sweeper splits them up."""
+    """The words of every job, in the order of Hydra's own sweeper: the last key changes first."""
     params = [f"{k}={v}" for k, v in (config.hydra.sweeper.get("params") or {}).items()]
     parsed = OverridesParser.create(loader).parse_overrides(
         [*params, *config.hydra.overrides.task]
     )  # fmt: skip
-    return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    choices: dict[str, list[str]] = {}  # what is typed replaces what is stored
+    for override in parsed:
+        key = override.get_key_element()
+        values = (
+            override.sweep_string_iterator()
+            if override.is_discrete_sweep()
+            else [override.get_value_element_as_str()]
+        )
+        choices[key] = [f"{key}={value}" for value in values]
+    return [list(job) for job in itertools.product(*choices.values())]
 
 
 def command_of(words: Sequence[str]) -> str:
@@ -125,7 +143,8 @@ def sweeping() -> bool:
 
 def job_ended(words: Sequence[str], error: Elsewhere | None, done: int, output: Path) -> None:
     """Say what became of a job that ran in another process, and write it down if it could not."""
-    sweep = current[0]
+    sweep = started()
+    assert sweep is not None
     entry = sweep.ledger.entry(words, sweep.stale_after)
     if error is not None and entry.state == "new":
         sweep.ledger.note(words, entry.about, entry.command, None, str(error))
@@ -133,7 +152,7 @@ def job_ended(words: Sequence[str], error: Elsewhere | None, done: int, output: 
     what = in_colour(entry.state)
     if entry.state == "done":
         result = read_training(entry.look.folder)
-        what = styled("{}  test {}", what, describe(result["metrics"]["test"]))
+        what = styled("{}  test {}", what, in_words(result["metrics"]["test"]))
     elif entry.look.reason:
         what = styled("{}  {}  [dim]{}[/dim]", what, entry.look.reason, output)
     console.show("[bold]{}/{}[/bold]  {}: {}", done, len(sweep.jobs), entry.name, what)
@@ -146,9 +165,10 @@ def in_colour(state: str) -> Text:
 
 def sum_up() -> int | None:
     """Say what became of the sweep's jobs; the exit code, or None where all ended alike."""
-    if not current:
+    sweep = started()
+    if sweep is None:
         return None
-    sweep = current.pop()
+    session().of(_Started).sweep = None
     entries = sweep.entries()
     if len(entries) == 1 and entries[0].state == "done":
         return None

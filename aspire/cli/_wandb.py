@@ -18,20 +18,20 @@ class RunKeeper(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         sweeping = config.hydra.mode == RunMode.MULTIRUN
-        session = wandb_run.session
-        session.seen, session.trained = False, None
-        session.sweep = Path(config.hydra.sweep.dir).name if sweeping else ""
+        kept = wandb_run.remembered()
+        kept.seen, kept.trained = False, None
+        kept.sweep = Path(config.hydra.sweep.dir).name if sweeping else ""
         choices = config.hydra.runtime.choices
-        session.wanted = {k: choices[k] for k in ("baseline", "augmentation")}
+        kept.wanted = {k: choices[k] for k in ("baseline", "augmentation")}
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         wandb_run.close_run()
-        session, chosen = wandb_run.session, config.logger.wandb
+        kept, chosen = wandb_run.remembered(), config.logger.wandb
         mode = wandb_run.chosen_mode(chosen.mode)
-        unseen = job_return.status == JobStatus.COMPLETED and not session.seen
-        if unseen and session.trained and wandb_run.under_agent() and mode != "disabled":
+        unseen = job_return.status == JobStatus.COMPLETED and not kept.seen
+        if unseen and kept.trained and wandb_run.under_agent() and mode != "disabled":
             from aspire.reporting import wandb_sync
 
             # A run that was finished before: the agent waits for its numbers all the same.
             place = wandb_run.Place(chosen.project, chosen.entity, mode, chosen.timeout)
-            wandb_sync.write_run(session.trained, place, session.sweep)
+            wandb_sync.write_run(kept.trained, place, kept.sweep)

@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 from aspire import __version__
 from aspire.classification.predictor import Probabilities
 from aspire.cli._app import plain, task_overrides
-from aspire.cli._bench import Bench
 from aspire.cli._results import dataset_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
 from aspire.cli._stored import stored_yaml
+from aspire.cli.jobs import Job
 from aspire.console import console
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, did_you_mean
@@ -31,22 +31,23 @@ SETTINGS = ("score", "stage", "captioner", "extractor", "segmenter", "inpainter"
 
 def job(cfg: DictConfig) -> None:
     """Caption, extract, edit, score and rank; print the features of each class."""
-    bench = Bench("discover", cfg)
-    bench.refuse_random()
-    show_groups(bench.dataset)
-    splits = _splits(bench.dataset, str(cfg.split))
-    pipeline = bench.pipeline_of(splits)
+    work = Job("discover", cfg)
+    work.refuse_random()
+    experiment = work.experiment
+    show_groups(experiment.dataset)
+    splits = _splits(experiment.dataset, str(cfg.split))
+    pipeline = experiment.pipeline_of(splits)
     pipeline.check()
-    if hasattr(bench.source, "anyway"):  # it exists already: examined before a word is paid for
-        classifier = bench.classifier(int(cfg.seed), pipeline)
+    if experiment.audited.exists:  # examined before a word is paid for
+        classifier = experiment.classifier(int(cfg.seed), pipeline)
         pipeline.quote()
     else:
         pipeline.quote()
-        classifier = bench.classifier(int(cfg.seed), pipeline)
+        classifier = experiment.classifier(int(cfg.seed), pipeline)
     discovery = pipeline.discover(classifier)
-    result = _result(bench, pipeline, discovery, classifier)
-    folder = _write(bench, discovery, result)
-    show_features(bench.dataset, discovery.features, int(cfg.top))
+    result = _result(work, pipeline, discovery, classifier)
+    folder = _write(work, discovery, result)
+    show_features(experiment.dataset, discovery.features, int(cfg.top))
     _show_tested(discovery)
     _show_agreement(result)
 
@@ -54,7 +55,7 @@ def job(cfg: DictConfig) -> None:
     from aspire.reporting.discovery_report import write_discovery_report
 
     files = {img_id: ref.file for img_id, ref in pipeline.refs.items()}
-    report = write_discovery_report(folder, bench.outputs, bench.dataset.root, files)
+    report = write_discovery_report(folder, work.outputs, experiment.dataset.root, files)
     console.show(
         "\n[bold]report[/bold]    {}\n[bold]features[/bold]  {}\n[bold]edits[/bold]     {}\n"
         "[bold]next[/bold]      open the report in a browser; "
@@ -79,14 +80,15 @@ def _splits(dataset: Dataset, given: str) -> list[Split]:
 
 
 def _result(
-    bench: Bench, pipeline: Pipeline, discovery: Discovery, classifier: Probabilities
+    work: Job, pipeline: Pipeline, discovery: Discovery, classifier: Probabilities
 ) -> dict[str, Any]:
     """Everything the report needs."""
-    cfg, seed = bench.cfg, int(bench.cfg.seed)
+    cfg, seed = work.cfg, int(work.cfg.seed)
+    examination = work.experiment.examinations[seed]
     return {
         "schema": 1,
         "aspire": __version__,
-        "dataset": dataset_entry(bench),
+        "dataset": dataset_entry(work.experiment),
         "splits": [s.name.lower() for s in pipeline.splits],
         "overrides": task_overrides(),
         "seed": seed,
@@ -96,19 +98,17 @@ def _result(
             "settings": plain(cfg.classifier),
             "digest": classifier.digest,
         },
-        "stages": stage_entries(pipeline, bench.outputs),
-        "discovery": {
-            str(seed): discovery_entry(pipeline, discovery, bench.outputs, bench.examinations[seed])
-        },
+        "stages": stage_entries(pipeline, work.outputs),
+        "discovery": {str(seed): discovery_entry(pipeline, discovery, work.outputs, examination)},
     }
 
 
-def _write(bench: Bench, discovery: Discovery, result: dict[str, Any]) -> Path:
+def _write(work: Job, discovery: Discovery, result: dict[str, Any]) -> Path:
     """Keep the result in a folder of its own."""
     key = digest_of([discovery.features.key, result["classifier"]["digest"]])[:8]
-    folder = bench.outputs / "discover" / f"{file_name(bench.dataset.name)}-{key}"
+    folder = work.outputs / "discover" / f"{file_name(work.experiment.dataset.name)}-{key}"
     tidy(folder)
-    write_atomic(folder / "config.yaml", stored_yaml(bench.cfg))
+    write_atomic(folder / "config.yaml", stored_yaml(work.cfg))
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
     return folder
 

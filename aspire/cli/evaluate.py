@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from aspire.classification.training import load_run
 from aspire.cli._app import build
 from aspire.cli._datasets import checked_dataset
 from aspire.cli._show import show_metrics
@@ -21,6 +20,7 @@ from aspire.data.table import Dataset, Split
 from aspire.errors import AspireError, DataError
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.reporting.predictions import predictions, write_predictions
+from aspire.runs.trained import load_run
 from aspire.stored.config import base_of, read_network, read_node, rerooted
 from aspire.stored.trouble import UNWRITABLE
 

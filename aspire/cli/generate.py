@@ -6,8 +6,8 @@ import cv2
 from omegaconf import DictConfig
 
 from aspire.cli._app import build
-from aspire.cli._bench import Bench
 from aspire.cli._show import show_groups
+from aspire.cli.jobs import Job
 from aspire.console import console
 from aspire.errors import ConfigError, did_you_mean
 from aspire.generation.again import origin_of, regenerate
@@ -25,13 +25,13 @@ def job(cfg: DictConfig) -> None:
             f"{did_you_mean(str(cfg.action), list(actions))} Type aspire generate, or aspire "
             "generate again IMAGE."
         )
-    actions[cfg.action](Bench("generate", cfg))
+    actions[cfg.action](Job("generate", cfg))
 
 
-def augmented_set(bench: Bench) -> None:
+def augmented_set(work: Job) -> None:
     """Personalise, generate and filter."""
-    show_groups(bench.dataset)
-    made = bench.generate(int(bench.cfg.seed))
+    show_groups(work.experiment.dataset)
+    made = work.experiment.generate(int(work.cfg.seed))
     console.show(
         "\nkept {} of {} images (rejected: {})\n[bold]images[/bold]     {}\n"
         "[bold]decisions[/bold]  {}\n[bold]next[/bold]       aspire train augmentation=aspire",
@@ -43,25 +43,25 @@ def augmented_set(bench: Bench) -> None:
     )
 
 
-def again(bench: Bench) -> None:
+def again(work: Job) -> None:
     """Make one image from its record, and hold it against the file that was kept."""
-    if bench.cfg.image is None:
+    if work.cfg.image is None:
         raise ConfigError(
             "aspire generate again: which image? Give its file or img_id, for example aspire "
             "generate again generated-000-00017."
         )
-    made = origin_of(str(bench.cfg.image), bench.outputs / "artifacts")
-    record, dataset = made.record, bench.dataset
-    if made.dataset != bench.pipeline.dataset_digest:
+    made = origin_of(str(work.cfg.image), work.outputs / "artifacts")
+    record, dataset, pipeline = made.record, work.experiment.dataset, work.experiment.pipeline
+    if made.dataset != pipeline.dataset_digest:
         raise ConfigError(
             f"{record.img_id} was made for other images than those of {dataset.name} in "
             f"{dataset.root}. Give the dataset=... words it was generated with."
         )
-    sampler = build(bench.cfg.generator)(root=dataset.root, refs=bench.pipeline.refs)
+    sampler = build(work.cfg.generator)(root=dataset.root, refs=pipeline.refs)
     pixels, difference = regenerate(
-        made, dataset.class_names[record.y], sampler, wordings_of(bench.pipeline)[record.y]
+        made, dataset.class_names[record.y], sampler, wordings_of(pipeline)[record.y]
     )
-    file = bench.outputs / "again" / f"{file_name(record.img_id)}-{made.file.stem[:12]}.png"
+    file = work.outputs / "again" / f"{file_name(record.img_id)}-{made.file.stem[:12]}.png"
     ok, png = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     assert ok
     write_atomic(file, png.tobytes())

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from aspire.classification.training import load_run
 from aspire.cli._app import build
 from aspire.console import console
 from aspire.data.images import Pixels, read_image
@@ -15,6 +14,7 @@ from aspire.data.tables import image_files, subfolders
 from aspire.errors import ConfigError, DataError
 from aspire.pipeline.store import digest_of
 from aspire.reporting.predictions import KINDS, predictions, write_predictions
+from aspire.runs.trained import load_run
 from aspire.stored.config import read_network
 
 CHUNK = 256  # images in memory at once

@@ -13,18 +13,19 @@ from typing import Any
 from omegaconf import DictConfig
 
 from aspire import __version__
-from aspire.classification.training import TrainedRun, TrainingJob, load_run
+from aspire.classification.training import TrainingJob
 from aspire.cli._app import compose_config, plain
-from aspire.cli._bench import IDENTITY, training_identity
 from aspire.cli._datasets import checked_dataset
 from aspire.cli._stored import compose_words
 from aspire.cli.diff import show_differences
+from aspire.cli.jobs import IDENTITY, training_identity
 from aspire.console import console
 from aspire.errors import AspireError, ConfigError
 from aspire.pipeline.sweeps import find_jobs
 from aspire.reporting.compare import describe, differences
 from aspire.reporting.provenance import Provenance, outputs_of
 from aspire.revision import revision, worded
+from aspire.runs.trained import TrainedRun, load_run
 from aspire.stored.config import leaves, read_config
 from aspire.stored.results import read_mapping
 

@@ -11,22 +11,25 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from aspire import __version__
-from aspire.classification.training import TrainedRun
-from aspire.cli._app import build, check_choices, plain, task_overrides
-from aspire.cli._bench import IDENTITY, Bench
+from aspire.cli._app import check_choices, plain, task_overrides
 from aspire.cli._estimate import expectation, on_processor, seconds_at_reference, threads_of
 from aspire.cli._results import artifact_entry, dataset_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
 from aspire.cli._stored import stored_yaml
+from aspire.cli.jobs import IDENTITY, Job
 from aspire.console import console
 from aspire.data.table import Split
 from aspire.environment import FILE, environment
 from aspire.errors import ConfigError
+from aspire.experiment import Experiment
+from aspire.identity import arm_name
 from aspire.own_code import code_digests, targets_in
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
 from aspire.pipeline.store import digest_of, write_atomic
 from aspire.pretrained import content_digest
-from aspire.reporting.table import arm_name, as_rich, rows_of, usable_metrics
+from aspire.recipe import Recipe
+from aspire.reporting.table import as_rich, rows_of, usable_metrics
+from aspire.runs.trained import TrainedRun
 from aspire.stored.config import contents
 from aspire.stored.files import tidy
 from aspire.text import file_name
@@ -40,33 +43,35 @@ METRICS = ["worst_group_acc", "acc", "acc_adjusted"]
 def job(cfg: DictConfig) -> None:
     """Every arm with every seed, discovery and generation on the way; then table and report."""
     console.print(shlex.join(["aspire", "run", *task_overrides()]), style="bold")
-    bench = Bench("run", cfg)
-    bench.refuse_random()
+    work = Job("run", cfg)
+    work.refuse_random()
     seeds = [int(s) for s in cfg.seeds]
     arms = _arms(cfg)
-    show_groups(bench.dataset)
-    folder = _folder(bench, cfg, seeds, arms)
+    experiment = work.experiment
+    show_groups(experiment.dataset)
+    folder = _folder(experiment, cfg, seeds, arms)
+    generating = _generating(work, arms, seeds[0])
     if not (folder / "result.json").is_file():
-        _say_how_long(bench, cfg, seeds, arms)
+        _say_how_long(experiment, cfg, arms, bool(generating))
 
-    bench.pipeline.check()
-    for parts in _generating(bench, arms, seeds[0]).values():
-        bench.making(parts).check_making()
-    bench.pipeline.quote()
+    experiment.pipeline.check()
+    for recipe in generating.values():
+        experiment.pipeline_for(recipe).check_making()
+    experiment.pipeline.quote()
     runs: dict[tuple[str, str], list[TrainedRun]] = {}
     found: dict[int, Discovery] = {}
     made: dict[str, dict[int, Generation]] = {}
     missing: list[dict[str, Any]] = []
     for seed in seeds:
         console.show("[bold]seed {}[/bold]", seed)
-        found[seed] = bench.pipeline.discover(bench.classifier(seed))
+        found[seed] = experiment.pipeline.discover(experiment.classifier(seed))
         why: dict[str, str] = {}
-        for augmentation, parts in _generating(bench, arms, seed).items():
-            kind = "" if bench.making(parts) is bench.pipeline else augmentation
+        for augmentation, recipe in _generating(work, arms, seed).items():
+            kind = "" if recipe.exchange is None else augmentation
             if seed in made.get(kind, {}):
                 continue
             try:
-                made.setdefault(kind, {})[seed] = bench.generate(seed, parts)
+                made.setdefault(kind, {})[seed] = experiment.generate(seed, recipe)
             except NothingFoundError as error:
                 why[augmentation] = error.reason
                 for line in f"{augmentation}: {error}".splitlines():
@@ -76,21 +81,20 @@ def job(cfg: DictConfig) -> None:
                 arm = arm_name(baseline, augmentation)
                 missing.append({"arm": arm, "seed": seed, "reason": why[augmentation]})
                 continue
-            run = bench.train(baseline=baseline, augmentation=augmentation, seed=seed)
+            run = experiment.train(
+                work.recipe(baseline=baseline, augmentation=augmentation, seed=seed)
+            )
             runs.setdefault((baseline, augmentation), []).append(run)
 
-    result = _result(bench, cfg, seeds, runs, found, made, missing)
+    result = _result(experiment, cfg, seeds, runs, found, made, missing)
     tidy(folder)
     content = json.dumps(result, indent=1).encode()
     report = folder / "report.html"
     new = not report.is_file() or _content(folder / "result.json") != content
     if new:
-        write_atomic(folder / "config.yaml", stored_yaml(cfg))
-        about = environment(bench.outputs)
-        write_atomic(folder / FILE, json.dumps(about, indent=1).encode())
-        write_atomic(folder / "result.json", content)
+        _write(folder, cfg, environment(experiment.outputs), content)
     console.print()
-    show_features(bench.dataset, found[seeds[0]].features, 5)
+    show_features(experiment.dataset, found[seeds[0]].features, 5)
     trained = [r.result for group in runs.values() for r in group]
     metrics = usable_metrics(trained, METRICS, "test")
     console.print(as_rich(rows_of(trained, metrics), metrics, "test", console.width))
@@ -102,8 +106,8 @@ def job(cfg: DictConfig) -> None:
         # Imported here and last: drawing takes seconds to load, and the numbers are safe by now.
         from aspire.reporting.report import write_report
 
-        files = {img_id: ref.file for img_id, ref in bench.pipeline.refs.items()}
-        report = write_report(folder, bench.outputs, bench.dataset.root, files)
+        files = {img_id: ref.file for img_id, ref in experiment.pipeline.refs.items()}
+        report = write_report(folder, experiment.outputs, experiment.dataset.root, files)
     console.show(
         "\n[bold]report[/bold]   {}\n[bold]results[/bold]  {}\n"
         "[bold]next[/bold]     open the report in a browser; the same command again does no work;\n"
@@ -114,28 +118,34 @@ def job(cfg: DictConfig) -> None:
     )
 
 
+def _write(folder: Path, cfg: DictConfig, about: dict[str, Any], content: bytes) -> None:
+    write_atomic(folder / "config.yaml", stored_yaml(cfg))
+    write_atomic(folder / FILE, json.dumps(about, indent=1).encode())
+    write_atomic(folder / "result.json", content)
+
+
 def _content(file: Path) -> bytes | None:
     return file.read_bytes() if file.is_file() else None
 
 
 def _say_how_long(
-    bench: Bench, cfg: DictConfig, seeds: list[int], arms: list[tuple[str, str]]
+    experiment: Experiment, cfg: DictConfig, arms: list[tuple[str, str]], generating: bool
 ) -> None:
     """One line before the work starts, where its parts have been timed."""
     if not on_processor(cfg):
         return
-    dataset = bench.dataset
+    dataset = experiment.dataset
     seconds = seconds_at_reference(
         cfg,
         dict(HydraConfig.get().runtime.choices),
         arms,
-        generating=bool(_generating(bench, arms, seeds[0])),
+        generating=generating,
         train_images=len(dataset.split(Split.TRAIN)),
         classes=len(dataset.class_names),
     )
     if seconds is not None:
         threads = threads_of(cfg)
-        console.print(expectation(seconds, yardstick(bench.outputs / "cache"), threads))
+        console.print(expectation(seconds, yardstick(experiment.outputs / "cache"), threads))
 
 
 def _arms(cfg: DictConfig) -> list[tuple[str, str]]:
@@ -153,30 +163,32 @@ def _arms(cfg: DictConfig) -> list[tuple[str, str]]:
     return arms
 
 
-def _generating(bench: Bench, arms: list[tuple[str, str]], seed: int) -> dict[str, DictConfig]:
-    """The augmentations that train on generated images, with the parts that make them."""
+def _generating(job: Job, arms: list[tuple[str, str]], seed: int) -> dict[str, Recipe]:
+    """The augmentations that train on generated images, with the recipes that make them."""
     first: dict[str, str] = {}  # whose job is trained too, and so composed in any case
     for baseline, augmentation in arms:
         first.setdefault(augmentation, baseline)
-    composed = {
-        augmentation: bench.composed(seed, baseline=baseline, augmentation=augmentation)[0]
+    recipes = {
+        augmentation: job.recipe(seed, baseline=baseline, augmentation=augmentation)
         for augmentation, baseline in first.items()
     }
-    return {a: c for a, c in composed.items() if build(c.augmentation).uses_generated}
+    return {a: r for a, r in recipes.items() if r.augmentation.uses_generated}
 
 
-def _folder(bench: Bench, cfg: DictConfig, seeds: list[int], arms: list[tuple[str, str]]) -> Path:
+def _folder(
+    experiment: Experiment, cfg: DictConfig, seeds: list[int], arms: list[tuple[str, str]]
+) -> Path:
     settings = {str(k): plain(v) for k, v in cfg.items() if k not in WHERE}
     identity = contents(settings, content_digest)
-    identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": bench.dataset_digest}
+    identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": experiment.dataset_digest}
     if code := code_digests(targets_in(identity)):
         identity["code"] = code
     key = digest_of(identity)[:8]
-    return bench.outputs / "run" / f"{file_name(bench.dataset.name)}-{key}"
+    return experiment.outputs / "run" / f"{file_name(experiment.dataset.name)}-{key}"
 
 
 def _result(
-    bench: Bench,
+    experiment: Experiment,
     cfg: DictConfig,
     seeds: list[int],
     runs: dict[tuple[str, str], list[TrainedRun]],
@@ -190,11 +202,11 @@ def _result(
         made: "" -> the generated sets of this run's own parts, and the name of each arm that
             exchanges parts -> its own ones.
     """
-    outputs = bench.outputs
+    outputs = experiment.outputs
     return {
         "schema": 1,
         "aspire": __version__,
-        "dataset": dataset_entry(bench),
+        "dataset": dataset_entry(experiment),
         "overrides": task_overrides(),
         "seeds": seeds,
         "settings": {k: plain(cfg.get(k, {})) for k in (*IDENTITY, "score", "stage", "filter")},
@@ -222,9 +234,11 @@ def _result(
             for (baseline, augmentation), group in runs.items()
         ],
         "missing": missing,
-        "stages": stage_entries(bench.pipeline, outputs),
+        "stages": stage_entries(experiment.pipeline, outputs),
         "discovery": {
-            str(seed): discovery_entry(bench.pipeline, d, outputs, bench.examinations[seed])
+            str(seed): discovery_entry(
+                experiment.pipeline, d, outputs, experiment.examinations[seed]
+            )
             for seed, d in found.items()
         },
         "generation": _generations(made.get("", {}), outputs),

@@ -19,9 +19,9 @@ from typing import Any
 
 from aspire import __version__
 from aspire.data.card import Card
-from aspire.data.files import open_regular, read_regular
+from aspire.data.export_entry import Entry
+from aspire.data.files import open_regular
 from aspire.data.generated import GeneratedImages
-from aspire.data.images import png_bytes, read_labels
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, DataError, did_you_mean
 from aspire.progress import Advance, Progress, Silent
@@ -33,31 +33,6 @@ COLUMNS = (
 )
 KINDS = ("folder", "csv", "hf")
 MARK = ".aspire-export.json"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One image to be passed on.
-
-    Args:
-        values: by column; file names are those it has now.
-        image, mask: its files.
-        synthetic: whether it was generated.
-    """
-
-    values: dict[str, Any]
-    image: Path
-    mask: Path | None
-    synthetic: bool
-
-    def mask_bytes(self) -> bytes:
-        """The label map as a PNG: 0 background, 1 class object."""
-        assert self.mask is not None
-        if self.synthetic:  # these are 255 on the object
-            return png_bytes((read_labels(self.mask) > 0).astype("uint8"))
-        if self.mask.suffix.lower() == ".png":
-            return read_regular(self.mask)
-        return png_bytes(read_labels(self.mask))
 
 
 @dataclass

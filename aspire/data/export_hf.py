@@ -7,15 +7,13 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aspire.data.export_entry import Entry
 from aspire.data.files import read_regular
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.progress import Advance
-
-if TYPE_CHECKING:
-    from aspire.data.export import Entry
 
 NUMBERS = ("y", "place", "split")
 

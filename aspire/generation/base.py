@@ -91,6 +91,7 @@ class Sampled:
             there is none.
         mask: (H, W), the class object, where the sampler knows it.
         negative_prompt: what was asked not to be there.
+        scene: phrase of the scene that was asked for; "" for none.
     """
 
     pixels: Pixels
@@ -98,6 +99,7 @@ class Sampled:
     parents: tuple[str, ...]
     mask: Mask | None
     negative_prompt: str = ""
+    scene: str = ""
 
 
 class Sampler(Protocol):

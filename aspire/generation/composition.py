@@ -150,6 +150,6 @@ class CompositionSampler:
                 continue
             parents = (ref.img_id, restyled.donor.img_id if restyled.donor else "")
             prompt = f"a photo of a {asked.class_name}, {context.phrase}"
-            return Sampled(restyled.pixels, prompt, parents, keep)
+            return Sampled(restyled.pixels, prompt, parents, keep, scene=context.phrase)
         detail = f"{self.attempts} attempts found no usable object or donor"
         return Rejected(item_id=concept.concept_id, reason="no_composition", detail=detail)

@@ -37,6 +37,7 @@ class Plan:
     Args:
         concept: of what.
         prompt, negative_prompt: what it shall show and not show.
+        scene: phrase of the scene in the prompt; "" where it names none.
         noise: seed of its latents.
         further: seed of what a sampler draws besides.
     """
@@ -44,6 +45,7 @@ class Plan:
     concept: Concept
     prompt: str
     negative_prompt: str
+    scene: str
     noise: int
     further: int
 
@@ -212,6 +214,7 @@ class DiffusionSampler(ABC):
             self.negative_prompt.format(avoided=", ".join(concept.avoided))
             if self.guidance > 1
             else "",
+            scene if "{scene}" in prompt else "",
             int(rng.integers(2**62)),
             int(rng.integers(2**62)),
         )

@@ -133,4 +133,5 @@ class EditSampler:
             prompt=f"a photo of a {asked.class_name}{shown}",
             parents=(picture.img_id, ""),
             mask=mask,
+            scene=picture.scene or "",
         )

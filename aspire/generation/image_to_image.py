@@ -69,6 +69,8 @@ class ImageToImage(DiffusionSampler):
         return [
             image
             if isinstance(image, Failure)
-            else Sampled(image, plan.prompt, (picture.img_id, ""), None, plan.negative_prompt)
+            else Sampled(
+                image, plan.prompt, (picture.img_id, ""), None, plan.negative_prompt, plan.scene
+            )
             for image, plan, picture in zip(images, plans, pictures, strict=True)
         ]

@@ -102,6 +102,7 @@ class InpaintAround(DiffusionSampler):
                     (image.ref.img_id, ""),
                     keep,
                     plans[row].negative_prompt,
+                    plans[row].scene,
                 )
         return [made[row] for row in range(len(plans))]
 

@@ -24,7 +24,7 @@ def scene_parents(
     """img_id of a real image with the scene of each, or "" where none is known.
 
     Where an image has no such parent, it is the first of those with the commonest attribute among
-    the training images that show the scene its prompt names; without one, among those of its class
+    the training images that show its scene; without one, among those of its class
     that name none of its avoided features, or, if all do, among those of all classes. Where nothing
     is annotated it is the first of them all the same: discovered groups go by its caption.
 
@@ -47,14 +47,7 @@ def scene_parents(
             known[y, scene] = _commonest(group, places)
         return known[y, scene]
 
-    return tuple(i.parents[-1] or relative(i.y, _scene(i.prompt, scenes)) for i in images)
-
-
-def _scene(prompt: str, scenes: Iterable[str]) -> str:
-    """The longest scene that a prompt ends with or has between commas; "" for none."""
-    parts = [part.strip() for part in prompt.split(",")]
-    named = (s for s in scenes if s in parts or prompt.endswith(f" {s}"))
-    return max(named, key=len, default="")
+    return tuple(i.parents[-1] or relative(i.y, i.scene) for i in images)
 
 
 def _commonest(images: Sequence[str], places: Mapping[str, int]) -> str:

@@ -19,6 +19,8 @@ class TextToImage(DiffusionSampler):
     def make(self, pipe: Any, plans: Sequence[Plan], size: int) -> list[Sampled | Failure]:
         images = self.run(pipe, plans, height=size, width=size)
         return [
-            i if isinstance(i, Failure) else Sampled(i, p.prompt, ("", ""), None, p.negative_prompt)
+            i
+            if isinstance(i, Failure)
+            else Sampled(i, p.prompt, ("", ""), None, p.negative_prompt, p.scene)
             for i, p in zip(images, plans, strict=True)
         ]

@@ -20,11 +20,9 @@ from aspire.discovery.collapse import Collapser
 from aspire.discovery.rank import gather, phrases_of
 from aspire.editing.donors import Hand, deal
 from aspire.language.base import Priced
-from aspire.pipeline.generating import generate
 from aspire.pipeline.parts import (
     Backends,
     Discovery,
-    Generation,
     StageSettings,
     class_words,
     collapsed_by,
@@ -249,7 +247,7 @@ class Pipeline:
             backend.identity()
 
     def check_making(self) -> None:
-        """The same for what generates, which :meth:`generate` needs last."""
+        """The same for what generates, which is needed last."""
         self.backends.personaliser.identity()
         self.backends.sampler(root=self.dataset.root, refs=self.refs).identity()
         for judge in self.backends.filters:
@@ -337,15 +335,6 @@ class Pipeline:
         other.backends = replace(self.backends, **parts)
         other.settings = replace(self.settings, generate=settings.generate, filter=settings.filter)
         return other
-
-    def generate(self, classifier: Probabilities, seed: int) -> Generation:
-        """Images without the features that the classifier leans on.
-
-        Raises:
-            NothingFoundError: when no class has a spurious feature.
-            AspireError: when the filters keep less than ``stage.filter.min_kept``.
-        """
-        return generate(self, classifier, seed)
 
     @property
     def num_classes(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,6 +16,7 @@ from aspire.generation.base import ClassEvidence, GeneratedSet, GenerationReques
 from aspire.generation.contexts import in_usual_scenes
 from aspire.generation.relatives import scene_parents
 from aspire.generation.wording import Wording, wordings
+from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError, collapsed_by
 from aspire.pipeline.records import (
     Concept,
@@ -32,14 +32,16 @@ from aspire.pipeline.stages.nearest import NearestStage
 from aspire.pipeline.store import Artifact, digest_of
 from aspire.rng import seed_for
 
-if TYPE_CHECKING:
-    from aspire.pipeline.flow import Pipeline
-
 NEIGHBOURS = 8  # kept images of a class that are held against the real ones
 
 
 def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Generation:
-    """See :meth:`aspire.pipeline.flow.Pipeline.generate`."""
+    """Images without the features that the classifier leans on.
+
+    Raises:
+        NothingFoundError: when no class has a spurious feature.
+        AspireError: when the filters keep less than ``stage.filter.min_kept``.
+    """
     discovery = pipeline.discover(classifier)
     concepts = _concepts(pipeline, discovery)
     requests = _requests(pipeline, concepts, seed)

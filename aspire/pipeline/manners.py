@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from aspire.errors import AspireError
 from aspire.pipeline.jobs import Look
-from aspire.pipeline.stage import Item, ItemResult, Rec, SaveImage, Stage
+from aspire.session import session
 
 
 @dataclass(frozen=True)
-class Manners:
+class RunPolicy:
     """How a run is met that is not done, set far above the place where it is met.
 
     Args:
@@ -33,22 +32,14 @@ class Manners:
     command: str = ""
 
 
-_manners: ContextVar[Manners] = ContextVar("manners", default=Manners())  # noqa: B039 - frozen
+def policy() -> RunPolicy:
+    """The one in force here."""
+    return session().of(RunPolicy)
 
 
-def manners() -> Manners:
-    """Those in force here."""
-    return _manners.get()
-
-
-@contextmanager
-def with_manners(**changes: Any) -> Iterator[None]:
-    """Change some of them for a while."""
-    token = _manners.set(replace(_manners.get(), **changes))
-    try:
-        yield
-    finally:
-        _manners.reset(token)
+def run_policy(**changes: Any) -> AbstractContextManager[None]:
+    """Change some of it for a while."""
+    return session().replaced(replace(policy(), **changes))
 
 
 class PendingError(AspireError):
@@ -57,12 +48,3 @@ class PendingError(AspireError):
     def __init__(self, what: str, look: Look | None = None) -> None:
         self.look = look
         super().__init__(what)
-
-
-class NoWork:
-    """The engine of a plan: stages that are finished are used, none is worked off."""
-
-    def map(
-        self, stage: Stage[Item, Rec], items: Sequence[Item], save: SaveImage
-    ) -> Iterator[ItemResult[Rec]]:
-        raise PendingError(f"{stage.name} of {len(items)} items")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from aspire.values import Below
 
@@ -217,6 +218,7 @@ class SyntheticImage(Record, frozen=True):
     mask: Below | None  # 255 on the class object, where the generator knows it
     concept_id: str = ""
     negative_prompt: str = ""
+    scene: str = ""  # phrase of the scene it was asked to show; "" for none, or not kept then
 
 
 class FilterDecision(Record, frozen=True):
@@ -238,11 +240,18 @@ class Neighbour(Record, frozen=True):
 
 
 class Rejected(Record, frozen=True):
-    """An item a stage could not turn into a record. Counted and kept, never dropped silently."""
+    """An item a stage could not turn into a record. Counted and kept, never dropped silently.
+
+    An edit that could not be made says which one; the rejections of other stages, and those of old,
+    lack these fields.
+    """
 
     item_id: str
     reason: str  # short and countable: "no_background", "no_box"
     detail: str = ""
+    img_id: str | UnsetType = UNSET
+    kind: EditKind | UnsetType = UNSET
+    phrase: str | UnsetType = UNSET
 
 
 class Measurement(Record, frozen=True):

@@ -12,10 +12,9 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
+from aspire.identity import Json as Json
 from aspire.pipeline.records import Record, Rejected
 from aspire.values import Count
-
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 In = TypeVar("In", contravariant=True)
 Item = TypeVar("Item")

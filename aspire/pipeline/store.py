@@ -31,9 +31,11 @@ from numpy.typing import NDArray
 from aspire import __version__
 from aspire.data.images import png_bytes
 from aspire.errors import AspireError, DamagedError
+from aspire.identity import Json
+from aspire.identity import digest_of as digest_of
 from aspire.own_code import code_of
 from aspire.pipeline.records import Record, Rejected
-from aspire.pipeline.stage import Engine, Item, ItemResult, Json, Rec, Stage
+from aspire.pipeline.stage import Engine, Item, ItemResult, Rec, Stage
 from aspire.progress import Progress, Silent
 from aspire.stored.artifacts import (
     images_in,
@@ -47,16 +49,6 @@ from aspire.stored.files import write_atomic as write_atomic
 from aspire.stored.notes import note
 
 T = TypeVar("T")
-
-
-def digest_of(value: Json) -> str:
-    """SHA-256 of the canonical JSON of a value: sorted keys, no NaN.
-
-    >>> digest_of({"b": 1, "a": [0.5]}) == digest_of({"a": [0.5], "b": 1})
-    True
-    """
-    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aspire.errors import ConfigError, ServiceError
-from aspire.reporting.table import arm_name
+from aspire.identity import arm_name
 from aspire.reporting.wandb_results import kept_key
 from aspire.reporting.wandb_sync import gain_key
 

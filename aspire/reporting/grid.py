@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from aspire.errors import ConfigError, did_you_mean
+from aspire.identity import arm_name
 from aspire.pipeline.sweeps import JobEntry
-from aspire.reporting.table import Cell, arm_name, check_metrics, flat_settings
+from aspire.reporting.table import Cell, check_metrics, flat_settings
 
 Json = dict[str, Any]
 Key = tuple[str, ...]

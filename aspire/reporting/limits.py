@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from aspire.pipeline.records import Edit, Effect, PhraseGroup, Rejected
 from aspire.reporting.artifacts import Artifacts, Json
 from aspire.reporting.discovery import SeedView
 from aspire.reporting.wording import REASONS, joined, listed
-
-EDIT_ID = re.compile(r"(?P<img_id>.*?)/(?P<kind>remove_object|change_background)/(?P<phrase>.*)")
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,7 @@ def outcomes_of(result: Json, artifacts: Artifacts) -> list[Outcome]:
     found: dict[str, Counter[str]] = defaultdict(Counter)
     first: dict[str, str] = {}
     for rejected in artifacts.lines(folder, Rejected, "rejected.jsonl"):
-        parts = EDIT_ID.fullmatch(rejected.item_id)
-        found[rejected.reason][parts["kind"] if parts else "remove_object"] += 1
+        found[rejected.reason][rejected.kind or "remove_object"] += 1
         first.setdefault(rejected.reason, _example(rejected))
     rows = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))
     outcomes = [Outcome(r, REASONS.get(r, ""), n, first[r]) for r, n in rows]
@@ -70,11 +66,10 @@ def outcomes_of(result: Json, artifacts: Artifacts) -> list[Outcome]:
 
 
 def _example(rejected: Rejected) -> str:
-    parts = EDIT_ID.fullmatch(rejected.item_id)
-    if parts is None:
+    if not rejected.phrase:
         return rejected.item_id
-    detail = rejected.detail.removeprefix(parts["phrase"]).lstrip(": ")
-    return f"“{parts['phrase']}” in {parts['img_id']}{f': {detail}' if detail else ''}"
+    detail = rejected.detail.removeprefix(rejected.phrase).lstrip(": ")
+    return f"“{rejected.phrase}” in {rejected.img_id}{f': {detail}' if detail else ''}"
 
 
 def gaps_of(result: Json, artifacts: Artifacts, view: SeedView) -> list[Gap]:
@@ -109,7 +104,7 @@ def _images(
     asked = artifacts.manifest(stages["edit"]["folder"]).get("items", 0)
     limit = result["settings"].get("stage", {}).get("edit", {}).get("images_per_class")
     seen = {e.img_id for e in edits}
-    seen |= {m["img_id"] for r in rejected if (m := EDIT_ID.fullmatch(r.item_id))}
+    seen |= {r.img_id for r in rejected if r.img_id}
     left = max(0, extracted.get("records", asked) - asked)
     looked = result.get("splits", [])  # a run keeps the other splits for its metrics
     images = result["dataset"].get("images", {}) if looked else {}
@@ -162,8 +157,8 @@ def _unedited(
     done = {(e.kind, name.get(e.phrase, e.phrase)) for e in edits}
     why: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for r in rejected:
-        if parts := EDIT_ID.fullmatch(r.item_id):
-            why[parts["kind"], name.get(parts["phrase"], parts["phrase"])][r.reason] += 1
+        if r.kind and r.phrase:
+            why[r.kind, name.get(r.phrase, r.phrase)][r.reason] += 1
     never = {k: n for k, n in why.items() if k not in done}
     order = sorted(never, key=lambda k: (-never[k].total(), k))
     reasons: Counter[str] = sum((never[k] for k in never), Counter())

@@ -57,7 +57,7 @@ def wandb_logger(
     settings = {k: v for k, v in config.items() if k not in ("labels", "seed")}
     about = wandb_run.About(
         *(Path(folder), key, name, group, tuple(tags), labels, settings),
-        sweep=wandb_run.session.sweep,
+        sweep=wandb_run.remembered().sweep,
         job_type=job_type,
     )
     job = open_run(about, wandb_run.Place(project, entity, chosen, timeout))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from aspire.reporting.table import Cell, arm_name, usable_metrics
+from aspire.identity import arm_name
+from aspire.reporting.table import Cell, usable_metrics
 
 Json = dict[str, Any]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aspire.errors import ConfigError, did_you_mean
+from aspire.identity import arm_name
 from aspire.stored.config import leaves
 from aspire.stored.notes import note
 from aspire.stored.results import damage, read_any
@@ -73,15 +74,6 @@ class Row:
     def arm(self) -> str:
         """``erm`` or ``erm + aspire``."""
         return arm_name(self.baseline, self.augmentation)
-
-
-def arm_name(baseline: str, augmentation: str) -> str:
-    """How an arm is called everywhere.
-
-    >>> arm_name("erm", "none"), arm_name("erm", "aspire")
-    ('erm', 'erm + aspire')
-    """
-    return baseline if augmentation == "none" else f"{baseline} + {augmentation}"
 
 
 def find_results(folder: Path) -> list[dict[str, Any]]:

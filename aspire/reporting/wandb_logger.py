@@ -16,13 +16,14 @@ from aspire.stored.results import read_training
 
 def open_run(about: About, place: Place) -> JobLogger:
     """The run of this job: the open one, or a new one once that of another job is closed."""
-    session = wandb_run.session
-    if session.open is not None and session.open.about.folder != about.folder:
+    kept = wandb_run.remembered()
+    if kept.open is not None and kept.open.about.folder != about.folder:
         wandb_run.close_run()
-    if session.open is None:
-        session.open = JobLogger(about, place, wandb_run.start(about, place))
-        session.seen = session.seen or not session.open.run.disabled
-    return session.open
+    if kept.open is None:
+        kept.open = JobLogger(about, place, wandb_run.start(about, place))
+        kept.seen = kept.seen or not kept.open.run.disabled
+    found: JobLogger = kept.open
+    return found
 
 
 class JobLogger(WandbLogger):

@@ -15,14 +15,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aspire.errors import ConfigError
-from aspire.reporting.table import arm_name
+from aspire.identity import arm_name
+from aspire.session import session
 from aspire.text import shortened
-
-if TYPE_CHECKING:
-    from aspire.reporting.wandb_logger import JobLogger
 
 MODES = ("auto", "online", "offline", "disabled")
 NAME, TAG = 128, 64  # characters that W&B takes
@@ -78,13 +76,13 @@ class Place:
 
 
 @dataclass
-class Session:
-    """What this process remembers between jobs.
+class Remembered:
+    """What a command remembers between its jobs.
 
     Args:
         sweep: name of the sweep that runs, or "".
         wanted: labels of the job that was typed; other jobs are on its way.
-        open: the run that is being logged to.
+        open: the :class:`~.wandb_logger.JobLogger` of the run that is being logged to.
         seen: this job has had a run.
         trained: folder of the run that the job trained or found last.
         unreachable: the server did not answer, so the rest of this process is offline.
@@ -92,13 +90,15 @@ class Session:
 
     sweep: str = ""
     wanted: Mapping[str, Any] = field(default_factory=dict)
-    open: JobLogger | None = None
+    open: Any = None
     seen: bool = False
     trained: Path | None = None
     unreachable: bool = False
 
 
-session = Session()
+def remembered() -> Remembered:
+    """Of the command that runs here."""
+    return session().of(Remembered)
 
 
 def chosen_mode(mode: str) -> str:
@@ -130,7 +130,8 @@ def logged_in() -> bool:
 
 def close_run(failed: bool = False) -> None:
     """Close the open run, if there is one: finished where the job has left its result."""
-    job, session.open = session.open, None
+    kept = remembered()
+    job, kept.open = kept.open, None
     if job is not None:
         job.close(failed or not (job.about.folder / "result.json").is_file())
 
@@ -171,13 +172,13 @@ def start(about: About, place: Place) -> Any:
     if under_agent() and not _is_wanted(about.labels):
         # The agent of a W&B sweep waits for the run of the job that it started.
         return _init(about, place, "disabled")
-    mode = "offline" if session.unreachable else place.mode
+    mode = "offline" if remembered().unreachable else place.mode
     if mode == "online":
         before = set((about.folder / "wandb").glob("run-*"))
         try:
             return _init(about, place, mode)
         except Exception as error:  # of many types: refused, timed out, no such host, wrong key
-            session.unreachable = True
+            remembered().unreachable = True
             wandb.teardown()  # else its service says that the id is in use
             for left in set((about.folder / "wandb").glob("run-*")) - before:
                 shutil.rmtree(left, ignore_errors=True)
@@ -198,7 +199,7 @@ def under_agent() -> bool:
 
 def _is_wanted(labels: Mapping[str, Any]) -> bool:
     """Whether this is what was typed; groups=discovered adds to the name of the baseline."""
-    return all(str(labels.get(k, "")).startswith(str(v)) for k, v in session.wanted.items())
+    return all(str(labels.get(k, "")).startswith(str(v)) for k, v in remembered().wanted.items())
 
 
 def _init(about: About, place: Place, mode: str) -> Any:

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from aspire.session import session
 from aspire.stored.files import write_atomic
 
 LARGE = 2**24  # bytes; smaller files are read again sooner than a note about them is found
 _HEX = re.compile(r"[0-9a-f]{64}")
 
-_notes: Path | None = None
+
+@dataclass
+class _Notes:
+    folder: Path | None = None  # that digests of large files are kept in
 
 
 def file_digest(path: Path) -> str:
@@ -39,16 +44,16 @@ def remember_digests(folder: Path | None) -> None:
     Args:
         folder: made when missing; None to keep nothing.
     """
-    global _notes
-    _notes = folder
+    session().of(_Notes).folder = folder
 
 
 @cache
 def _file_digest(path: Path, size: int, modified: int) -> str:
     noted = None
-    if _notes is not None and size >= LARGE:
+    folder = session().of(_Notes).folder
+    if folder is not None and size >= LARGE:
         seen = hashlib.sha256(f"{path}|{size}|{modified}".encode()).hexdigest()
-        noted = _notes / f"{seen}.digest"
+        noted = folder / f"{seen}.digest"
         if (known := read_digest(noted)) is not None:
             return known
     with path.open("rb") as file:

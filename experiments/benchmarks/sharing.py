@@ -14,16 +14,19 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aspire.classification import training
+from aspire import experiment
 from aspire.classification.module import ClassificationModule
+from aspire.classification.training import TrainingJob
 from aspire.cli import main
 from aspire.confdir import conf_dir
+from aspire.runs.trained import TrainedRun
 
 ARMS = {
     "shared": [],
@@ -42,21 +45,22 @@ def now() -> Spent:
 
 def measure() -> None:
     """Have every optimiser step counted and every job timed from now on."""
-    train, step = training._train, ClassificationModule.training_step
+    train, step = experiment.run_training, ClassificationModule.training_step
 
     def counted(self: ClassificationModule, *args: Any) -> Any:
         global steps
         steps += 1
         return step(self, *args)
 
-    def timed(job: training.TrainingJob, folder: Path) -> None:
+    def timed(job: TrainingJob, root: Path, config: Callable[[], bytes]) -> TrainedRun:
         start = now()
-        train(job, folder)
+        run = train(job, root, config)
         method = job.labels["baseline"]
         jobs[method] = jobs.get(method, 0) + now() - start
+        return run
 
     ClassificationModule.training_step = counted
-    training._train = timed
+    experiment.run_training = timed
 
 
 def sweep(words: list[str], outputs: Path) -> dict[str, Spent]:

@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aspire.cli._app import compose_config
-from aspire.cli._bench import Bench
+from aspire.cli.jobs import Job
 from aspire.discovery.rank import phrases_of
 from aspire.discovery.truth import agreement
 from aspire.pipeline.parts import collapsed_by
+from aspire.pipeline.records import SpuriousFeature
 from experiments.discovery.few_scenes import coverage, donor_means, rebuild
 
 MINIATURES = ("mini_waterbirds", "mini_celeba", "mini_spuco_dogs", "mini_hard_imagenet")
@@ -75,11 +75,15 @@ def main() -> None:
         few_scenes(Path(given["waterpets"]), Path(given.get("houses", "none")), words)
 
 
-def opened(words: list[str]) -> Bench:
-    """The bench of ``aspire discover`` with these words."""
-    words = [*words, "logger=none"]
-    cfg, _ = compose_config("discover", words)
-    return Bench("discover", cfg, words)
+def opened(words: list[str]) -> Job:
+    """``aspire discover`` with these words."""
+    return Job.of("discover", [*words, "logger=none"])
+
+
+def found_by(job: Job) -> tuple[SpuriousFeature, ...]:
+    """The ranked features of all classes."""
+    classifier = job.experiment.classifier(int(job.cfg.seed))
+    return job.experiment.pipeline.discover(classifier).features.records
 
 
 @dataclass(frozen=True)
@@ -99,53 +103,54 @@ class First:
 
 def firsts(words: list[str]) -> Iterator[First]:
     """The first feature of every class."""
-    bench = opened(words)
-    pipeline = bench.pipeline
-    found = pipeline.discover(bench.classifier(int(bench.cfg.seed))).features.records
+    job = opened(words)
+    experiment, found = job.experiment, found_by(job)
+    pipeline = experiment.pipeline
     name = collapsed_by(pipeline.phrase_groups)
     phrases = {
         e.img_id: frozenset(name[p] for _, p in phrases_of(e)) for e in pipeline.extractions.records
     }
-    known = {a.y: a for a in agreement(bench.dataset, phrases, found)}
-    for y, class_name in enumerate(bench.dataset.class_names):
+    known = {a.y: a for a in agreement(experiment.dataset, phrases, found)}
+    for y, class_name in enumerate(experiment.dataset.class_names):
         first = next((f.phrase for f in found if f.y == y), "-")
         yield First(class_name, first, f"{known[y].precision[1]:.0f}" if y in known else "-")
 
 
 def significant(words: list[str]) -> tuple[str, ...]:
     """Tested features, significant ones, their share, and their names."""
-    bench = opened(words)
-    found = bench.pipeline.discover(bench.classifier(int(bench.cfg.seed))).features.records
+    job = opened(words)
+    experiment, found = job.experiment, found_by(job)
     tested = [f for f in found if f.q_value is not None]
     called = [f for f in tested if f.spurious]
-    names = ", ".join(f"{bench.dataset.class_names[f.y]}: {f.phrase}" for f in called)
+    names = ", ".join(f"{experiment.dataset.class_names[f.y]}: {f.phrase}" for f in called)
     share = f"{len(called) / max(1, len(tested)):.1%}"
     return str(len(tested)), str(len(called)), share, names or "-"
 
 
 def few_scenes(source: Path, houses: Path, words: list[str]) -> None:
     """What is found where a place has few photographs, and what few donors say of many."""
-    benches = {}
+    jobs = {}
     for places in FEW:
         folder = opened([]).outputs / f"few_scenes/{places}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         rebuild(source, folder, places)
-        benches[places] = opened([*WATERPETS, f"dataset.root={folder}", *words, "seed=0"])
+        jobs[places] = opened([*WATERPETS, f"dataset.root={folder}", *words, "seed=0"])
     head("photographs a place", "class", "feature", "shortcut", "edits", "donors", "net drop",
          "at least", "p", "q")  # fmt: skip
-    for places, bench in benches.items():
-        for f in bench.pipeline.discover(bench.classifier(0)).features.records:
+    for places, job in jobs.items():
+        for f in found_by(job):
             if f.rank <= SHOWN:
                 judged = "not judged" if f.q_value is None else "yes" if f.spurious else "no"
                 numbers = [f.mean_drop - (f.control_drop or 0), f.score, f.p_value, f.q_value]
                 cells = ["-" if n is None else f"{n:.2g}" for n in numbers]
-                name = bench.dataset.class_names[f.y]
+                name = job.experiment.dataset.class_names[f.y]
                 line(places, name, f.phrase, judged, f.support, f.donors or "-", *cells)
     head("photographs a place", "moved", "donors", "net drop", "spread over donors", "drawn",
          "covered, of 100", "width")  # fmt: skip
-    for places, bench in benches.items():
+    for places, job in jobs.items():
         for y, moved, most in ((1, "dogs, water to land", 50), (0, "cats, land to water", 0)):
-            means = donor_means(bench.classifier(0), bench.dataset.root, source, houses, y, most)
+            found = job.experiment
+            means = donor_means(found.classifier(0), found.dataset.root, source, houses, y, most)
             for drawn in (3, 5, 10):
                 held, width = coverage(means, drawn)
                 numbers = f"{means.mean():.3f}", f"{means.std(ddof=1):.3f}", drawn, held

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from aspire.cli._app import build, compose_config
+from aspire.cli.jobs import Job
 from aspire.language.agreement import (
     Label,
     background_agreement,
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--wrong", action="store_true", help="list disagreements of these captions")
     parser.add_argument("--all", action="store_true", help="every caption of the file, unlabelled")
     options, overrides = parser.parse_known_args()
-    extractor = build(compose_config("discover", overrides)[0].extractor)
+    extractor = Job.of("discover", overrides).part("extractor")
     captions = read_captions()
     if options.all:
         found, took = extract(extractor, captions)

@@ -17,7 +17,7 @@ from aspire.baselines.base import Objective, StepOutput
 from aspire.baselines.erm import ERM, CrossEntropy
 from aspire.baselines.groupdro import GroupDRO
 from aspire.classification.backbones import SmallCNN
-from aspire.classification.checkpoints import SelectionCheckpoint, weights_file
+from aspire.classification.checkpoints import SelectionCheckpoint
 from aspire.classification.classifier import Classifier
 from aspire.classification.context import TrainingContext
 from aspire.classification.module import ClassificationModule
@@ -26,6 +26,7 @@ from aspire.classification.settings import DeviceSettings, FitSettings
 from aspire.data.datamodule import Batch
 from aspire.data.table import Split
 from aspire.errors import AspireError, ConfigError
+from aspire.stored.phases import weights_file
 
 STEPS = 8  # four epochs of two
 BASELINES: Mapping[str, Callable[[], Any]] = {"erm": ERM, "groupdro": lambda: GroupDRO(eta=0.5)}

@@ -20,10 +20,12 @@ from PIL import Image
 
 from aspire.baselines.lff import LfFLoss
 from aspire.classification.context import TrainingContext
+from aspire.classification.phases import Phase, Setup, run_phase
 from aspire.classification.settings import FitSettings, Identities
 from aspire.cli._app import build, compose_config
 from aspire.confdir import conf_dir
 from aspire.data.image_table import ImageTable
+from aspire.stored.phases import finished_phase
 
 Make = Callable[..., TrainingContext]
 BASELINES = sorted(p.stem for p in (conf_dir() / "baseline").glob("*.yaml"))
@@ -62,14 +64,21 @@ class Noting(TrainingContext):
             self.found[name] = made
         return made
 
-    def _train(self, phase: str, folder: Path, objective: Any, *rest: Any) -> None:
-        super()._train(phase, folder, objective, *rest)
-        self.fits[phase] = rest[1]
-        if isinstance(objective, LfFLoss):
-            real = rest[1].is_real
-            weights = objective.biased.state_dict().values()
+    def note(self, phase: Phase) -> None:
+        self.fits[phase.name] = phase.train
+        if isinstance(phase.objective, LfFLoss):
+            weights = phase.objective.biased.state_dict().values()
             self.found["biased network"] = np.concatenate([w.numpy().ravel() for w in weights])
-            self.found["difficulties"] = objective.loss_biased.numpy()[real]
+            self.found["difficulties"] = phase.objective.loss_biased.numpy()[phase.train.is_real]
+
+
+def noted(setup: Setup, phase: Phase, *how: Any, **more: Any) -> dict[str, Any]:
+    new = finished_phase(phase.folder) is None
+    done = run_phase(setup, phase, *how, **more)
+    if new:
+        assert isinstance(setup, Noting)
+        setup.note(phase)
+    return done
 
 
 def poisoned(train: ImageTable, folder: Path, seed: int) -> ImageTable:
@@ -95,6 +104,7 @@ def run(
     context: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str, int | None], Noting]:
     monkeypatch.setattr(sys.modules[context.__module__], "TrainingContext", Noting)
+    monkeypatch.setattr(sys.modules[TrainingContext.__module__], "run_phase", noted)
 
     def make(name: str, seed: int | None) -> Noting:
         words = [f"baseline={name}", "hparams=mini", *FAST.get(name, [])]

@@ -13,9 +13,10 @@ import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from imported import heavy_imports_of
 
-from aspire.cli import VERBS, main
+from aspire.cli import main
 from aspire.cli._app import compose_config
 from aspire.cli._composing import composing_once
+from aspire.cli._verbs import VERBS
 from aspire.confdir import conf_dir
 from aspire.data.images import read_image
 from aspire.errors import ConfigError

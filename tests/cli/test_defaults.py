@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from aspire.cli import main, usage
 from aspire.cli import run as run_verb
 from aspire.cli._app import compose_config, plain
-from aspire.cli._bench import Bench
 from aspire.cli._words import quoted
+from aspire.cli.jobs import Job
 from aspire.confdir import conf_dir
 from aspire.stored.config import leaves
 
@@ -120,12 +120,12 @@ def test_an_arm_of_a_comparison_stays_that_arm(
     arm: str, typed: list[str], kept: dict[str, str]
 ) -> None:
     cfg, _ = compose_config("run", typed)
-    _, chosen = compose_config("train", Bench("run", cfg, typed).words(augmentation=arm))
+    _, chosen = compose_config("train", Job("run", cfg, typed).words(augmentation=arm))
     assert {group: chosen[group] for group in kept} == kept
 
 
 def test_the_values_of_an_arm_win_too() -> None:
     typed = ["fit.augment=true"]
-    bench = Bench("run", compose_config("run", typed)[0], typed)
-    assert not compose_config("train", bench.words(augmentation="fixed_views"))[0].fit.augment
-    assert compose_config("train", bench.words(augmentation="aspire"))[0].fit.augment
+    job = Job.of("run", typed)
+    assert not compose_config("train", job.words(augmentation="fixed_views"))[0].fit.augment
+    assert compose_config("train", job.words(augmentation="aspire"))[0].fit.augment

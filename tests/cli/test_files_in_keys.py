@@ -11,7 +11,7 @@ import pytest
 
 from aspire.cli import main
 from aspire.cli._app import compose_config, plain
-from aspire.cli._bench import IDENTITY, training_identity
+from aspire.cli.jobs import IDENTITY, training_identity
 from aspire.reporting.table import differing
 
 TINY = ["dataset.scale=0.02", "fit.steps=2", "fit.evaluations=1", "logger=none"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from aspire.cli import VERBS, main
+from aspire.cli import main
+from aspire.cli._verbs import VERBS
 from aspire.cli._words import quoted, with_positionals
 
 HOSTILE = [

@@ -157,6 +157,19 @@ def test_prompts_are_words_times_scenes_without_the_features(
     assert plan.negative_prompt == ""
 
 
+def test_the_scene_is_kept_wherever_a_prompt_names_it() -> None:
+    first = asked(PLAIN, 1)[0]
+    for prompt in (
+        "a photo of a {word}, {scene}",
+        "{scene}: a {word}",
+        "a {word} by a {scene}, 4k",
+    ):
+        plan = TextToImage(Path(), {}, "x", prompt=prompt).plan(first)
+        assert plan.scene in ("lake", "sea")
+        assert plan.scene in plan.prompt
+    assert TextToImage(Path(), {}, "x", prompt="a photo of a {word}").plan(first).scene == ""
+
+
 def test_what_was_learnt_changes_the_image_and_leaves_the_model_as_it_was(
     tiny_sd: Path, learnt: tuple[Path, Concept], landbirds: ClassEvidence, tmp_path: Path
 ) -> None:

@@ -14,13 +14,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from aspire.cli._app import compose_config
-from aspire.cli._bench import Bench
+from aspire.cli.jobs import Job
 from aspire.data.images import read_image
 from aspire.generation.base import ClassEvidence, Watched
 from aspire.generation.composition import CompositionPersonaliser
 from aspire.generation.textual_inversion import TextualInversion
 from aspire.reporting import wandb_run
 from aspire.reporting.loggers import csv_logger, tensorboard_logger
+from aspire.session import new_session
 
 QUICK: dict[str, Any] = {
     "steps": 20, "batch_size": 1, "strip_every": 10, "device": "cpu", "checkpointing": False,
@@ -87,15 +88,15 @@ def test_wandb_has_a_run_a_class_with_its_strips(
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("ASPIRE_DATA", str(tiny_data))
     monkeypatch.setattr(wandb, "init", init)
-    monkeypatch.setattr(wandb_run, "session", wandb_run.Session())
     words = ["personaliser=textual_inversion", f"personaliser.model={tiny_sd}",
              f"paths.outputs={tmp_path}", "logger=wandb", "dataset.scale=0.02",
              *(f"personaliser.{k}={v}" for k, v in QUICK.items())]  # fmt: skip
     cfg, _ = compose_config("generate", words)
     OmegaConf.resolve(cfg.personaliser)
-    personaliser = Bench("generate", cfg, words).pipeline.backends.personaliser
-    personaliser.personalise(landbirds)
-    wandb_run.close_run()
+    with new_session():
+        personaliser = Job("generate", cfg, words).experiment.pipeline.backends.personaliser
+        personaliser.personalise(landbirds)
+        wandb_run.close_run()
 
     (about,) = started
     assert about["job_type"] == "personalise"

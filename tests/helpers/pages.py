@@ -188,7 +188,10 @@ def result_of(made: Outputs) -> dict[str, Any]:
     made.image(made.root / "artifacts/edit/0/files/e.png")
     made.image(made.root / "artifacts/edit/0/files/m.png", mask=True)
     made.image(made.root / "artifacts/edit/0/files/c.png")
-    no_box = rec.Rejected(item_id="c/remove_object/tree", reason="no_box")
+    no_box = rec.Rejected(
+        item_id="c/remove_object/tree", reason="no_box",
+        img_id="c", kind="remove_object", phrase="tree",
+    )  # fmt: skip
     weak = "the strongest is weak"
     without = rec.Rejected(item_id="001", reason="no_spurious_feature", detail=weak)
     return {

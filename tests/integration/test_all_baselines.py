@@ -14,7 +14,7 @@ from aspire.classification.checkpoints import SelectionCheckpoint
 from aspire.classification.selection import RULES
 from aspire.cli import main
 from aspire.cli._app import compose_config
-from aspire.cli._bench import Bench
+from aspire.cli.jobs import Job
 from aspire.confdir import conf_dir
 
 BASELINES = sorted(p.stem for p in (conf_dir() / "baseline").glob("*.yaml"))
@@ -90,7 +90,8 @@ def test_killed_anywhere_it_ends_the_same(
     cfg, _ = compose_config("train", words)  # what a command does first, and the same each time
 
     def train() -> None:
-        Bench("train", cfg, words).train()
+        job = Job("train", cfg, words)
+        job.experiment.train(job.recipe())
 
     train()
     whole = only_result(tmp_path, baseline)

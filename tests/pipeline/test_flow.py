@@ -30,6 +30,7 @@ from aspire.generation.unpersonalised import Unpersonalised
 from aspire.language.base import Phrases
 from aspire.language.dataset_captioner import DatasetCaptioner
 from aspire.pipeline.flow import Pipeline
+from aspire.pipeline.generating import generate
 from aspire.pipeline.parts import Backends, NothingFoundError, StageSettings
 from aspire.pipeline.records import Rejected
 from aspire.pipeline.stage import LocalEngine
@@ -168,7 +169,7 @@ def test_number_of_edits_can_be_limited_per_class(world: World) -> None:
 
 def test_generated_images_are_free_of_the_shortcut(world: World, background_reader: Any) -> None:
     pipeline = world.pipeline()
-    made = pipeline.generate(background_reader, seed=0)
+    made = generate(pipeline, background_reader, seed=0)
     assert Counter(i.y for i in made.images.records) == {0: 10, 1: 10}  # half of 20 a class
     for image in made.images.records:
         thing, scene = (pipeline.refs[p] for p in image.parents)
@@ -187,7 +188,7 @@ def test_generated_images_are_free_of_the_shortcut(world: World, background_read
 def test_a_sample_of_each_class_is_held_against_the_real_images(
     world: World, background_reader: Any
 ) -> None:
-    made = world.pipeline().generate(background_reader, seed=0)
+    made = generate(world.pipeline(), background_reader, seed=0)
     kept = {d.img_id for d in made.decisions.records if d.kept}
     classes = {i.img_id: i.y for i in made.images.records}
     assert Counter(classes[n.img_id] for n in made.nearest.records) == {0: 8, 1: 8}
@@ -212,21 +213,21 @@ def test_only_who_puts_classes_into_words_is_told_them(
     monkeypatch.setattr(CompositionPersonaliser, "personalise", listening)
     words = (("bird", "owl"), ("bird", "duck"))
     world.dataset = replace(world.dataset, class_words=words)
-    world.pipeline().generate(background_reader, seed=0)
+    generate(world.pipeline(), background_reader, seed=0)
     assert heard == ["bird", "bird"]
     for speaks, again in ((False, set()), (True, {"personalise"})):
         world.states()
         monkeypatch.setattr(CompositionPersonaliser, "speaks", speaks, raising=False)
         world.dataset = replace(world.dataset, class_words=(("bird", "jay"), ("bird", "swan")))
-        world.pipeline().generate(background_reader, seed=0)
+        generate(world.pipeline(), background_reader, seed=0)
         assert {s for s, state in world.states().items() if state == "run"} - {"extract"} == again
 
 
 def test_second_time_everything_is_there(world: World, background_reader: Any) -> None:
-    first = world.pipeline().generate(background_reader, seed=0)
+    first = generate(world.pipeline(), background_reader, seed=0)
     assert set(world.states().values()) == {"run"}
     shown = background_reader.shown
-    second = world.pipeline().generate(background_reader, seed=0)
+    second = generate(world.pipeline(), background_reader, seed=0)
     assert set(world.states().values()) == {"hit"}
     assert background_reader.shown == shown
     assert second.kept == first.kept
@@ -256,9 +257,9 @@ def test_second_time_everything_is_there(world: World, background_reader: Any) -
 def test_a_change_repeats_what_depends_on_it_and_no_more(
     world: World, background_reader: Any, settings: dict[str, Any], again: set[str]
 ) -> None:
-    world.pipeline().generate(background_reader, seed=0)
+    generate(world.pipeline(), background_reader, seed=0)
     world.states()
-    world.pipeline(**settings).generate(background_reader, seed=0)
+    generate(world.pipeline(**settings), background_reader, seed=0)
     assert {s for s, state in world.states().items() if state == "run"} == again
 
 
@@ -273,9 +274,9 @@ def test_another_score_judges_the_same_effects(world: World, background_reader: 
 def test_another_seed_makes_other_images_of_the_same_concepts(
     world: World, background_reader: Any
 ) -> None:
-    first = world.pipeline().generate(background_reader, seed=0)
+    first = generate(world.pipeline(), background_reader, seed=0)
     world.states()
-    second = world.pipeline().generate(background_reader, seed=1)
+    second = generate(world.pipeline(), background_reader, seed=1)
     states = world.states()
     again = {"generate", "measure", "filter", "nearest"}
     assert {s for s, state in states.items() if state == "run"} <= again
@@ -287,7 +288,7 @@ def test_two_stores_agree_to_the_byte(
     waterbirds: Dataset, tmp_path: Path, background_reader: Any
 ) -> None:
     digests = [
-        World(waterbirds, tmp_path / name).pipeline().generate(background_reader, 0).kept.digest
+        generate(World(waterbirds, tmp_path / name).pipeline(), background_reader, 0).kept.digest
         for name in "ab"
     ]
     assert digests[0] == digests[1]
@@ -295,7 +296,7 @@ def test_two_stores_agree_to_the_byte(
 
 def test_without_a_shortcut_there_is_nothing_to_generate(world: World) -> None:
     with pytest.raises(NothingFoundError) as caught:
-        world.pipeline().generate(AlwaysRight(), seed=0)
+        generate(world.pipeline(), AlwaysRight(), seed=0)
     text = str(caught.value)
     assert "no class can be personalised" in text
     assert "no_spurious_feature: landbird" in text
@@ -309,7 +310,7 @@ def test_too_strict_filters_name_the_reasons_and_what_to_change(
     pipeline = world.pipeline(filter={"min_kept": 0.9})
     pipeline.backends = replace(pipeline.backends, filters=(NearUniform(min_std=200.0),))
     with pytest.raises(AspireError) as caught:
-        pipeline.generate(background_reader, seed=0)
+        generate(pipeline, background_reader, seed=0)
     text = str(caught.value)
     assert "The filters kept 0 of 20 generated images (0%; stage.filter.min_kept=0.9)" in text
     assert "Reasons: near_uniform 20." in text
@@ -343,7 +344,7 @@ def test_what_comes_before_the_arms_is_shared(world: World, background_reader: A
     pipeline.discover(background_reader)
     world.states()
     other = pipeline.with_parts(pipeline.settings, score=Rate(), personaliser=Unpersonalised())
-    made = other.generate(background_reader, seed=0)
+    made = generate(other, background_reader, seed=0)
     states = world.states()
     assert {s for s, state in states.items() if state == "run"} >= {"discover", "personalise"}
     assert states["score"] == "hit"
@@ -359,7 +360,7 @@ def test_generated_images_come_from_training_images_alone(
     train = set(world.dataset.split(Split.TRAIN)["img_id"])
     for parts in ({}, {"personaliser": Unpersonalised()}, edits_of(world)):
         arm = pipeline.with_parts(pipeline.settings, **parts)
-        made = arm.generate(background_reader, seed=0)
+        made = generate(arm, background_reader, seed=0)
         for parents in (made.kept.parents, made.kept.scene_parents):
             assert len(parents) == len(made.kept)
             assert set(parents) <= train
@@ -376,7 +377,7 @@ def edits_of(world: World) -> dict[str, Any]:
 def test_the_edits_themselves_are_an_arm(world: World, background_reader: Any) -> None:
     pipeline = world.pipeline(generate={"per_real": 1.0})
     arm = pipeline.with_parts(pipeline.settings, **edits_of(world))
-    made = arm.generate(background_reader, seed=0)
+    made = generate(arm, background_reader, seed=0)
     found = pipeline.discover(background_reader)
     right = {e.edit_id for e in found.effects.records}
     edits = [e for e in pipeline.edits.records if e.edit_id in right]
@@ -397,7 +398,7 @@ def test_groups_of_generated_images_are_those_of_their_scene(
     pipeline = world.pipeline(generate={"per_real": 1.0})
     for parts in ({}, {"personaliser": Unpersonalised()}, edits_of(world)):
         arm = pipeline.with_parts(pipeline.settings, **parts)
-        made = arm.generate(background_reader, seed=0)
+        made = generate(arm, background_reader, seed=0)
         table = Generated().table(world.dataset, made.kept, seed=0)
         # landbirds on water and waterbirds on land: groups 0 * 2 + 1 and 1 * 2 + 0
         assert set(table.group[40:].tolist()) == {1, 2}
@@ -411,7 +412,7 @@ def test_until_balance_there_are_as_many_without_the_feature_as_with_it(
     world: World, background_reader: Any
 ) -> None:
     pipeline = world.pipeline(generate={"amount": "balance"})
-    made = pipeline.with_parts(pipeline.settings, filters=()).generate(background_reader, seed=0)
+    made = generate(pipeline.with_parts(pipeline.settings, filters=()), background_reader, seed=0)
     # 16 of 20 images of a class show its shortcut
     assert Counter(i.y for i in made.images.records) == {0: 12, 1: 12}
     table = Generated(share=None).table(world.dataset, made.kept, seed=0)
@@ -425,7 +426,7 @@ def test_usual_images_are_spread_among_the_others_and_of_the_other_groups(
     for usual in (0.0, 0.25):
         pipeline = world.pipeline(generate={"amount": "per_real", "per_real": 0.4, "usual": usual})
         pipeline = pipeline.with_parts(pipeline.settings, filters=())
-        made = pipeline.generate(background_reader, seed=0)
+        made = generate(pipeline, background_reader, seed=0)
         table = Generated().table(world.dataset, made.kept, seed=0)
         images[usual] = (table.group[40:].tolist(), made.images.key)
     assert images[0.0][0] == [1] * 8 + [2] * 8  # landbirds on water, waterbirds on land
@@ -438,6 +439,6 @@ def test_where_groups_are_balanced_already_nothing_is_generated(
 ) -> None:
     pipeline = world.pipeline(generate={"amount": "balance", "max_per_class": 0})
     with pytest.raises(NothingFoundError) as caught:
-        pipeline.generate(background_reader, seed=0)
+        generate(pipeline, background_reader, seed=0)
     assert caught.value.reason == "balanced"
     assert "captions name no found feature more often than not" in str(caught.value)

@@ -17,7 +17,6 @@ import pytest
 from runfolders import run_folder
 
 from aspire.classification.predictor import Request, RunPredictor
-from aspire.classification.training import TrainedRun
 from aspire.data.table import Dataset
 from aspire.discovery.wilson import Wilson
 from aspire.editing.annotations import AnnotationSegmenter
@@ -35,6 +34,7 @@ from aspire.pipeline.ray_engine import RayEngine
 from aspire.pipeline.records import Caption
 from aspire.pipeline.stage import Engine, ItemResult, LocalEngine
 from aspire.pipeline.store import ArtifactStore
+from aspire.runs.trained import TrainedRun
 
 
 class Splitter:

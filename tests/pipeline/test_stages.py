@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,6 +30,7 @@ from aspire.pipeline.records import (
     ImageRef,
     Rejected,
     SpuriousFeature,
+    SyntheticImage,
 )
 from aspire.pipeline.stages.caption import CaptionStage
 from aspire.pipeline.stages.edit import EditRequest, EditStage
@@ -262,11 +264,11 @@ def test_reasons_for_no_edit(tmp_path: Path, photo: Callable[..., ImageRef]) -> 
         ("mask_too_large", "boat: 98% of the image, at most 50%")  # 567 of 576 pixels
     ]
     assert reasons(photo("d"), background="sea", alternative="forest") == [
-        ("no_donor", "sea -> forest")
+        ("no_donor", "sea: no image of forest")
     ]
     donor = photo("e", masked=False)
     assert reasons(photo("f"), background="sea", alternative="forest", donors=(donor,)) == [
-        ("no_donor", "sea -> forest")
+        ("no_donor", "sea: no image of forest")
     ]
     assert edit(tmp_path, photo("g"))[0].rejected == ()
 
@@ -365,7 +367,8 @@ class OddSampler:
         mask[1, 2] = True
         pixels = np.full((4, 4, 3), asked.seed, np.uint8)
         parents = ("p", "s")
-        return Sampled(pixels, f"a {asked.class_name}", parents, mask if asked.seed else None, "no")
+        kept = mask if asked.seed else None
+        return Sampled(pixels, f"a {asked.class_name}", parents, kept, "no", "lake")
 
 
 def test_generate_keeps_what_is_needed_to_make_an_image_again() -> None:
@@ -382,7 +385,28 @@ def test_generate_keeps_what_is_needed_to_make_an_image_again() -> None:
     image = made.records[0]
     assert (image.img_id, image.y, image.seed, image.prompt) == ("g2", 1, 2, "a dog")
     assert image.parents == ("p", "s")
-    assert (image.concept_id, image.negative_prompt) == ("001", "no")
+    assert (image.concept_id, image.negative_prompt, image.scene) == ("001", "no", "lake")
     assert (shelf.images[image.file] == 2).all()
     assert shelf.images[image.mask].sum() == 255
     assert stage.identity() == {"sampler": {"sampler": "odd"}, "seed": 0, "per_class": {"1": 3}}
+
+
+def test_a_rejection_says_which_edit_it_was(photo: Callable[..., ImageRef], tmp_path: Path) -> None:
+    (tmp_path / "a/remove_object").mkdir(parents=True)
+    ref = photo("a/remove_object/b", labels=np.zeros((SIZE, SIZE), np.uint8))
+    (rejected,) = edit(tmp_path, ref, foreground=("boat",))[0].rejected
+    assert (rejected.img_id, rejected.kind, rejected.phrase) == (
+        "a/remove_object/b", "remove_object", "boat"
+    )  # fmt: skip
+    # others are stored as they were before edits said so
+    assert msgspec.json.encode(Rejected(item_id="a", reason="no_caption")) == (
+        b'{"item_id":"a","reason":"no_caption","detail":""}'
+    )
+    line = b'{"item_id":"a/remove_object/boat","reason":"no_box","detail":"boat"}'
+    assert not msgspec.json.decode(line, type=Rejected).phrase
+
+
+def test_a_generated_image_of_before_scenes_were_kept_is_read() -> None:
+    line = b"""{"img_id": "g", "y": 0, "seed": 1, "prompt": "a dog, lake", "parents": ["", ""],
+        "file": "files/x.png", "mask": null, "concept_id": "000", "negative_prompt": ""}"""
+    assert msgspec.json.decode(line, type=SyntheticImage).scene == ""

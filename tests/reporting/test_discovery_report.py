@@ -79,9 +79,18 @@ def made(tmp_path: Path) -> Any:
         ),
     ]
     rejected = [
-        rec.Rejected(item_id="i/0/remove_object/red lamp", reason="low_score", detail="red lamp"),
-        rec.Rejected(item_id="i/1/remove_object/lamp", reason="no_box", detail="lamp: 0.1"),
-        rec.Rejected(item_id="i/2/change_background/field", reason="no_donor"),
+        rec.Rejected(
+            item_id="i/0/remove_object/red lamp", reason="low_score", detail="red lamp",
+            img_id="i/0", kind="remove_object", phrase="red lamp",
+        ),
+        rec.Rejected(
+            item_id="i/1/remove_object/lamp", reason="no_box", detail="lamp: 0.1",
+            img_id="i/1", kind="remove_object", phrase="lamp",
+        ),
+        rec.Rejected(
+            item_id="i/2/change_background/field", reason="no_donor",
+            img_id="i/2", kind="change_background", phrase="field",
+        ),
     ]
     groups = [
         rec.PhraseGroup(phrase="lamp", members=("lamp", "red lamp")),

@@ -20,6 +20,7 @@ from wandb_file import Run, read_runs
 
 from aspire.cli import main
 from aspire.reporting import wandb_run
+from aspire.session import new_session, session
 
 HERE = Path(__file__).parent
 TINY = [
@@ -327,12 +328,11 @@ def test_an_agent_drives_the_same_verb(environment, capsys, tmp_path):
 
 def test_under_an_agent_only_the_wanted_job_has_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
-    monkeypatch.setitem(
-        wandb_run.session.__dict__, "wanted", {"baseline": "erm", "augmentation": "aspire"}
-    )
+    wanted = wandb_run.Remembered(wanted={"baseline": "erm", "augmentation": "aspire"})
     labels = {"baseline": "erm", "augmentation": "none"}
     about = wandb_run.About(tmp_path, "key", "name", labels=labels)
-    assert wandb_run.start(about, wandb_run.Place()).disabled
+    with session().replaced(wanted):
+        assert wandb_run.start(about, wandb_run.Place()).disabled
 
 
 def test_an_agent_gets_the_numbers_of_a_job_that_was_finished_before(environment, tmp_path):
@@ -386,9 +386,9 @@ def server():
 def online(server, environment, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr(wandb_run, "session", wandb_run.Session())
     wandb.teardown()  # W&B reads the address of its server once
-    yield server
+    with new_session():
+        yield server
     wandb.teardown()
 
 

@@ -9,7 +9,7 @@ from runfolders import CONFIG, hostile, run_folder
 
 from aspire.cli import main
 from aspire.cli._app import compose_config
-from aspire.cli._bench import Bench
+from aspire.cli.jobs import Job
 from aspire.stored.config import StoredConfigError
 
 SECRET = "sk-hunter2"
@@ -74,9 +74,9 @@ def test_the_classifier_of_a_hostile_folder_is_not_built(place, waterbirds_folde
     words = ["dataset=waterbirds", f"dataset.root={waterbirds_folder}"]
     words += ["classifier=run", f"classifier.path={sent}"]
     cfg, _ = compose_config("discover", words)
-    bench = Bench("discover", cfg, words)
+    experiment = Job("discover", cfg, words).experiment
     with pytest.raises(StoredConfigError, match="names distutils"):
-        bench.classifier(0)  # examined, and so asked, before it is handed out
+        experiment.classifier(0)  # examined, and so asked, before it is handed out
     assert not file.exists()
 
 

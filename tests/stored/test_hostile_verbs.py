@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aspire.cli._bench import Bench
 from runfolders import CONFIG, hostile, run_folder
 
 from aspire.cli import main
 from aspire.cli._app import compose_config
-from aspire.cli._bench import Bench
 from aspire.errors import AspireError
 from aspire.pipeline.sweeps import Ledger
 from aspire.stored.files import own_file

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from runfolders import run_folder
 
+from aspire.baselines.base import Needs
 from aspire.classification import training
 from aspire.cli import main
 from aspire.errors import DamagedError
@@ -103,6 +105,7 @@ class Job:
     """A training run whose work takes no time."""
 
     key, name = "0", "a job"
+    needs = Needs()
 
     def __init__(self, folder: Path) -> None:
         self.where, self.trained = folder, 0
@@ -113,17 +116,23 @@ class Job:
     def about(self):
         return {}
 
+    def parts(self):
+        return self, SimpleNamespace(tables={}, device="cpu")
+
+    def run(self, context):
+        self.trained += 1
+
 
 def test_the_same_command_finishes_a_damaged_run_again(tmp_path, monkeypatch, caplog):
     folder = run_folder(tmp_path)
     whole = (folder / "result.json").read_bytes()
     job = Job(folder)
 
-    def train(job, folder, outputs):
-        job.trained += 1
+    def keep(job, folder, *what):
         (folder / "result.json").write_bytes(whole)
 
-    monkeypatch.setattr(training, "_train", train)
+    monkeypatch.setattr(training, "_keep", keep)
+    monkeypatch.setattr(training, "environment", lambda outputs: {})
     gone = folder / f".metrics.csv.{platform.node()}.4194305"
     gone.touch()
     assert training.run_training(job, tmp_path, lambda: b"seed: 0").state == "hit"

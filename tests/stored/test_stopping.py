@@ -13,8 +13,8 @@ from aspire.cli import main
 from aspire.cli import run as run_verb
 from aspire.cli import table as table_verb
 from aspire.cli._app import compose_config
-from aspire.cli._bench import Bench
 from aspire.cli._signals import Stopped, stoppable
+from aspire.cli.jobs import Job
 from aspire.pipeline.jobs import claim, look_at
 from aspire.stored.config import contents
 
@@ -63,8 +63,8 @@ def test_whoever_already_answers_to_sigterm_keeps_it():
 def folder_of(data: Path, outputs: Path, *words: str) -> str:
     overrides = ["dataset=waterbirds", f"dataset.root={data}", f"paths.outputs={outputs}", *words]
     cfg, _ = compose_config("run", overrides)
-    bench = Bench("run", cfg, overrides)
-    return run_verb._folder(bench, cfg, [0], [("erm", "none")]).name
+    experiment = Job("run", cfg, overrides).experiment
+    return run_verb._folder(experiment, cfg, [0], [("erm", "none")]).name
 
 
 def test_the_name_of_a_whole_run_follows_from_what_is_in_it(waterbirds_folder, tmp_path):

@@ -15,9 +15,9 @@ from safetensors.torch import save
 
 from aspire.classification.backbones import SmallCNN
 from aspire.classification.predictor import FinishedRun, Request, RunPredictor
-from aspire.classification.training import load_run
 from aspire.cli import main
 from aspire.errors import DamagedError
+from aspire.runs.trained import load_run
 from aspire.stored.files import sound_checkpoint, tidy
 
 IMAGE = [np.zeros((64, 64, 3), np.uint8)]

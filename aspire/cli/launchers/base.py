@@ -154,7 +154,7 @@ class ElsewhereLauncher(Launcher):
         returns = {n: JobReturn(overrides=w, status=JobStatus.COMPLETED) for n, w in jobs}
         for done, ended in enumerate(self.work_off(jobs), start=1):
             number, words = ended.job
-            if _sweep.current:  # whose ledger knows of every failure
+            if _sweep.started():  # whose ledger knows of every failure
                 _sweep.job_ended(words, ended.error, done, output_of(self.work.config, words))
             elif ended.error is not None:
                 returns[number].status = JobStatus.FAILED

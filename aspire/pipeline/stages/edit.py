@@ -66,12 +66,38 @@ class EditRequest:
 class _Plan:
     """An edit that can be made."""
 
-    edit_id: str
     image: LoadedImage
     kind: EditKind
     phrase: str
     replacement: str | None
     mask: Mask  # where pixels may change
+
+    @property
+    def edit_id(self) -> str:
+        """Of the edit."""
+        return _edit_id(self.image.ref.img_id, self.kind, self.phrase)
+
+    def rejected(self, reason: EditReason, detail: str) -> Rejected:
+        """It could not be carried out."""
+        return _rejected(self.image, self.kind, self.phrase, reason, detail)
+
+
+def _edit_id(img_id: str, kind: EditKind, phrase: str) -> str:
+    return f"{img_id}/{kind}/{phrase}"
+
+
+def _rejected(
+    image: LoadedImage, kind: EditKind, phrase: str, reason: EditReason, detail: str = ""
+) -> Rejected:
+    img_id = image.ref.img_id
+    return Rejected(
+        item_id=_edit_id(img_id, kind, phrase),
+        reason=reason,
+        detail=f"{phrase}: {detail}" if detail else phrase,
+        img_id=img_id,
+        kind=kind,
+        phrase=phrase,
+    )
 
 
 @dataclass(frozen=True)
@@ -186,9 +212,12 @@ class EditStage:
         outcomes |= self._scene_changes(asked, images, objects, things, save)
         for item in items:
             extraction = item.extraction
-            ids = [_edit_id(item, "remove_object", phrase) for phrase in extraction.foreground]
+            ids = [
+                _edit_id(item.ref.img_id, "remove_object", phrase)
+                for phrase in extraction.foreground
+            ]
             if extraction.background is not None:
-                ids.append(_edit_id(item, "change_background", extraction.background))
+                ids.append(_edit_id(item.ref.img_id, "change_background", extraction.background))
             own = [outcomes[edit_id] for edit_id in ids]
             yield ItemResult(
                 item.ref.img_id,
@@ -207,14 +236,13 @@ class EditStage:
         outcomes: dict[str, Edit | Rejected] = {}
         plans: list[_Plan] = []
         for (item, phrase), answer in zip(wanted, found, strict=True):
-            edit_id = _edit_id(item, "remove_object", phrase)
             keep = objects[item.ref.img_id].mask
             image = images[item.ref.img_id]
-            planned = self._plan_removal(edit_id, image, phrase, answer, keep)
+            planned = self._plan_removal(image, phrase, answer, keep)
             if isinstance(planned, _Plan):
                 plans.append(planned)
             else:
-                outcomes[edit_id] = planned
+                outcomes[planned.item_id] = planned
         keeps = {plan.edit_id: objects[plan.image.ref.img_id].mask for plan in plans}
         holes = [
             _Hole(p.image.pixels, p.mask, seed_for(self.seed, p.edit_id), keeps[p.edit_id])
@@ -248,25 +276,26 @@ class EditStage:
 
     def _plan_removal(
         self,
-        edit_id: str,
         image: LoadedImage,
         phrase: str,
         answer: Segmentation | Failure,
         keep: Mask | None,
     ) -> _Plan | Rejected:
         if isinstance(answer, Failure):
-            return _rejected(edit_id, "failed", phrase, answer.detail)
+            return _rejected(image, "remove_object", phrase, "failed", answer.detail)
         if answer.mask is None:
-            return _rejected(edit_id, answer.reason or "no_box", phrase, answer.detail)
+            reason = answer.reason or "no_box"
+            return _rejected(image, "remove_object", phrase, reason, answer.detail)
         mask = dilate(answer.mask, self.dilate)
         if keep is not None:
             mask = mask & ~keep  # an object behind the class object must not take a bite out of it
         if mask.mean() > self.max_mask:
             size = f"{mask.mean():.0%} of the image, at most {self.max_mask:.0%}"
-            return _rejected(edit_id, "mask_too_large", phrase, size)
+            return _rejected(image, "remove_object", phrase, "mask_too_large", size)
         if not mask.any():
-            return _rejected(edit_id, "empty_mask", phrase, "hidden by the class object")
-        return _Plan(edit_id, image, "remove_object", phrase, None, mask)
+            hidden = "hidden by the class object"
+            return _rejected(image, "remove_object", phrase, "empty_mask", hidden)
+        return _Plan(image, "remove_object", phrase, None, mask)
 
     def _scene_changes(
         self,
@@ -284,16 +313,20 @@ class EditStage:
             phrase, new = item.extraction.background, item.extraction.alternative
             if phrase is None:
                 continue
-            edit_id = _edit_id(item, "change_background", phrase)
+            edit_id = _edit_id(item.ref.img_id, "change_background", phrase)
             image, segmentation = images[item.ref.img_id], objects[item.ref.img_id]
             keep = segmentation.mask
             if keep is None:
                 broke = segmentation.reason == "failed"
                 reason: EditReason = "failed" if broke else "no_object_mask"
-                outcomes[edit_id] = _rejected(edit_id, reason, phrase, segmentation.detail)
+                outcomes[edit_id] = _rejected(
+                    image, "change_background", phrase, reason, segmentation.detail
+                )
                 continue
             if new is None:  # the corpus shows no other scene
-                outcomes[edit_id] = _rejected(edit_id, "no_donor", f"{phrase} -> {new}")
+                outcomes[edit_id] = _rejected(
+                    image, "change_background", phrase, "no_donor", "no other scene is known"
+                )
                 continue
             # What stands before the scene stays, so that the scene alone is judged; what would be
             # too large to remove may well be the scene itself.
@@ -309,7 +342,7 @@ class EditStage:
                 seed=seed_for(self.seed, edit_id),
                 spare=Donors(item.spare, item.ref, self.root),
             )
-            plans.append(_Plan(edit_id, image, "change_background", phrase, new, ~keep))
+            plans.append(_Plan(image, "change_background", phrase, new, ~keep))
             requests.append(request)
             if self.controls:
                 others[edit_id] = replace(
@@ -324,8 +357,8 @@ class EditStage:
         made: list[_Made] = []
         for plan, answer in zip(plans, restyled, strict=False):
             if answer is None:
-                detail = f"{plan.phrase} -> {plan.replacement}"
-                outcomes[plan.edit_id] = _rejected(plan.edit_id, "no_donor", detail)
+                detail = f"no image of {plan.replacement}"
+                outcomes[plan.edit_id] = plan.rejected("no_donor", detail)
                 continue
             control = controls.get(plan.edit_id)
             pixels, donor = (
@@ -336,20 +369,11 @@ class EditStage:
         return outcomes | _records(made, save)
 
 
-def _edit_id(item: EditRequest, kind: EditKind, phrase: str) -> str:
-    return f"{item.ref.img_id}/{kind}/{phrase}"
-
-
 def _all_at_once(
     work: Callable[[Sequence[T]], Sequence[R | Failure]], items: Sequence[T]
 ) -> list[R | Failure]:
     """What a backend makes of all items; a :class:`Failure` where it broke down."""
     return Batches(len(items)).map(work, items)
-
-
-def _rejected(edit_id: str, reason: EditReason, phrase: str, detail: str = "") -> Rejected:
-    text = f"{phrase}: {detail}" if detail else phrase
-    return Rejected(item_id=edit_id, reason=reason, detail=text)
 
 
 def _records(made: Sequence[_Made], save: SaveImage) -> dict[str, Edit | Rejected]:
@@ -365,8 +389,7 @@ def _records(made: Sequence[_Made], save: SaveImage) -> dict[str, Edit | Rejecte
     for one in made:
         plan = one.plan
         if isinstance(one.edited, Failure):
-            detail = one.edited.detail
-            records[plan.edit_id] = _rejected(plan.edit_id, "failed", plan.phrase, detail)
+            records[plan.edit_id] = plan.rejected("failed", one.edited.detail)
             continue
         records[plan.edit_id] = Edit(
             edit_id=plan.edit_id,

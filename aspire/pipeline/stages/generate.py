@@ -57,7 +57,7 @@ class GenerateStage:
     """
 
     name: ClassVar[str] = "generate"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record = SyntheticImage
 
     def __init__(
@@ -106,5 +106,6 @@ def _result(
         mask=None if made.mask is None else save(made.mask.astype(np.uint8) * 255),
         concept_id=item.concept.concept_id,
         negative_prompt=made.negative_prompt,
+        scene=made.scene,
     )
     return ItemResult(item.img_id, (image,))

@@ -1,57 +1,119 @@
-"""From a job to what trains it: tables, groups, model, loggers."""
+"""How one classifier is trained, and from there to the context in which its baseline runs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+import yaml
 
 from aspire.classification.training import TrainingJob
-from aspire.cli._app import build, plain
 from aspire.confdir import conf_dir
-from aspire.data.table import Dataset, Split
+from aspire.data.table import Split
+from aspire.discovery.groups import GroupSource, PseudoGroups, known_rows
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedSet
+from aspire.generation.mixing import Augmentation
+from aspire.pipeline.parts import StageSettings
 from aspire.progress import Progress
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch is imported when there is something to train
+    from aspire.baselines.base import Baseline
+    from aspire.classification.backbones import Model
+    from aspire.classification.context import TrainingContext
+    from aspire.classification.settings import DeviceSettings, FitSettings
     from aspire.data.image_table import ImageTable
-    from aspire.discovery.groups import PseudoGroups
+    from aspire.data.pixels import PixelReader
 
 
 @dataclass(frozen=True)
-class TrainingParts:
-    """Everything heavy that a training run needs, built only when there is something to train.
+class Parts:
+    """The heavy objects of a training.
 
     Args:
-        cfg: the composed configuration of the job.
-        job: which run it is.
-        dataset, dataset_digest: what is trained and judged on.
-        augmentation: makes the training table.
-        generated: images it may mix in; None for none.
-        groups: discovered ones that take the place of the annotated; None for those.
-        outputs: below which runs, shared stages and caches are kept.
-        overrides: what was typed, for messages that say what to type.
+        baseline, model, fit: how, what and how long.
+        optimizer: parameters -> torch optimizer.
+        scheduler: optimizer, steps -> torch scheduler.
+        device: where and how fast.
     """
 
-    cfg: DictConfig
+    baseline: Baseline
+    model: Model
+    optimizer: Callable[..., Any]
+    scheduler: Callable[..., Any]
+    fit: FitSettings
+    device: DeviceSettings
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What an arm of a comparison does otherwise; all stages before these are shared.
+
+    Args:
+        digest: of the plain values that describe them.
+        parts: gives some of ``score``, ``personaliser``, ``sampler``, ``filters`` of
+            :class:`~aspire.pipeline.parts.Backends`.
+        settings: of the stages.
+    """
+
+    digest: str
+    parts: Callable[[], Mapping[str, Any]]
+    settings: StageSettings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one classifier is trained.
+
+    Args:
+        identity: plain values of all that changes its weights; hashed into the name of the run.
+        labels: what tables call it: baseline, model, augmentation.
+        seed: of the run.
+        augmentation: what is trained on.
+        groups: which groups training is told.
+        parts: gives the heavy objects; asked only when there is something to train.
+        loggers: what it is about, as keywords -> Lightning loggers.
+        config: gives the text of ``config.yaml``, kept beside the result.
+        words: what was typed, for messages that say what to type.
+        exchange: what its arm does otherwise; None for the experiment's own backends.
+    """
+
+    identity: Mapping[str, Any]
+    labels: Mapping[str, str]
+    seed: int
+    augmentation: Augmentation
+    groups: GroupSource
+    parts: Callable[[], Parts]
+    loggers: Callable[..., Sequence[Any]] = lambda **about: ()
+    config: Callable[[], bytes] = lambda: b""
+    words: Sequence[str] = ()
+    exchange: Exchange | None = None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Everything that a training run needs, built when there is something to train.
+
+    Args:
+        recipe, job: how, and which run it is.
+        generated: images that may be mixed in; None for none.
+        groups: discovered ones that take the place of the annotated; None for those.
+        outputs: below which runs, shared stages and caches are kept.
+    """
+
+    recipe: Recipe
     job: TrainingJob
-    dataset: Dataset
-    dataset_digest: str
-    augmentation: Any
     generated: GeneratedSet | None
     groups: PseudoGroups | None
     outputs: Path
     progress: Progress
-    overrides: Sequence[str]
 
-    def build(self) -> tuple[Any, Any]:
+    def build(self) -> tuple[Baseline, TrainingContext]:
         """The baseline and the context in which it is run.
 
         Raises:
@@ -61,32 +123,31 @@ class TrainingParts:
 
         from aspire.baselines.base import DatasetInfo
         from aspire.classification.context import TrainingContext
-        from aspire.classification.settings import FitSettings, Identities
+        from aspire.classification.settings import Identities
         from aspire.data.image_table import ImageTable
-        from aspire.discovery.groups import known_rows
         from aspire.discovery.regrouped import OnDiscoveredGroups
         from aspire.reporting.loggers import finish_wandb
 
-        device = build(self.cfg.trainer)
+        parts = self.recipe.parts()
+        device: DeviceSettings = parts.device
+        baseline: Any = parts.baseline
         if device.threads is not None:
             torch.set_num_threads(device.threads)
-        cfg, job, dataset, grouper = self.cfg, self.job, self.dataset, self.dataset.grouper
-        augmentation, generated, groups = self.augmentation, self.generated, self.groups
-        baseline = build(cfg.baseline)
-        model = build(cfg.model)
-        train = augmentation.table(dataset, generated, int(cfg.seed))
+        job, dataset, grouper = self.job, self.job.dataset, self.job.dataset.grouper
+        augmentation, generated, groups = self.recipe.augmentation, self.generated, self.groups
+        train = augmentation.table(dataset, generated, job.seed)
         tables: dict[Split, ImageTable] = {
             s: ImageTable.of(dataset, s) for s in dataset.splits if s != Split.TRAIN
         }
-        changed = plain(cfg.augmentation) if augmentation.change else None
+        changed = job.identity["augmentation"] if augmentation.change else None
         shared = Identities(
             images=[
-                self.dataset_digest,
+                job.dataset_digest,
                 job.extra_digest,
-                plain(cfg.augmentation) if generated else changed,
+                job.identity["augmentation"] if generated else changed,
                 job.seed if generated else None,  # which rows are duplicated
             ],
-            real_images=[self.dataset_digest, None, changed, None],  # as the arm without has them
+            real_images=[job.dataset_digest, None, changed, None],  # as the arm without has them
             training={
                 k: job.identity[k]
                 for k in ("model", "optimizer", "scheduler", "code")
@@ -126,23 +187,9 @@ class TrainingParts:
         self._refuse_unstarted(device.num_devices())
         counts = np.bincount(train.group[train.group >= 0], minlength=grouper.num_groups)
         known = baseline.needs.train_groups
-        folder = job.folder(self.outputs / "train")
-
-        def logger(phase: str) -> Any:
-            group = f"{dataset.name}-{job.labels['baseline']}-{job.labels['augmentation']}"
-            return loggers_of(
-                cfg,
-                folder=folder,
-                name=f"{group}-s{job.seed}",
-                group=group,
-                tags=[dataset.name, *job.labels.values()],
-                config={"seed": job.seed, "labels": dict(job.labels), **job.identity},
-                run_id=f"{job.key}-{phase}",
-            )
-
         context = TrainingContext(
-            folder=folder,
-            model=model,
+            folder=job.folder(self.outputs / "train"),
+            model=parts.model,
             tables=tables,
             train=train if known else replace(train, group=np.full(len(train), -1)),
             info=DatasetInfo(
@@ -155,21 +202,35 @@ class TrainingParts:
             ),
             grouper=grouper,
             train_counts=train_counts,
-            optimizer=_checked(build(cfg.optimizer)),
-            scheduler=build(cfg.scheduler),
-            fit_settings=FitSettings(**plain(cfg.fit)),
+            optimizer=_tried(parts.optimizer),
+            scheduler=parts.scheduler,
+            fit_settings=parts.fit,
             device_settings=device,
-            pixels=self._pixels(device, model.preprocessing().stored_side),
+            pixels=self._pixels(device, parts.model.preprocessing().stored_side),
             change=augmentation.change,
             seed=job.seed,
             shared=shared,
-            logger=logger,
+            logger=self._loggers,
             finish=finish_wandb,
             progress=self.progress,
         )
         return baseline, context
 
-    def _check_needs(self, baseline: Any, train: ImageTable, val: ImageTable) -> None:
+    def _loggers(self, phase: str) -> list[Any]:
+        job = self.job
+        group = f"{job.dataset.name}-{job.labels['baseline']}-{job.labels['augmentation']}"
+        return list(
+            self.recipe.loggers(
+                folder=job.folder(self.outputs / "train"),
+                name=f"{group}-s{job.seed}",
+                group=group,
+                tags=[job.dataset.name, *job.labels.values()],
+                config={"seed": job.seed, "labels": dict(job.labels), **job.identity},
+                run_id=f"{job.key}-{phase}",
+            )
+        )
+
+    def _check_needs(self, baseline: Baseline, train: ImageTable, val: ImageTable) -> None:
         """Refuse a baseline that would look for groups or targets which are not there."""
         named = f"baseline={self.job.labels['baseline']} needs"
         for needed, table, name in (
@@ -182,7 +243,7 @@ class TrainingParts:
                     f"{int((table.group < 0).sum())} of {len(table)} have none. Baselines that do "
                     f"without: {', '.join(baselines_without_groups())}."
                 )
-        if baseline.needs.target and not {Split.VAL, Split.TEST} <= set(self.dataset.splits):
+        if baseline.needs.target and not {Split.VAL, Split.TEST} <= set(self.job.dataset.splits):
             raise ConfigError(f"{named} a val and a test split.")
 
     def _refuse_unstarted(self, devices: int) -> None:
@@ -201,15 +262,16 @@ class TrainingParts:
             )
         raise ConfigError(
             f"trainer.devices={devices} needs a process per device. Start it with\n"
-            f"  torchrun --nproc-per-node {devices} -m aspire train {' '.join(self.overrides)}"
+            f"  torchrun --nproc-per-node {devices} -m aspire train {' '.join(self.recipe.words)}"
         )
 
-    def _pixels(self, device: Any, side: int) -> Any:
+    def _pixels(self, device: DeviceSettings, side: int) -> PixelReader:
         """Decoded images, from a cache shared by all jobs where that is wanted."""
         from aspire.data.pixels import AUTO_BYTES, PixelSource, expected_bytes, open_cache
 
-        dataset, generated = self.dataset, self.generated
-        sets = [(self.dataset_digest, [dataset.path(n) for n in dataset.table["img_filename"]])]
+        dataset, generated = self.job.dataset, self.generated
+        files = [dataset.path(n) for n in dataset.table["img_filename"]]
+        sets = [(self.job.dataset_digest, files)]
         if generated is not None:
             sets.append((generated.digest, [generated.root / f for f in generated.files]))
         wanted = device.pixel_cache
@@ -224,23 +286,18 @@ class TrainingParts:
         return PixelSource(side, caches)
 
 
-def loggers_of(cfg: DictConfig, **about: Any) -> list[Any]:
-    """What ``logger=`` names, told what it is about; those that are switched off are left out."""
-    made = [build(node)(**about) for node in (cfg.get("logger") or {}).values()]
-    return [m for m in made if m is not None]
-
-
 def baselines_without_groups() -> list[str]:
     """The choices of conf/baseline/ that need no group labels at all."""
     found = []
     for path in sorted((conf_dir() / "baseline").glob("*.yaml")):
-        needs = get_class(OmegaConf.select(OmegaConf.load(path), "_target_")).needs
+        target = yaml.safe_load(path.read_bytes())["_target_"]
+        needs = pkgutil.resolve_name(target).needs
         if not (needs.train_groups or needs.val_groups):
             found.append(path.stem)
     return found
 
 
-def _checked(optimizer: Any) -> Any:
+def _tried(optimizer: Callable[..., Any]) -> Callable[..., Any]:
     """The factory, after one try on a parameter of no consequence."""
     import torch
 

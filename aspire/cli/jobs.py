@@ -1,0 +1,296 @@
+"""From a composed configuration to the experiment and the recipes that it describes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from aspire.classification.predictor import Source
+from aspire.cli._app import build, class_of, compose_config, own_keys, plain, task_overrides
+from aspire.cli._arms import groups_of_arm, takes, values_of_arm
+from aspire.cli._datasets import check_annotations, checked_dataset
+from aspire.cli._stored import stored_yaml
+from aspire.cli._words import quoted
+from aspire.console import console
+from aspire.data.checks import CheckReport
+from aspire.data.table import Dataset, Split
+from aspire.errors import ConfigError
+from aspire.experiment import Audited, Experiment, Shared
+from aspire.generation.base import Personaliser, Watched
+from aspire.identity import digest_of
+from aspire.own_code import code_digests, targets_in
+from aspire.pipeline.parts import Backends, StageSettings
+from aspire.pretrained import content_digest
+from aspire.recipe import Exchange, Parts, Recipe
+from aspire.stored.config import contents, read_network
+
+# What a training run is made of; everything else is where and how fast.
+IDENTITY = ("model", "baseline", "augmentation", "optimizer", "scheduler", "fit")
+# What an arm of a comparison may exchange; the stages before these are the same for all.
+EXCHANGED = ("score", "personaliser", "generator", "filter")
+EXCHANGED_STAGES = ("generate", "filter")
+
+
+class Job:
+    """The composed configuration of a job.
+
+    Args:
+        verb: whose configuration this is.
+        cfg: the configuration.
+        overrides: what it was composed with; the user's own words when None.
+        shared: of the experiment, with those of other jobs on the same dataset.
+    """
+
+    def __init__(
+        self,
+        verb: str,
+        cfg: DictConfig,
+        overrides: Sequence[str] | None = None,
+        shared: Shared | None = None,
+    ) -> None:
+        self.cfg = cfg
+        self._composed: dict[Any, tuple[DictConfig, dict[str, str]]] = {}
+        self._recipes: dict[int, Recipe] = {}
+        self.shared = shared or Shared()
+        typed = task_overrides() if overrides is None else list(overrides)
+        drop = own_keys(verb)
+        # The words that `aspire train` would understand too.
+        self.overrides = [
+            o for o in typed if o.lstrip("+~").split("=")[0].split(".")[0] not in drop
+        ]
+
+    @classmethod
+    def of(cls, verb: str, words: Sequence[str]) -> Job:
+        """The job of ``aspire VERB WORDS``, for a script."""
+        return cls(verb, compose_config(verb, words)[0], words)
+
+    @property
+    def outputs(self) -> Path:
+        """Where everything goes."""
+        return Path(self.cfg.paths.outputs)
+
+    def part(self, group: str) -> Any:
+        """The object that a group of conf/ describes."""
+        return build(self.cfg[group])
+
+    # --- the experiment ------------------------------------------------------------------------
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The dataset, read and checked, and everything that is done with it."""
+        if self.shared.data is None:
+            self.shared.data = self._checked()
+        dataset, checks = self.shared.data
+        cfg = self.cfg
+
+        def backends(splits: Sequence[Split]) -> Backends:
+            check_annotations(cfg, dataset, splits)
+            return Backends(
+                captioner=build(cfg.captioner),
+                extractor=build(cfg.extractor),
+                segmenter=build(cfg.segmenter),
+                inpainter=build(cfg.inpainter),
+                restyler=build(cfg.restyler),
+                **self._exchanged(cfg),
+            )
+
+        return Experiment(
+            dataset,
+            checks,
+            self.outputs,
+            backends,
+            StageSettings(**plain(cfg.stage)),
+            lambda: build(cfg.engine),
+            self._audited,
+            self.shared,
+        )
+
+    def _checked(self) -> tuple[Dataset, CheckReport]:
+        dataset, report = checked_dataset(self.cfg.dataset, self.outputs / "cache")
+        if report.problems or report.notes:
+            console.print(report.text(), style="yellow")
+        return dataset, report
+
+    def _audited(self) -> Audited:
+        source: Source = build(self.cfg.classifier)
+
+        def recipe(baseline: str, seed: int) -> Recipe:
+            choices = {"baseline": baseline, "augmentation": "none"}
+            if self.composed(None, **choices)[1]["groups"] != "annotated":
+                choices["groups"] = "annotated"
+            return self.recipe(seed, **choices)
+
+        return Audited(
+            source,
+            recipe,
+            lambda run: build(read_network(run.folder)),
+            # torch is only asked when there is something to predict
+            lambda: build(self.cfg.trainer).torch_device(),
+        )
+
+    def _exchanged(self, cfg: DictConfig) -> dict[str, Any]:
+        """The backends of ``EXCHANGED``."""
+        return {
+            "score": build(cfg.score),
+            "personaliser": self._watched(build(cfg.personaliser), cfg),
+            "sampler": build(cfg.generator),
+            "filters": tuple(build(f) for f in cfg.get("filter", {}).values()),
+        }
+
+    def _watched(self, personaliser: Personaliser, cfg: DictConfig) -> Personaliser:
+        """One that trains is logged like the training runs, each class as a job of its own."""
+
+        def loggers(folder: Path) -> list[Any]:
+            settings = plain(cfg.personaliser)
+            kind = str(settings["_target_"]).rpartition(".")[2]
+            name = self.experiment.dataset.name
+            return _loggers(cfg)(
+                folder=folder,
+                name=f"{name}-{kind}-{folder.name[:8]}",
+                group=f"{name}-{kind}",
+                tags=[name, kind],
+                config={"seed": settings["seed"], "labels": {}, "personaliser": settings},
+                run_id=f"{folder.name}-personalise",
+                job_type="personalise",
+            )
+
+        if isinstance(personaliser, Watched):
+            personaliser.log_to(loggers)
+        return personaliser
+
+    def refuse_random(self) -> None:
+        """Refuse a report on random features, which must not be reported as findings.
+
+        Raises:
+            ConfigError: with what to type instead.
+        """
+        if not getattr(class_of(self.cfg.score._target_), "is_evidence", True):
+            raise ConfigError(
+                "score=random draws features and says nothing about a classifier, so there is "
+                "nothing to report. To hold discovery against it: aspire run "
+                "'arms=[none,undiscovered,aspire]'."
+            )
+
+    # --- recipes -------------------------------------------------------------------------------
+
+    @cached_property
+    def chosen(self) -> dict[str, str]:
+        """Group of conf/ -> choice, as the overrides have it."""
+        return compose_config("train", self.overrides)[1]
+
+    def words(self, **choices: str) -> list[str]:
+        """The overrides with other choices; the keys of a choice that is exchanged go with it.
+
+        An arm is what its file says, whatever was typed for the others; what its own choices take
+        too, as score=random the thresholds of score=effect, holds for them as well.
+        """
+        arm = str(choices.get("augmentation"))
+        of_arm = groups_of_arm(arm)
+        choices = {**choices, **of_arm}
+
+        def goes(override: str) -> bool:
+            group, _, key = override.lstrip("+~").partition("=")[0].partition(".")
+            if not key or group not in choices or self.chosen.get(group) == str(choices[group]):
+                return False
+            return group not in of_arm or not takes(group, of_arm[group], key)
+
+        kept = [o for o in self.overrides if not goes(o)]
+        own = {**choices, **values_of_arm(arm)}
+        return [*kept, *(f"{k}={quoted(v)}" for k, v in own.items())]
+
+    def composed(
+        self, seed: int | None = None, **choices: str
+    ) -> tuple[DictConfig, dict[str, str]]:
+        """The configuration and choices of ``aspire train`` with the same words and these choices.
+
+        Equal choices are composed once, whatever the seed: it decides over no other key.
+        """
+        words = tuple(self.words(**choices))
+        if (words, seed) in self._composed:
+            return self._composed[words, seed]
+        if seed is None:
+            found = compose_config("train", words)
+        else:
+            cfg, chosen = self.composed(None, **choices)
+            found = copy.deepcopy(cfg), chosen
+            found[0].seed = int(seed)
+        self._composed[words, seed] = found
+        return found
+
+    def recipe(self, seed: int | None = None, **choices: str) -> Recipe:
+        """What ``aspire train`` with the same words and these choices would train."""
+        cfg, chosen = self.composed(seed, **choices)
+        if id(cfg) not in self._recipes:  # the configuration lives as long as the job
+            self._recipes[id(cfg)] = self._recipe(cfg, chosen)
+        return self._recipes[id(cfg)]
+
+    def _recipe(self, cfg: DictConfig, chosen: dict[str, str]) -> Recipe:
+        return Recipe(
+            identity=training_identity(cfg),
+            labels={k: chosen[k] for k in ("baseline", "model", "augmentation")},
+            seed=int(cfg.seed),
+            augmentation=build(cfg.augmentation),
+            groups=build(cfg.groups),
+            parts=lambda: _parts(cfg),
+            loggers=_loggers(cfg),
+            config=lambda: stored_yaml(cfg),
+            words=self.overrides,
+            exchange=self._exchange(cfg),
+        )
+
+    def _exchange(self, cfg: DictConfig) -> Exchange | None:
+        values = _exchangeable(cfg)
+        if values == self._own_parts:
+            return None
+        settings = StageSettings(**plain(cfg.stage))
+        return Exchange(digest_of(values), lambda: self._exchanged(cfg), settings)
+
+    @cached_property
+    def _own_parts(self) -> list[Any]:
+        return _exchangeable(self.cfg)
+
+
+def training_identity(cfg: DictConfig) -> dict[str, Any]:
+    """What a training run is made of besides data and seed; files by what is in them."""
+    settings = {k: plain(cfg[k]) for k in IDENTITY}
+    whole = partial(content_digest, whole=True)
+    identity: dict[str, Any] = contents(settings, whole, elsewhere=False)
+    if code := code_digests(targets_in(list(identity.values()))):
+        identity["code"] = code
+    # what is left out of the training is left out of its name
+    identity["fit"] = {k: v for k, v in identity["fit"].items() if v is not None}
+    return identity
+
+
+def _exchangeable(cfg: DictConfig) -> list[Any]:
+    """Plain values of ``EXCHANGED`` and of its stages."""
+    stages = [plain(cfg.stage[k]) for k in EXCHANGED_STAGES]
+    return [plain(cfg.get(k)) for k in EXCHANGED] + stages
+
+
+def _parts(cfg: DictConfig) -> Parts:
+    from aspire.classification.settings import FitSettings
+
+    return Parts(
+        device=build(cfg.trainer),
+        baseline=build(cfg.baseline),
+        model=build(cfg.model),
+        optimizer=build(cfg.optimizer),
+        scheduler=build(cfg.scheduler),
+        fit=FitSettings(**plain(cfg.fit)),
+    )
+
+
+def _loggers(cfg: DictConfig) -> Callable[..., list[Any]]:
+    """What ``logger=`` names; those that are switched off are left out."""
+
+    def made(**about: Any) -> list[Any]:
+        found = [build(node)(**about) for node in (cfg.get("logger") or {}).values()]
+        return [logger for logger in found if logger is not None]
+
+    return made
