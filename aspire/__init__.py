@@ -3,4 +3,4 @@
 Nothing heavy is imported here, so that ``aspire --help`` answers at once.
 """
 
-__version__ = "0.1.0"
+from aspire.version import __version__ as __version__

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aspire.data.images import Pixels
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
 
 Scores = NDArray[np.float32]

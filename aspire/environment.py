@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aspire import __version__
 from aspire.revision import revision
 from aspire.stored.results import read_mapping
+from aspire.version import __version__
 from aspire.yardstick import Yardstick, read_yardstick, yardstick
 
 FILE = "environment.json"

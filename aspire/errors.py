@@ -49,7 +49,7 @@ class StorageError(AspireError):
     exit_code = 6
 
 
-class Elsewhere(AspireError):  # noqa: N818 - it is raised as whatever it was there
+class RemoteError(AspireError):
     """An error in another process: text and exit code, which is all that travels."""
 
     def __init__(self, text: str, exit_code: int = 1) -> None:
@@ -57,7 +57,7 @@ class Elsewhere(AspireError):  # noqa: N818 - it is raised as whatever it was th
         self.exit_code = exit_code
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Elsewhere, (str(self), self.exit_code))
+        return (RemoteError, (str(self), self.exit_code))
 
 
 def last_line(error: BaseException) -> str:

@@ -14,23 +14,23 @@ from typing import Any
 
 from aspire.classification.examination import Examination
 from aspire.classification.predictor import Probabilities, Request, Source
-from aspire.classification.training import TrainingJob, run_training
 from aspire.console import console
 from aspire.data.checks import CheckReport
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.generating import generate
-from aspire.pipeline.manners import run_policy
 from aspire.pipeline.parts import Backends, Generation, StageSettings
 from aspire.pipeline.stage import Engine
 from aspire.pipeline.store import Artifact, ArtifactStore
-from aspire.pretrained import remember_digests
 from aspire.progress import Bars
 from aspire.recipe import Preparation, Recipe
 from aspire.reporting.wandb_run import close_run, remembered
+from aspire.runs.policy import run_policy
 from aspire.runs.trained import TrainedRun
 from aspire.stored.files import tidy
+from aspire.stored.seals import remember_digests
+from aspire.training.job import TrainingJob, run_training
 
 
 @dataclass(frozen=True)

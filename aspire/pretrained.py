@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aspire.errors import ConfigError, ServiceError
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.quiet import quiet_loading
 from aspire.single_file import ENDINGS, settings_beside, settings_of, unfilled
 from aspire.stored.results import read_any

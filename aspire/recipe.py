@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from aspire.classification.training import TrainingJob
 from aspire.confdir import conf_dir
 from aspire.data.table import Split
-from aspire.discovery.groups import GroupSource, PseudoGroups, known_rows
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedSet
 from aspire.generation.mixing import Augmentation
+from aspire.pipeline.discovered_groups import GroupSource, PseudoGroups, known_rows
 from aspire.pipeline.parts import StageSettings
 from aspire.progress import Progress
+from aspire.training.job import TrainingJob
 
 if TYPE_CHECKING:  # torch is imported when there is something to train
     from aspire.baselines.base import Baseline
     from aspire.classification.backbones import Model
-    from aspire.classification.context import TrainingContext
-    from aspire.classification.settings import DeviceSettings, FitSettings
     from aspire.data.image_table import ImageTable
     from aspire.data.pixels import PixelReader
+    from aspire.training.context import TrainingContext
+    from aspire.training.settings import DeviceSettings, FitSettings
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,11 @@ class Preparation:
         import torch
 
         from aspire.baselines.base import DatasetInfo
-        from aspire.classification.context import TrainingContext
-        from aspire.classification.settings import Identities
         from aspire.data.image_table import ImageTable
-        from aspire.discovery.regrouped import OnDiscoveredGroups
         from aspire.reporting.loggers import finish_wandb
+        from aspire.training.context import TrainingContext
+        from aspire.training.regrouped import OnDiscoveredGroups
+        from aspire.training.settings import Identities
 
         parts = self.recipe.parts()
         device: DeviceSettings = parts.device

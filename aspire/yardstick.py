@@ -27,8 +27,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aspire.pipeline.store import digest_of, write_atomic
+from aspire.identity import digest_of
 from aspire.processes import cores
+from aspire.stored.files import write_atomic
 
 Clock = Callable[[], float]
 Work = Callable[[], Any]

@@ -98,13 +98,13 @@ OUTSIDE: list[tuple[str, str, Any, str]] = [
     ("data.hard_imagenet.HardImageNet", "definition", "D", "A, B or C"),
     ("data.hard_imagenet.HardImageNet", "held_out", 0, "a whole number of at least 1"),
     (
-        "classification.settings.DeviceSettings",
+        "training.settings.DeviceSettings",
         "devices",
         "two",
         "a whole number of at least 1 or auto",
     ),
     (
-        "classification.settings.DeviceSettings",
+        "training.settings.DeviceSettings",
         "threads",
         0,
         "a whole number of at least 1 or null",

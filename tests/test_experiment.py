@@ -10,15 +10,15 @@ import torch
 from aspire.baselines.erm import ERM
 from aspire.classification.backbones import SmallCNN
 from aspire.classification.schedules import constant
-from aspire.classification.settings import DeviceSettings, FitSettings
 from aspire.data.checks import check_dataset
 from aspire.data.table import Dataset
-from aspire.discovery.groups import Annotated
 from aspire.experiment import Experiment
 from aspire.generation.mixing import RealOnly
+from aspire.pipeline.discovered_groups import Annotated
 from aspire.pipeline.parts import StageSettings
 from aspire.pipeline.stage import LocalEngine
 from aspire.recipe import Parts, Recipe
+from aspire.training.settings import DeviceSettings, FitSettings
 
 
 def not_wanted(*args: Any) -> Any:

@@ -13,8 +13,9 @@ from tiny_diffusion import single_file, stable_diffusion
 
 from aspire import pretrained
 from aspire.errors import ConfigError, ServiceError
-from aspire.pretrained import Checkpoint, file_digest, remember_digests
+from aspire.pretrained import Checkpoint
 from aspire.stored import seals
+from aspire.stored.seals import file_digest, remember_digests
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

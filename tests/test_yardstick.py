@@ -12,7 +12,7 @@ from aspire.cli import _plan, doctor, main
 from aspire.cli._app import compose_config
 from aspire.cli._estimate import expectation, seconds_at_reference
 from aspire.environment import yardstick_of
-from aspire.pipeline.jobs import Look
+from aspire.runs.claims import RunStatus
 from aspire.yardstick import Yardstick, gflops, measure, read_yardstick, shortest, yardstick
 
 SLOW = Yardstick(2, product_1=37.0, product=70.0, convolution_1=30.0, convolution=55.0, bf16=0.06)
@@ -153,7 +153,7 @@ def test_what_a_job_may_take_follows_from_another_machine(
     (tmp_path / "environment.json").write_text(json.dumps(about))
     monkeypatch.setattr(_plan, "damage", lambda folder: "")
     monkeypatch.setattr(_plan, "read_any", lambda folder: {"identity": {"fit": {"steps": 100}}})
-    monkeypatch.setattr(_plan, "look_at", lambda folder: Look(folder, "done", seconds=10.0))
+    monkeypatch.setattr(_plan, "run_status", lambda folder: RunStatus(folder, "done", seconds=10.0))
     monkeypatch.setattr(_plan, "yardstick", lambda cache: SLOW)
     rate = _plan._rate(tmp_path, tmp_path / "cache")
     assert rate is not None

@@ -40,7 +40,7 @@ from aspire.classification.classifier import Classifier
 from aspire.data.images import png_bytes
 from aspire.data.transforms import Preprocessing
 from aspire.errors import ConfigError
-from aspire.pipeline.store import write_atomic
+from aspire.stored.files import write_atomic
 from aspire.values import NonNegative, Positive
 
 Mask = NDArray[np.bool_]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aspire.classification.predictor import Request, finite
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError, did_you_mean
-from aspire.pipeline.store import digest_of
+from aspire.identity import digest_of
 
 Mapped: TypeAlias = "Mapping[str, Sequence[int | str] | int | str]"
 Gives = Literal["logits", "probabilities"]

@@ -14,9 +14,8 @@ from aspire.classification.external import External, Gives, Mapped, Network, nee
 from aspire.classification.predictor import Request
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError, did_you_mean, last_line
-from aspire.pipeline.stage import Json
-from aspire.pipeline.store import digest_of
-from aspire.pretrained import file_digest
+from aspire.identity import Json, digest_of
+from aspire.stored.seals import file_digest
 from aspire.values import Count
 
 

@@ -13,7 +13,7 @@ from aspire.classification.external import External, Gives, Mapped
 from aspire.classification.predictor import Request
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError
-from aspire.pipeline.store import digest_of
+from aspire.identity import digest_of
 from aspire.pretrained import Checkpoint
 from aspire.values import Count
 

@@ -14,8 +14,8 @@ from aspire.classification.external import pick
 from aspire.classification.external_file import FileClassifier, views
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError, last_line
-from aspire.pipeline.stage import Json
-from aspire.pretrained import file_digest
+from aspire.identity import Json
+from aspire.stored.seals import file_digest
 
 
 class Onnx(FileClassifier):

@@ -9,8 +9,8 @@ from typing import Any
 from aspire.classification.external_file import FileClassifier, TorchNetwork
 from aspire.classification.tensor_file import fill, read_tensors
 from aspire.errors import ConfigError, did_you_mean, last_line
+from aspire.identity import digest_of
 from aspire.own_code import code_digests
-from aspire.pipeline.store import digest_of
 
 
 class PyTorch(FileClassifier):

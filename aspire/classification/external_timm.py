@@ -12,8 +12,8 @@ from aspire.classification.external_file import TorchNetwork
 from aspire.classification.predictor import Request
 from aspire.classification.tensor_file import fill, read_tensors, without_prefix
 from aspire.errors import ConfigError, ServiceError, did_you_mean
-from aspire.pipeline.store import digest_of
-from aspire.pretrained import file_digest
+from aspire.identity import digest_of
+from aspire.stored.seals import file_digest
 from aspire.values import Count, Side
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError, DamagedError, DataError
-from aspire.pretrained import device_and_dtype, file_digest
+from aspire.pretrained import device_and_dtype
 from aspire.runs.trained import TrainedRun, load_run
+from aspire.stored.seals import file_digest
 
 
 class Probabilities(Protocol):

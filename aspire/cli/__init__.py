@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from aspire import __version__
 from aspire.cli._verbs import VERBS
+from aspire.version import __version__
 
 
 def usage() -> str:

@@ -39,6 +39,7 @@ from aspire.confdir import conf_dir
 from aspire.console import Console
 from aspire.errors import AspireError, ConfigError, did_you_mean
 from aspire.memory import keep_freed_memory
+from aspire.moved import MOVED
 from aspire.own_code import find_code_in
 from aspire.session import new_session
 from aspire.stored.config import trusting, walk
@@ -95,7 +96,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         if not {"--help", "-h", "--hydra-help", "--version"} & set(args):
             check_options(args)
             sys.argv[1:] = check_overrides(verb, args)
-        importlib.import_module(f"aspire.cli.{verb}")  # has sum_up even where no job runs here
+        importlib.import_module(f"aspire.cli.{verb}")  # for its print_summary
         with stoppable():
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(job)()
     except KeyboardInterrupt:
@@ -127,8 +128,8 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         if not full_error:
             os.environ.pop("HYDRA_FULL_ERROR", None)
         # A verb may have something to say after the last job of a sweep.
-        sum_up = getattr(sys.modules.get(f"aspire.cli.{verb}"), "sum_up", None)
-        code = sum_up() if sum_up else None
+        print_summary = getattr(sys.modules.get(f"aspire.cli.{verb}"), "print_summary", None)
+        code = print_summary() if print_summary else None
     if code is not None:
         return int(code)
     return job.failed[0].exit_code if job.failed else 0
@@ -224,8 +225,8 @@ def build(node: Any, **extra: Any) -> Any:
             if isinstance(cause, AspireError):
                 raise cause from None
             cause = cause.__cause__
-        target = node.get("_target_") if isinstance(node, DictConfig) else node
-        raise ConfigError(f"{target} cannot be built: {_why(error)}") from error
+        target = node.get("_target_") if isinstance(node, DictConfig | Mapping) else node
+        raise ConfigError(f"{target} cannot be built: {_why(error)}{_now(target)}") from error
 
 
 def class_of(target: str) -> Any:
@@ -237,7 +238,11 @@ def class_of(target: str) -> Any:
     try:
         return get_object(target)
     except Exception as error:  # whatever a module of the user's does when it is imported
-        raise ConfigError(f"{target} cannot be found: {_why(error)}") from error
+        raise ConfigError(f"{target} cannot be found: {_why(error)}{_now(target)}") from error
+
+
+def _now(target: Any) -> str:
+    return f" It is {MOVED[target]} now." if target in MOVED else ""
 
 
 def _why(error: BaseException) -> str:

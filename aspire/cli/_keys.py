@@ -107,7 +107,7 @@ class Stage(Section):
 
 
 class Fit(Section):
-    """How long and how to train; see :class:`aspire.classification.settings.FitSettings`."""
+    """How long and how to train; see :class:`aspire.training.settings.FitSettings`."""
 
     steps: Count
     evaluations: Count

@@ -18,9 +18,9 @@ from aspire.console import Table, console
 from aspire.environment import yardstick_of
 from aspire.errors import AspireError
 from aspire.experiment import Shared
-from aspire.pipeline.jobs import look_at
-from aspire.pipeline.manners import PendingError, run_policy
 from aspire.progress import duration
+from aspire.runs.claims import run_status
+from aspire.runs.policy import PendingError, run_policy
 from aspire.session import session
 from aspire.stored.results import damage, read_any
 from aspire.text import file_name
@@ -144,7 +144,7 @@ def _rate(run: Path, cache: Path) -> float | None:
     if damage(run):
         return None
     result = read_any(run)
-    seconds = look_at(run).seconds
+    seconds = run_status(run).seconds
     steps = result.get("identity", {}).get("fit", {}).get("steps")
     if not steps or not seconds:
         return None
@@ -153,7 +153,7 @@ def _rate(run: Path, cache: Path) -> float | None:
     return float(seconds / steps * slower)
 
 
-def sum_up() -> int | None:
+def print_summary() -> int | None:
     """Print the plan; exit code 2 when a job cannot work."""
     plan = session().of(Plan)
     jobs, plan.jobs = plan.jobs, []

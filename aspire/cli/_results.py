@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from aspire.classification.examination import Examination
+from aspire.discovery.ground_truth import agreement
 from aspire.discovery.rank import phrases_of
-from aspire.discovery.truth import agreement
 from aspire.experiment import Experiment
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery, collapsed_by

@@ -11,8 +11,8 @@ from aspire.console import Table, console
 from aspire.data.table import Dataset, Split
 from aspire.language.phrases import head_matches
 from aspire.pipeline.parts import class_words
-from aspire.pipeline.records import SpuriousFeature
 from aspire.pipeline.store import Artifact
+from aspire.records import SpuriousFeature
 
 MOST = 40  # rows of one split
 

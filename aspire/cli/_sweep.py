@@ -24,10 +24,10 @@ from rich.text import Text
 from aspire.cli._app import say
 from aspire.cli._datasets import called
 from aspire.console import console, styled
-from aspire.errors import ConfigError, Elsewhere
+from aspire.errors import ConfigError, RemoteError
 from aspire.experiment import in_words
-from aspire.pipeline.sweeps import JobEntry, Ledger
 from aspire.progress import duration
+from aspire.runs.ledger import JobEntry, Ledger
 from aspire.session import session
 from aspire.stored.files import tidy
 from aspire.stored.results import read_training
@@ -141,7 +141,7 @@ def sweeping() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
-def job_ended(words: Sequence[str], error: Elsewhere | None, done: int, output: Path) -> None:
+def job_ended(words: Sequence[str], error: RemoteError | None, done: int, output: Path) -> None:
     """Say what became of a job that ran in another process, and write it down if it could not."""
     sweep = started()
     assert sweep is not None
@@ -163,7 +163,7 @@ def in_colour(state: str) -> Text:
     return Text(state, style=STYLES[state])
 
 
-def sum_up() -> int | None:
+def print_summary() -> int | None:
     """Say what became of the sweep's jobs; the exit code, or None where all ended alike."""
     sweep = started()
     if sweep is None:
@@ -211,8 +211,8 @@ def reasons(entries: Sequence[JobEntry]) -> list[Text]:
 def counts(entries: Sequence[JobEntry]) -> str:
     """``70 done, 1 failed, 1 new``.
 
-    >>> from aspire.pipeline.jobs import Look
-    >>> done, new = (JobEntry({}, Look(Path(), s), "") for s in ("done", "new"))
+    >>> from aspire.runs.claims import RunStatus
+    >>> done, new = (JobEntry({}, RunStatus(Path(), s), "") for s in ("done", "new"))
     >>> counts([new, done, done])
     '2 done, 1 new'
     """

@@ -15,7 +15,7 @@ from aspire.cli._datasets import called, checked_dataset, read_dataset
 from aspire.cli._show import show_groups
 from aspire.confdir import conf_dir
 from aspire.console import Table, console
-from aspire.data.download import Depot
+from aspire.data.download import DatasetFiles
 from aspire.data.sources import parts_of
 from aspire.data.table import Dataset, Split
 from aspire.data.unpack import Limits
@@ -113,7 +113,7 @@ class _About:
         self.licence: str | None = node.get("licence")
         self.homepage: str | None = node.get("homepage")
 
-    def depot(self, cfg: DictConfig) -> Depot:
+    def depot(self, cfg: DictConfig) -> DatasetFiles:
         if not self.root:
             raise ConfigError(
                 f"dataset={self.name} reads your own data where it is; there is nothing to get."
@@ -122,7 +122,7 @@ class _About:
         if any(w.lstrip("+").startswith("dataset.root=") for w in task_overrides()):
             composed, _ = compose_config("data", [f"dataset={self.name}"])
             default = OmegaConf.select(composed, "dataset.root")
-        return Depot(
+        return DatasetFiles(
             self.name,
             Path(self.root),
             self.sources,
@@ -248,7 +248,7 @@ def _verify(cfg: DictConfig) -> None:
 
 def _preview(cfg: DictConfig) -> None:
     from aspire.data.preview import contact_sheet
-    from aspire.pipeline.store import write_atomic
+    from aspire.stored.files import write_atomic
 
     dataset = read_dataset(cfg.dataset)
     sheet = contact_sheet(dataset, str(cfg.split), cfg.examples)

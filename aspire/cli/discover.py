@@ -9,7 +9,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from aspire import __version__
 from aspire.classification.predictor import Probabilities
 from aspire.cli._app import plain, task_overrides
 from aspire.cli._results import dataset_entry, discovery_entry, stage_entries
@@ -19,12 +18,13 @@ from aspire.cli.jobs import Job
 from aspire.console import console
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, did_you_mean
+from aspire.identity import digest_of
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery
-from aspire.pipeline.store import digest_of, write_atomic
-from aspire.reporting.wording import REASONS, agreement_of
-from aspire.stored.files import tidy
+from aspire.reporting.labels import REASONS, agreement_of
+from aspire.stored.files import tidy, write_atomic
 from aspire.text import file_name
+from aspire.version import __version__
 
 SETTINGS = ("score", "stage", "captioner", "extractor", "segmenter", "inpainter", "restyler")
 

@@ -15,10 +15,10 @@ from typing import Literal, NamedTuple
 from omegaconf import DictConfig
 from rich.text import Text
 
-from aspire import __version__
 from aspire.confdir import conf_dir
 from aspire.console import Table, console
 from aspire.errors import ConfigError
+from aspire.version import __version__
 from aspire.yardstick import yardstick
 
 Status = Literal["ok", "note", "problem"]

@@ -18,10 +18,11 @@ from aspire.data.image_table import ImageTable
 from aspire.data.images import read_image
 from aspire.data.table import Dataset, Split
 from aspire.errors import AspireError, DataError
-from aspire.pipeline.store import digest_of, write_atomic
+from aspire.identity import digest_of
 from aspire.reporting.predictions import predictions, write_predictions
 from aspire.runs.trained import load_run
 from aspire.stored.config import base_of, read_network, read_node, rerooted
+from aspire.stored.files import write_atomic
 from aspire.stored.trouble import UNWRITABLE
 
 CHUNK = 256  # images in memory at once

@@ -10,9 +10,9 @@ from aspire.cli._show import show_groups
 from aspire.cli.jobs import Job
 from aspire.console import console
 from aspire.errors import ConfigError, did_you_mean
-from aspire.generation.again import origin_of, regenerate
+from aspire.generation.regenerate import origin_of, regenerate
 from aspire.pipeline.generating import count_reasons, wordings_of
-from aspire.pipeline.store import write_atomic
+from aspire.stored.files import write_atomic
 from aspire.text import file_name
 
 

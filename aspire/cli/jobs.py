@@ -21,7 +21,7 @@ from aspire.data.checks import CheckReport
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError
 from aspire.experiment import Audited, Experiment, Shared
-from aspire.generation.base import Personaliser, Watched
+from aspire.generation.base import Loggable, Personaliser
 from aspire.identity import digest_of
 from aspire.own_code import code_digests, targets_in
 from aspire.pipeline.parts import Backends, StageSettings
@@ -159,7 +159,7 @@ class Job:
                 job_type="personalise",
             )
 
-        if isinstance(personaliser, Watched):
+        if isinstance(personaliser, Loggable):
             personaliser.log_to(loggers)
         return personaliser
 
@@ -274,7 +274,7 @@ def _exchangeable(cfg: DictConfig) -> list[Any]:
 
 
 def _parts(cfg: DictConfig) -> Parts:
-    from aspire.classification.settings import FitSettings
+    from aspire.training.settings import FitSettings
 
     return Parts(
         device=build(cfg.trainer),

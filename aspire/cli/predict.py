@@ -12,7 +12,7 @@ from aspire.console import console
 from aspire.data.images import Pixels, read_image
 from aspire.data.tables import image_files, subfolders
 from aspire.errors import ConfigError, DataError
-from aspire.pipeline.store import digest_of
+from aspire.identity import digest_of
 from aspire.reporting.predictions import KINDS, predictions, write_predictions
 from aspire.runs.trained import load_run
 from aspire.stored.config import read_network

@@ -9,12 +9,12 @@ from omegaconf import DictConfig
 from aspire.cli._datasets import read_dataset
 from aspire.console import console
 from aspire.errors import AspireError
-from aspire.pipeline.sweeps import JobEntry, find_jobs
 from aspire.reporting.artifacts import read_result
 from aspire.reporting.discovery_report import write_discovery_report
 from aspire.reporting.report import write_report
 from aspire.reporting.sweep_report import write_sweep_report
 from aspire.reporting.sweep_sources import Originals
+from aspire.runs.ledger import JobEntry, find_jobs
 from aspire.stored.config import read_node
 from aspire.stored.results import read_training
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from aspire import __version__
-from aspire.classification.training import TrainingJob
 from aspire.cli._app import compose_config, plain
 from aspire.cli._datasets import checked_dataset
 from aspire.cli._stored import compose_words
@@ -21,13 +19,15 @@ from aspire.cli.diff import show_differences
 from aspire.cli.jobs import IDENTITY, training_identity
 from aspire.console import console
 from aspire.errors import AspireError, ConfigError
-from aspire.pipeline.sweeps import find_jobs
 from aspire.reporting.compare import describe, differences
 from aspire.reporting.provenance import Provenance, outputs_of
 from aspire.revision import revision, worded
+from aspire.runs.ledger import find_jobs
 from aspire.runs.trained import TrainedRun, load_run
 from aspire.stored.config import leaves, read_config
 from aspire.stored.results import read_mapping
+from aspire.training.job import TrainingJob
+from aspire.version import __version__
 
 # A result is another one when any of these is.
 NUMBERS = ("weights_sha256", "metrics", "selected_step")
@@ -94,7 +94,7 @@ def _changes(run: TrainedRun, composed: DictConfig) -> list[str]:
     ).key
     if key != result["key"]:
         changes.append(
-            f"code: training gives other numbers by now (VERSION of classification/training.py): "
+            f"code: training gives other numbers by now (VERSION of training/job.py): "
             f"the same settings had key {result['key']} and have {key}"
         )
     then, now = (dict(leaves(i)) for i in (result["identity"], training_identity(composed)))

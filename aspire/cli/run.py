@@ -10,7 +10,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from aspire import __version__
 from aspire.cli._app import check_choices, plain, task_overrides
 from aspire.cli._estimate import expectation, on_processor, seconds_at_reference, threads_of
 from aspire.cli._results import artifact_entry, dataset_entry, discovery_entry, stage_entries
@@ -22,21 +21,22 @@ from aspire.data.table import Split
 from aspire.environment import FILE, environment
 from aspire.errors import ConfigError
 from aspire.experiment import Experiment
-from aspire.identity import arm_name
+from aspire.identity import arm_name, digest_of
+from aspire.moved import as_first_named
 from aspire.own_code import code_digests, targets_in
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
-from aspire.pipeline.store import digest_of, write_atomic
 from aspire.pretrained import content_digest
 from aspire.recipe import Recipe
 from aspire.reporting.table import as_rich, rows_of, usable_metrics
 from aspire.runs.trained import TrainedRun
 from aspire.stored.config import contents
-from aspire.stored.files import tidy
+from aspire.stored.files import tidy, write_atomic
 from aspire.text import file_name
+from aspire.version import __version__
 from aspire.yardstick import yardstick
 
 # Where and how fast, not what.
-WHERE = ("paths", "trainer", "logger", "engine", "own")
+NON_IDENTITY_KEYS = ("paths", "trainer", "logger", "engine", "own")
 METRICS = ["worst_group_acc", "acc", "acc_adjusted"]
 
 
@@ -178,8 +178,8 @@ def _generating(job: Job, arms: list[tuple[str, str]], seed: int) -> dict[str, R
 def _folder(
     experiment: Experiment, cfg: DictConfig, seeds: list[int], arms: list[tuple[str, str]]
 ) -> Path:
-    settings = {str(k): plain(v) for k, v in cfg.items() if k not in WHERE}
-    identity = contents(settings, content_digest)
+    settings = {str(k): plain(v) for k, v in cfg.items() if k not in NON_IDENTITY_KEYS}
+    identity = contents(as_first_named(settings), content_digest)
     identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": experiment.dataset_digest}
     if code := code_digests(targets_in(identity)):
         identity["code"] = code

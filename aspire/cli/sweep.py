@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from aspire.cli._sweep import age, counts, in_colour, reasons
 from aspire.console import Table, console
 from aspire.errors import ConfigError, did_you_mean
-from aspire.pipeline.sweeps import JobEntry, find_jobs
+from aspire.runs.ledger import JobEntry, find_jobs
 
 
 def job(cfg: DictConfig) -> None:

@@ -10,7 +10,6 @@ from omegaconf import DictConfig, ListConfig
 from aspire.cli._app import task_overrides
 from aspire.console import console
 from aspire.errors import ConfigError
-from aspire.pipeline.sweeps import find_jobs
 from aspire.reporting.grid import make_grid
 from aspire.reporting.grid_latex import as_latex
 from aspire.reporting.grid_text import (
@@ -21,6 +20,7 @@ from aspire.reporting.grid_text import (
     lay_out,
 )
 from aspire.reporting.table import as_rich, as_text, find_results, rows_of, usable_metrics
+from aspire.runs.ledger import find_jobs
 from aspire.stored.notes import note
 from aspire.stored.results import read_training
 

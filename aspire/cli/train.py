@@ -19,10 +19,10 @@ from aspire.cli.jobs import Job
 from aspire.console import console
 from aspire.errors import AspireError
 from aspire.experiment import Shared
-from aspire.pipeline.jobs import JobFailedError, RunningError, reason_of
-from aspire.pipeline.manners import run_policy
-from aspire.pipeline.store import digest_of
-from aspire.pipeline.sweeps import Ledger
+from aspire.identity import digest_of
+from aspire.runs.claims import JobFailedError, RunningError, reason_of
+from aspire.runs.ledger import Ledger
+from aspire.runs.policy import run_policy
 from aspire.session import session
 from aspire.stored.trouble import storage_error
 
@@ -70,9 +70,9 @@ def refused(cfg: DictConfig, error: AspireError) -> bool:
     return False
 
 
-def sum_up() -> int | None:
+def print_summary() -> int | None:
     """What is said when the last job is over."""
-    return _plan.sum_up() if session().of(_plan.Plan).jobs else _sweep.sum_up()
+    return _plan.print_summary() if session().of(_plan.Plan).jobs else _sweep.print_summary()
 
 
 def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:

@@ -15,9 +15,9 @@ from aspire.cli._app import check_overrides, plain
 from aspire.confdir import conf_dir
 from aspire.console import console
 from aspire.errors import ConfigError, did_you_mean
-from aspire.pipeline.sweeps import JobEntry, find_jobs
 from aspire.reporting import wandb_sync
 from aspire.reporting.wandb_run import Place
+from aspire.runs.ledger import JobEntry, find_jobs
 from aspire.stored.files import own_file
 from aspire.stored.notes import note
 from aspire.stored.results import read_training
@@ -114,7 +114,7 @@ def _dashboard(cfg: DictConfig) -> None:
 
 
 def _subject(cfg: DictConfig, jobs: list[JobEntry]) -> Any:
-    from aspire.pipeline.records import FilterDecision, SyntheticImage
+    from aspire.records import FilterDecision, SyntheticImage
     from aspire.reporting.artifacts import Artifacts
     from aspire.reporting.dashboard import Subject
     from aspire.reporting.provenance import Provenance, outputs_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aspire import __version__
 from aspire.data.generated import GeneratedImages
 from aspire.data.table import Dataset
 from aspire.text import markdown, markdown_table, visible
+from aspire.version import __version__
 
 LAYOUTS = {
     "folder": "`SPLIT/CLASS/ATTRIBUTE/IMAGE` (ATTRIBUTE `unknown` where it is not known, as of "

@@ -39,7 +39,7 @@ from aspire.values import Natural, Positive
 RECORD = ".aspire-sources.json"
 
 
-class Depot:
+class DatasetFiles:
     """The files of one dataset: what is there, and how to get the rest.
 
     Args:

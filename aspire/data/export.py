@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from aspire import __version__
 from aspire.data.card import Card
 from aspire.data.export_entry import Entry
 from aspire.data.files import open_regular
@@ -26,6 +25,7 @@ from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, DataError, did_you_mean
 from aspire.progress import Advance, Progress, Silent
 from aspire.text import file_name, is_device
+from aspire.version import __version__
 
 COLUMNS = (
     *("img_id", "img_filename", "y", "split", "place", "class", "attribute", "caption"),

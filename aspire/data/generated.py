@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from aspire.data.table import Dataset
 from aspire.errors import ConfigError, DamagedError
-from aspire.pipeline.records import FilterDecision, SyntheticImage
+from aspire.records import FilterDecision, SyntheticImage
 from aspire.stored.artifacts import is_committed, verified_lines
 from aspire.stored.results import read_mapping
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aspire.data.images import Pixels, image_size, read_image, read_labels
 from aspire.errors import DataError
-from aspire.pipeline.records import ImageRef
+from aspire.records import ImageRef
 
 
 @dataclass(frozen=True)

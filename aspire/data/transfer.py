@@ -18,9 +18,9 @@ from typing import IO, Any
 
 from rich.filesize import decimal as readable
 
-from aspire import __version__
 from aspire.errors import DataError
 from aspire.progress import Advance, Progress
+from aspire.version import __version__
 
 CHUNK = 1 << 14  # what a broken connection may lose of what has come
 PAGE = 1 << 16  # of a web page, so much is looked at

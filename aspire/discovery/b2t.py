@@ -24,8 +24,8 @@ from aspire.clip import Clip, Scores
 from aspire.data.images import read_image
 from aspire.discovery.base import Evidence, Verdict
 from aspire.errors import ConfigError
-from aspire.pipeline.records import ImageRef
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
+from aspire.records import ImageRef
 from aspire.values import Count
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from aspire.pipeline.records import EditKind, Effect, ImageRef
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
+from aspire.records import EditKind, Effect, ImageRef
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Mapping
 
+from aspire.identity import Json
 from aspire.language.phrases import normalise, singular
 from aspire.language.scenes import LOCATION, NEAR, has, lexicon
 from aspire.language.spacy_model import DEFAULT, SpacyModel
-from aspire.pipeline.stage import Json
 
 RULES = 1  # raise when the same lemmas give other groups
 _NOUNS = ("NOUN", "PROPN")

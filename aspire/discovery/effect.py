@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aspire.discovery.base import Candidate, Evidence, Verdict
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Count, Difference, Fraction, Natural
 
 FEW = 10  # clusters below which sign flips are too coarse: 2 ** -10 is 0.001

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from aspire.discovery.base import Candidate, Evidence, Verdict
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Count
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from aspire.discovery.base import Evidence, Verdict
 from aspire.discovery.effect import Effect
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.rng import seed_for
 
 

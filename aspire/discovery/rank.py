@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from aspire.discovery.base import Candidate, Evidence, Score, Verdict
 from aspire.discovery.wilson import wilson_interval
-from aspire.pipeline.records import EditKind, Effect, Extraction, SpuriousFeature
+from aspire.records import EditKind, Effect, Extraction, SpuriousFeature
 
 EXAMPLES = 6  # edit ids kept with each feature
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aspire.discovery.base import Evidence, Verdict
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Count, Fraction
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from aspire.data.loaded import LoadedImage
 from aspire.editing.base import Segmentation, found
+from aspire.identity import Json
 from aspire.language.phrases import normalise
-from aspire.pipeline.stage import Json
 
 CLASS_OBJECT = 1  # its value in a label map
 

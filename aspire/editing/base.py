@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
-from aspire.pipeline.records import ImageRef
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
+from aspire.records import ImageRef
 
 Mask = NDArray[np.bool_]  # (H, W)
 

@@ -9,7 +9,7 @@ import numpy as np
 from aspire.data.loaded import LoadedImage
 from aspire.editing.annotations import AnnotationSegmenter
 from aspire.editing.base import Detection, Segmentation
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Natural, PositiveFraction
 
 _NONE = np.zeros((0, 4), dtype=np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from aspire.data.loaded import LoadedImage
 from aspire.editing.base import Failure, Segmentation, found
 from aspire.editing.batching import Batches
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
 from aspire.values import Count, Fraction
 

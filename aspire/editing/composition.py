@@ -11,7 +11,7 @@ import numpy as np
 from aspire.data.loaded import LoadedImage
 from aspire.editing.base import Failure, Inpainter, Mask, Restyled, RestyleRequest
 from aspire.editing.pixels import dilate, paste, resize
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Count, Natural
 
 Choice: TypeAlias = tuple[LoadedImage, Mask]  # a donor and where its object is

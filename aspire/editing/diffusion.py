@@ -18,7 +18,7 @@ from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask, Restyled, RestyleRequest
 from aspire.editing.batching import Batches
 from aspire.editing.pixels import from_square, mask_to_square, paste, to_square
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
 
 

@@ -8,7 +8,7 @@ from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask
 from aspire.editing.diffusion import Canvas, DiffusionEditor
 from aspire.editing.pixels import fill
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.pretrained import Checkpoint
 from aspire.values import Count, LatentSide, Natural, NonNegative
 

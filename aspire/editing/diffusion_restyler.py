@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from aspire.editing.base import Failure, Restyled, RestyleRequest
 from aspire.editing.diffusion import DiffusionEditor, restyle
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.pretrained import Checkpoint
 from aspire.values import Count, LatentSide, Natural, NonNegative
 

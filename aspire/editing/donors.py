@@ -17,7 +17,7 @@ from typing import TypeAlias, overload
 import numpy as np
 
 from aspire.data.loaded import LoadedImage
-from aspire.pipeline.records import Extraction, ImageRef
+from aspire.records import Extraction, ImageRef
 from aspire.rng import seed_for
 
 Refs: TypeAlias = tuple[ImageRef, ...]

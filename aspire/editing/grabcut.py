@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask
 from aspire.editing.batching import Batches
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Count
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
 from aspire.editing.base import Detection, Detector, Failure, Mask, Segmentation, found
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 
 
 class Masker(Protocol):

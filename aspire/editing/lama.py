@@ -15,8 +15,9 @@ from aspire.editing.base import Failure, Mask
 from aspire.editing.batching import Batches
 from aspire.editing.pixels import fill
 from aspire.errors import ConfigError
-from aspire.pipeline.stage import Json
-from aspire.pretrained import device_and_dtype, file_digest
+from aspire.identity import Json
+from aspire.pretrained import device_and_dtype
+from aspire.stored.seals import file_digest
 from aspire.values import Count, Natural
 
 MODULO = 8

@@ -9,7 +9,7 @@ import numpy as np
 
 from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Positive
 
 

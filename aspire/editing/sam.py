@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from aspire.data.images import Pixels
 from aspire.editing.base import Failure, Mask
 from aspire.editing.batching import Batches
-from aspire.editing.while_alive import WhileAlive
-from aspire.pipeline.stage import Json
+from aspire.editing.weak_cache import WhileAlive
+from aspire.identity import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
 from aspire.values import Count
 

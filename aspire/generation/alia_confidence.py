@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aspire.data.images import read_image
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Count
 
 

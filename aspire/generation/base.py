@@ -11,9 +11,9 @@ from aspire.classification.predictor import Probabilities
 from aspire.data.image_table import ImageTable
 from aspire.data.images import Pixels
 from aspire.editing.base import Mask
-from aspire.generation.wording import Wording
-from aspire.pipeline.records import Concept, Effect, ImageRef, Rejected, SpuriousFeature
-from aspire.pipeline.stage import Json
+from aspire.generation.class_nouns import Wording
+from aspire.identity import Json
+from aspire.records import Concept, Effect, ImageRef, Rejected, SpuriousFeature
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Personaliser(Protocol):
 
 
 @runtime_checkable
-class Watched(Protocol):
+class Loggable(Protocol):
     """A personaliser whose learning can be followed."""
 
     def log_to(self, loggers: Callable[[Path], Sequence[Any]]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
 from aspire.generation.filters import GREY
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Fraction
 
 

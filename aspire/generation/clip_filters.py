@@ -17,8 +17,8 @@ from aspire.clip import Clip
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
-from aspire.generation.wording import Wording
-from aspire.pipeline.stage import Json
+from aspire.generation.class_nouns import Wording
+from aspire.identity import Json
 from aspire.values import Count, Fraction
 
 SCALE = 100.0

@@ -17,8 +17,8 @@ from aspire.editing.base import Restyled, Restyler, RestyleRequest, Segmenter
 from aspire.editing.class_objects import ClassObjects
 from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
 from aspire.generation.contexts import avoided_phrases, free_scenes
-from aspire.pipeline.records import Concept, Context, ImageRef, Rejected
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
+from aspire.records import Concept, Context, ImageRef, Rejected
 from aspire.values import Count, Fraction
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from aspire.generation.base import ClassEvidence
-from aspire.pipeline.records import Concept, Context, Rejected
+from aspire.records import Concept, Context, Rejected
 
 
 def avoided_phrases(evidence: ClassEvidence) -> frozenset[str]:

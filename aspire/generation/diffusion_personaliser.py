@@ -16,11 +16,12 @@ from aspire.generation.base import ClassEvidence
 from aspire.generation.contexts import described
 from aspire.generation.pictures import TEMPLATES, Selection, Subject, subjects_of
 from aspire.generation.settings import Loggers, Training
+from aspire.identity import Json, digest_of
 from aspire.own_code import code_of
-from aspire.pipeline.records import Concept, Picture, Rejected
-from aspire.pipeline.stage import Json
-from aspire.pipeline.store import digest_of, write_atomic
-from aspire.pretrained import Checkpoint, file_digest
+from aspire.pretrained import Checkpoint
+from aspire.records import Concept, Picture, Rejected
+from aspire.stored.files import write_atomic
+from aspire.stored.seals import file_digest
 from aspire.values import Count, Fraction, LatentSide, Natural, NonNegative, Positive
 
 if TYPE_CHECKING:  # imports torch
@@ -141,7 +142,7 @@ class DiffusionPersonaliser(ABC):
     # --- what all share ---------------------------------------------------------------------
 
     def log_to(self, loggers: Loggers) -> None:
-        """Show losses and samples while it learns; see :class:`aspire.generation.base.Watched`."""
+        """Show losses and samples while it learns; see :class:`aspire.generation.base.Loggable`."""
         self.loggers = loggers
 
     def __getstate__(self) -> dict[str, Any]:

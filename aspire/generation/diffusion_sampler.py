@@ -21,10 +21,11 @@ from aspire.editing.base import Failure
 from aspire.editing.batching import Batches
 from aspire.errors import ConfigError
 from aspire.generation.base import GenerationRequest, Sampled
-from aspire.generation.wording import Wording
-from aspire.pipeline.records import Concept, ImageRef, Rejected
-from aspire.pipeline.stage import Json
-from aspire.pretrained import Checkpoint, file_digest
+from aspire.generation.class_nouns import Wording
+from aspire.identity import Json
+from aspire.pretrained import Checkpoint
+from aspire.records import Concept, ImageRef, Rejected
+from aspire.stored.seals import file_digest
 from aspire.values import Count, LatentSide, NonNegative
 
 PLACES = ("word", "scene", "class", "kind")  # to fill in in a prompt

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from aspire.generation.lora import LoRA
 from aspire.generation.pictures import Subject
-from aspire.pipeline.stage import Json
-from aspire.pipeline.store import write_atomic
+from aspire.identity import Json
 from aspire.rng import seed_for
+from aspire.stored.files import write_atomic
 from aspire.values import Count, NonNegative
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from aspire.editing.class_objects import ClassObjects
 from aspire.errors import ConfigError
 from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
 from aspire.generation.contexts import avoided_phrases
-from aspire.pipeline.records import Concept, Effect, ImageRef, Picture, Rejected
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
+from aspire.records import Concept, Effect, ImageRef, Picture, Rejected
 from aspire.rng import seed_for
 
 
@@ -114,7 +114,7 @@ class EditSampler:
         return {"sampler": "edits", "segmenter": self.segmenter.identity()}
 
     def available(self, concept: Concept) -> int:
-        """See :class:`aspire.generation.amount.Limited`."""
+        """See :class:`aspire.generation.quota.Limited`."""
         return len(concept.pictures)
 
     def sample(self, requests: Sequence[GenerationRequest]) -> list[Sampled | Rejected]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from aspire.data.images import Pixels
 from aspire.generation.base import GeneratedImage, Reference
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Fraction, Natural, NonNegative
 
 GREY = np.uint8(127)

@@ -17,8 +17,8 @@ from aspire.errors import ConfigError
 from aspire.generation.base import Sampled
 from aspire.generation.diffusion_sampler import DiffusionSampler, Plan
 from aspire.generation.pictures import crop_square
-from aspire.pipeline.records import ImageRef
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
+from aspire.records import ImageRef
 from aspire.values import PositiveFraction
 
 

@@ -13,7 +13,7 @@ from aspire.data.images import read_image
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
 from aspire.generation.filters import perceptual_hash
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Natural
 
 

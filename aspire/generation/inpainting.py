@@ -14,8 +14,8 @@ from aspire.editing.class_objects import ClassObjects
 from aspire.editing.pixels import dilate, from_square, mask_to_square, paste, to_square
 from aspire.generation.base import Sampled
 from aspire.generation.diffusion_sampler import DiffusionSampler, Plan
-from aspire.pipeline.records import ImageRef
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
+from aspire.records import ImageRef
 from aspire.values import Count, Fraction, Natural
 
 

@@ -30,9 +30,8 @@ from aspire.errors import AspireError
 from aspire.generation.denoising import KEPT, Denoising, Learnt, Source
 from aspire.generation.diffusion_model import native_size
 from aspire.generation.settings import Loggers, Training
-from aspire.pipeline.store import write_atomic
 from aspire.rng import seed_for
-from aspire.stored.files import locked, sound_checkpoint, tidy
+from aspire.stored.files import locked, sound_checkpoint, tidy, write_atomic
 from aspire.stored.notes import note
 from aspire.stored.results import read_mapping
 from aspire.stored.seals import file_digest

@@ -10,7 +10,7 @@ import numpy as np
 
 from aspire.data.images import Pixels
 from aspire.generation.base import ClassEvidence
-from aspire.pipeline.records import Effect
+from aspire.records import Effect
 
 
 @dataclass(frozen=True)

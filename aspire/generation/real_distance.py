@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from aspire.errors import ConfigError
 from aspire.generation.base import GeneratedImage, Reference
-from aspire.generation.tiny_views import AMONG, SIDE, evenly, nearest_view
-from aspire.pipeline.stage import Json
+from aspire.generation.thumbnails import AMONG, SIDE, evenly, nearest_view
+from aspire.identity import Json
 from aspire.values import Fraction
 
 

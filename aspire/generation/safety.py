@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from aspire.generation.base import GeneratedImage, Reference
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
 from aspire.values import Count
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from aspire.errors import ConfigError
 from aspire.generation.diffusion_personaliser import DiffusionPersonaliser
 from aspire.generation.pictures import Subject
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.values import Count
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 
 from aspire.generation.base import ClassEvidence
 from aspire.generation.contexts import avoided_phrases
-from aspire.pipeline.records import Concept, Context, Rejected
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
+from aspire.records import Concept, Context, Rejected
 from aspire.values import Count
 
 

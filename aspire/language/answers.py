@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aspire.identity import Json
 from aspire.language.base import Phrases, Unreadable
 from aspire.language.phrases import head, head_matches, normalise, singular
 from aspire.language.scenes import BEFORE, LOCATION, NEAR
-from aspire.pipeline.stage import Json
 
 VERSION = 1  # raise when the same answer gives other phrases
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from aspire.data.loaded import LoadedImage
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 
 
 @dataclass(frozen=True, slots=True)

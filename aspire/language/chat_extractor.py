@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from aspire.errors import ConfigError
+from aspire.identity import Json
 from aspire.language.answers import VERSION, grammar, read_answer
 from aspire.language.base import Phrases, Unreadable
 from aspire.language.prompts import load_prompt
-from aspire.pipeline.stage import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
 from aspire.values import Count
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aspire.data.loaded import LoadedImage
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 
 
 class DatasetCaptioner:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from aspire.data.images import Pixels
+from aspire.identity import Json
 from aspire.language.pretrained_captioner import PretrainedCaptioner
-from aspire.pipeline.stage import Json
 
 TASKS = ("<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from aspire.errors import ConfigError
+from aspire.identity import Json
 from aspire.language.answers import VERSION, grammar, read_answer
 from aspire.language.base import Phrases, Unreadable
 from aspire.language.prompts import load_prompt
-from aspire.pipeline.stage import Json
-from aspire.pretrained import file_digest
+from aspire.stored.seals import file_digest
 from aspire.values import Count
 
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from aspire.data.images import Pixels
+from aspire.identity import Json
 from aspire.language.pretrained_captioner import PretrainedCaptioner
-from aspire.pipeline.stage import Json
 
 
 class ImageTextCaptioner(PretrainedCaptioner):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from aspire.errors import AspireError, ConfigError, ServiceError
+from aspire.identity import Json
 from aspire.language.answers import VERSION, read_answer, schema
 from aspire.language.base import Phrases, Unreadable
 from aspire.language.endpoint import Endpoint, NoAnswerError
 from aspire.language.prompts import load_prompt
-from aspire.pipeline.stage import Json
 from aspire.values import Count, EnvName, Natural, NonNegative, Positive
 
 _CHARACTERS_PER_TOKEN = 4.0  # of English text, about

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 from aspire.pretrained import Checkpoint, device_and_dtype
 from aspire.values import Count
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
+from aspire.identity import Json
 from aspire.language.image_text import ImageTextCaptioner
-from aspire.pipeline.stage import Json
 from aspire.values import Count
 
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from aspire.data.loaded import LoadedImage
 from aspire.data.paths import plain
 from aspire.errors import DataError, did_you_mean
+from aspire.identity import Json
 from aspire.language.tables import read_rows, table_path
-from aspire.pipeline.stage import Json
-from aspire.pretrained import file_digest
+from aspire.stored.seals import file_digest
 
 
 class ReplayCaptioner:

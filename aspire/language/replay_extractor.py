@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from aspire.errors import DataError
+from aspire.identity import Json
 from aspire.language.answers import VERSION, read_answer
 from aspire.language.base import Phrases, Unreadable
 from aspire.language.tables import read_rows, table_path
-from aspire.pipeline.stage import Json
-from aspire.pretrained import file_digest
+from aspire.stored.seals import file_digest
 
 _FIELDS = ("foreground", "background", "alternative", "alt", "alternate_background")
 

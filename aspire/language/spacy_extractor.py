@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from aspire.identity import Json
 from aspire.language.base import Phrases
 from aspire.language.phrases import head_matches, normalise
 from aspire.language.scenes import (
@@ -25,7 +26,6 @@ from aspire.language.scenes import (
     lexicon,
 )
 from aspire.language.spacy_model import DEFAULT, SpacyModel
-from aspire.pipeline.stage import Json
 
 RULES = 2  # raise when the same tags give other phrases
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from aspire.errors import AspireError, ConfigError, Elsewhere, last_line
+from aspire.errors import AspireError, ConfigError, RemoteError, last_line
 from aspire.pipeline.stage import Item, ItemResult, LocalEngine, Rec, SaveImage, Stage
 from aspire.values import Count
 
@@ -116,6 +116,6 @@ def _collected(spool: Path, stage: str) -> Iterator[Any]:
     for path in sorted(spool.glob("*.done")):
         answer = pickle.loads(path.read_bytes())
         path.unlink()
-        if isinstance(answer, Elsewhere):
+        if isinstance(answer, RemoteError):
             raise answer
         yield answer

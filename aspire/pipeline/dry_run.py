@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from aspire.pipeline.manners import PendingError
 from aspire.pipeline.stage import Item, ItemResult, Rec, SaveImage, Stage
+from aspire.runs.policy import PendingError
 
 
 class DryRunEngine:

@@ -19,6 +19,7 @@ from aspire.discovery.base import Evidence
 from aspire.discovery.collapse import Collapser
 from aspire.discovery.rank import gather, phrases_of
 from aspire.editing.donors import Hand, deal
+from aspire.identity import digest_of
 from aspire.language.base import Priced
 from aspire.pipeline.parts import (
     Backends,
@@ -27,7 +28,6 @@ from aspire.pipeline.parts import (
     class_words,
     collapsed_by,
 )
-from aspire.pipeline.records import Caption, Edit, Effect, Extraction, ImageRef, PhraseGroup
 from aspire.pipeline.stage import Engine
 from aspire.pipeline.stages.caption import CaptionStage
 from aspire.pipeline.stages.discover import (
@@ -40,7 +40,8 @@ from aspire.pipeline.stages.discover import (
 from aspire.pipeline.stages.edit import EditRequest, EditStage
 from aspire.pipeline.stages.examine import SAMPLE, ExamineStage
 from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
-from aspire.pipeline.store import Artifact, ArtifactStore, digest_of
+from aspire.pipeline.store import Artifact, ArtifactStore
+from aspire.records import Caption, Edit, Effect, Extraction, ImageRef, PhraseGroup
 from aspire.rng import seed_for
 
 

@@ -11,14 +11,19 @@ from aspire.classification.predictor import Probabilities
 from aspire.data.image_table import ImageTable
 from aspire.data.table import Split
 from aspire.errors import AspireError
-from aspire.generation.amount import images_wanted
 from aspire.generation.base import ClassEvidence, GeneratedSet, GenerationRequest, speaks
+from aspire.generation.class_nouns import Wording, wordings
 from aspire.generation.contexts import in_usual_scenes
-from aspire.generation.relatives import scene_parents
-from aspire.generation.wording import Wording, wordings
+from aspire.generation.quota import images_wanted
+from aspire.generation.scene_labels import scene_parents
+from aspire.identity import digest_of
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError, collapsed_by
-from aspire.pipeline.records import (
+from aspire.pipeline.stages.filter import FilterStage, MeasuredSet, MeasureStage
+from aspire.pipeline.stages.generate import GenerateStage, PersonaliseStage
+from aspire.pipeline.stages.nearest import NearestStage
+from aspire.pipeline.store import Artifact
+from aspire.records import (
     Concept,
     FilterDecision,
     ImageRef,
@@ -26,10 +31,6 @@ from aspire.pipeline.records import (
     Rejected,
     SyntheticImage,
 )
-from aspire.pipeline.stages.filter import FilterStage, MeasuredSet, MeasureStage
-from aspire.pipeline.stages.generate import GenerateStage, PersonaliseStage
-from aspire.pipeline.stages.nearest import NearestStage
-from aspire.pipeline.store import Artifact, digest_of
 from aspire.rng import seed_for
 
 NEIGHBOURS = 8  # kept images of a class that are held against the real ones

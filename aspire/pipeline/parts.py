@@ -12,7 +12,8 @@ from aspire.editing.base import Inpainter, Restyler, Segmenter
 from aspire.errors import AspireError
 from aspire.generation.base import Filter, GeneratedSet, Personaliser, Sampler
 from aspire.language.base import Captioner, Extractor
-from aspire.pipeline.records import (
+from aspire.pipeline.store import Artifact
+from aspire.records import (
     Concept,
     Edit,
     Effect,
@@ -24,7 +25,6 @@ from aspire.pipeline.records import (
     SpuriousFeature,
     SyntheticImage,
 )
-from aspire.pipeline.store import Artifact
 
 
 class NothingFoundError(AspireError):

@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
-from aspire.errors import AspireError, Elsewhere
+from aspire.errors import AspireError, RemoteError
 
 START: Literal["spawn", "forkserver"] = "spawn"  # CUDA and threads do not survive a fork
 # Start-up notes, in every process: this module is the first of ours that each imports.
@@ -71,7 +71,7 @@ class Share(pl.LightningModule):
             for result in self.stage.run(pickle.loads(batch), self.save):
                 self.finished(result)
         except AspireError as error:
-            self.finished(Elsewhere(str(error), error.exit_code))
+            self.finished(RemoteError(str(error), error.exit_code))
             raise
 
     def finished(self, answer: Any) -> None:

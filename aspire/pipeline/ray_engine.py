@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aspire.errors import AspireError, ConfigError, Elsewhere, last_line
+from aspire.errors import AspireError, ConfigError, RemoteError, last_line
 from aspire.own_code import find_code_in
 from aspire.pipeline.ray_cluster import connect
 from aspire.pipeline.stage import Item, ItemResult, LocalEngine, Rec, SaveImage, Stage
@@ -91,7 +91,7 @@ class RayEngine:
         try:
             for row in done.iter_rows():
                 answer = pickle.loads(row["results"])
-                if isinstance(answer, Elsewhere):
+                if isinstance(answer, RemoteError):
                     raise answer
                 yield from answer
         except ray.exceptions.RayError as error:
@@ -122,7 +122,7 @@ class _Actor:
             try:
                 answers.append(list(self.stage.run(pickle.loads(items), self.save)))
             except AspireError as error:  # nothing that another try would help
-                answers.append(Elsewhere(str(error), error.exit_code))
+                answers.append(RemoteError(str(error), error.exit_code))
         results = np.empty(len(answers), object)
         results[:] = [pickle.dumps(a) for a in answers]
         return {"results": results}

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
-from aspire.identity import Json as Json
-from aspire.pipeline.records import Record, Rejected
+from aspire.identity import Json
+from aspire.records import Record, Rejected
 from aspire.values import Count
 
 In = TypeVar("In", contravariant=True)

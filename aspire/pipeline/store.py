@@ -28,15 +28,13 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 from numpy.typing import NDArray
 
-from aspire import __version__
 from aspire.data.images import png_bytes
 from aspire.errors import AspireError, DamagedError
-from aspire.identity import Json
-from aspire.identity import digest_of as digest_of
+from aspire.identity import Json, digest_of
 from aspire.own_code import code_of
-from aspire.pipeline.records import Record, Rejected
 from aspire.pipeline.stage import Engine, Item, ItemResult, Rec, Stage
 from aspire.progress import Progress, Silent
+from aspire.records import Record, Rejected
 from aspire.stored.artifacts import (
     images_in,
     is_image,
@@ -44,9 +42,9 @@ from aspire.stored.artifacts import (
     read_manifest,
     verify,
 )
-from aspire.stored.files import locked, tidy
-from aspire.stored.files import write_atomic as write_atomic
+from aspire.stored.files import locked, tidy, write_atomic
 from aspire.stored.notes import note
+from aspire.version import __version__
 
 T = TypeVar("T")
 

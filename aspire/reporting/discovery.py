@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from aspire.errors import DamagedError
-from aspire.pipeline.records import Edit, EditKind, Effect, Rejected, SpuriousFeature
+from aspire.records import Edit, EditKind, Effect, Rejected, SpuriousFeature
 from aspire.reporting.artifacts import Artifacts, Json
 from aspire.reporting.examined import Examined, examined
+from aspire.reporting.labels import SCORES, agreement_of, evidence_of, judged, why
 from aspire.reporting.pictures import Picture, Pictures
-from aspire.reporting.wording import SCORES, agreement_of, evidence_of, judged, why
 
 T = TypeVar("T")
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aspire.reporting.artifacts import Artifacts, Json, read_result
+from aspire.reporting.coverage_gaps import Gap, Outcome, gaps_of, outcomes_of
 from aspire.reporting.discovery import ClassView, SeedView, views_of
-from aspire.reporting.limits import Gap, Outcome, gaps_of, outcomes_of
+from aspire.reporting.labels import listed
 from aspire.reporting.page import flat, stages_of, write_page
 from aspire.reporting.pictures import Pictures
-from aspire.reporting.wording import listed
 
 
 @dataclass(frozen=True)

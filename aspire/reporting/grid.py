@@ -11,8 +11,8 @@ from typing import Any
 
 from aspire.errors import ConfigError, did_you_mean
 from aspire.identity import arm_name
-from aspire.pipeline.sweeps import JobEntry
 from aspire.reporting.table import Cell, check_metrics, flat_settings
+from aspire.runs.ledger import JobEntry
 
 Json = dict[str, Any]
 Key = tuple[str, ...]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aspire.errors import ConfigError
-from aspire.pipeline.sweeps import JobEntry
 from aspire.reporting.grid import Grid, Key
 from aspire.reporting.published import METRICS, Published, published
 from aspire.reporting.table import caption
+from aspire.runs.ledger import JobEntry
 from aspire.text import csv_table, markdown, markdown_table, visible
 
 GAIN = "  gain"

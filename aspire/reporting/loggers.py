@@ -14,10 +14,10 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from aspire.data.images import Pixels, png_bytes
 from aspire.errors import ConfigError
-from aspire.pipeline.store import write_atomic
 from aspire.processes import is_main
 from aspire.reporting import wandb_run
 from aspire.reporting.wandb_logger import open_run
+from aspire.stored.files import write_atomic
 from aspire.values import Positive
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from aspire.pipeline.records import Rejected
-from aspire.pipeline.store import write_atomic
+from aspire.records import Rejected
 from aspire.reporting import plots
 from aspire.reporting.artifacts import Artifacts, Json
-from aspire.reporting.wording import KINDS, REASONS, number
+from aspire.reporting.labels import KINDS, REASONS, number
 from aspire.stored.config import leaves
+from aspire.stored.files import write_atomic
 from aspire.text import visible
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aspire.pipeline.store import write_atomic
+from aspire.stored.files import write_atomic
 from aspire.text import cell
 
 KINDS = (".csv", ".parquet")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aspire.errors import DamagedError
-from aspire.pipeline.store import digest_of
+from aspire.identity import digest_of
 from aspire.stored.artifacts import read_manifest
 from aspire.stored.notes import note
 

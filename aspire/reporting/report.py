@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from aspire.pipeline.records import Concept, FilterDecision, Neighbour, SyntheticImage
+from aspire.records import Concept, FilterDecision, Neighbour, SyntheticImage
 from aspire.reporting import summary
 from aspire.reporting.artifacts import Artifacts, Json, read_result
+from aspire.reporting.coverage_gaps import gaps_of, outcomes_of
 from aspire.reporting.discovery import views_of
-from aspire.reporting.limits import gaps_of, outcomes_of
 from aspire.reporting.page import flat, stages_of, write_page
 from aspire.reporting.pictures import Picture, Pictures
 from aspire.revision import worded

@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from aspire import __version__
 from aspire.environment import yardstick_of
 from aspire.errors import ConfigError
 from aspire.identity import arm_name
-from aspire.pipeline.sweeps import JobEntry, find_jobs
 from aspire.progress import duration
 from aspire.reporting.artifacts import Json
 from aspire.reporting.grid import PLAIN, Gain, Grid, make_grid
@@ -26,6 +24,8 @@ from aspire.reporting.grid_text import Layout, lay_out
 from aspire.reporting.page import write_page
 from aspire.reporting.sweep_sources import Found, Originals, found_on, read_results
 from aspire.reporting.table import Cell
+from aspire.runs.ledger import JobEntry, find_jobs
+from aspire.version import __version__
 
 METRICS = ("worst_group_acc", "acc", "acc_adjusted", "acc_balanced")
 MARK = re.compile(r" \[(\d+)\]")

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from aspire.errors import ConfigError
-from aspire.pipeline.records import FilterDecision, Rejected, SpuriousFeature
+from aspire.records import FilterDecision, Rejected, SpuriousFeature
 from aspire.reporting.artifacts import Artifacts, Json
 from aspire.reporting.discovery import SeedView, views_of
 from aspire.reporting.pictures import Pictures

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aspire import __version__
-from aspire.pipeline.records import FilterDecision, Neighbour, SpuriousFeature, SyntheticImage
+from aspire.records import FilterDecision, Neighbour, SpuriousFeature, SyntheticImage
 from aspire.reporting.artifacts import Artifacts
+from aspire.reporting.labels import KINDS
 from aspire.reporting.pictures import beside, small
 from aspire.reporting.provenance import Provenance, Source, drawn_by_lot, outputs_of
 from aspire.reporting.report import spread
-from aspire.reporting.wording import KINDS
 from aspire.stored.results import read_mapping
 from aspire.text import file_name, shortened
+from aspire.version import __version__
 
 SHOWN = 16  # pictures of each class, and of each reason
 COLUMNS = (

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from aspire.errors import ConfigError, ServiceError
 from aspire.identity import arm_name
-from aspire.pipeline.sweeps import JobEntry, find_jobs
 from aspire.reporting import wandb_run
 from aspire.reporting.grid import Grid, make_grid
 from aspire.reporting.grid_text import records
+from aspire.runs.ledger import JobEntry, find_jobs
 from aspire.stored.results import read_training
 
 AT_ONCE = 50  # folders in one call of wandb sync

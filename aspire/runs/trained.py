@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aspire.errors import ConfigError, DamagedError
-from aspire.pipeline.jobs import look_at
+from aspire.runs.claims import run_status
 from aspire.stored.files import own_file
 from aspire.stored.phases import check_kept
 from aspire.stored.results import read_any
@@ -81,7 +81,7 @@ class TrainedRun:
         return weights
 
     def _command(self) -> str:
-        command = (look_at(self.folder).about or {}).get("command")
+        command = (run_status(self.folder).about or {}).get("command")
         return f": {command}" if command else ""
 
     @property

@@ -19,6 +19,7 @@ import yaml
 
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError, DamagedError
+from aspire.moved import of_today
 from aspire.stored.files import own_file
 
 Json = dict[str, Any]
@@ -51,13 +52,15 @@ def trusting(names: Iterable[str]) -> Iterator[None]:
 def read_config(folder: Path) -> Json:
     """The ``config.yaml`` of a run folder as plain values; nothing in it is resolved.
 
+    Classes that have moved since it was written have the names of today.
+
     Raises:
         StoredConfigError: when it is not there or no such file, holds an interpolation, or names a
             class or function that is neither in ``conf/`` nor the user's own. File and key stand in
             the message.
     """
     path = Path(folder) / "config.yaml"
-    content = _parsed(path)
+    content: Json = of_today(_parsed(path))
     for key in content:  # they name folders of conf/
         if not str(key).isidentifier() or key in ("hydra", "defaults"):
             raise StoredConfigError(

@@ -43,12 +43,12 @@ from aspire.editing.opencv_inpainter import OpenCVInpainter
 from aspire.editing.sam import Sam
 from aspire.language.git import GitCaptioner
 from aspire.memory import keep_freed_memory
-from aspire.pipeline.records import Extraction, ImageRef
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.stages.caption import CaptionStage
 from aspire.pipeline.stages.discover import EditedImage, ScoreStage
 from aspire.pipeline.stages.edit import EditRequest, EditStage
 from aspire.pipeline.store import ArtifactStore
+from aspire.records import Extraction, ImageRef
 
 STEPS = ("caption", "edit", "classify")
 TOKENS = 16  # of a caption; random weights never end one

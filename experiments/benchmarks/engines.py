@@ -18,9 +18,9 @@ from typing import Any
 
 from aspire.pipeline.ray_cluster import connect
 from aspire.pipeline.ray_engine import RayEngine
-from aspire.pipeline.records import Caption
 from aspire.pipeline.stage import ItemResult, LocalEngine
 from aspire.pipeline.store import ArtifactStore
+from aspire.records import Caption
 
 
 class Echo:

@@ -33,7 +33,7 @@ from aspire.generation.denoising import Denoising
 from aspire.generation.pictures import TEMPLATES
 from aspire.generation.text_to_image import TextToImage
 from aspire.generation.textual_inversion import TextualInversion
-from aspire.pipeline.records import Concept, Effect, SpuriousFeature
+from aspire.records import Concept, Effect, SpuriousFeature
 
 WARM_UP = 3  # steps at the beginning that do not count
 GIB = 2**30

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aspire import experiment
-from aspire.classification.module import ClassificationModule
-from aspire.classification.training import TrainingJob
 from aspire.cli import main
 from aspire.confdir import conf_dir
 from aspire.runs.trained import TrainedRun
+from aspire.training.job import TrainingJob
+from aspire.training.module import ClassificationModule
 
 ARMS = {
     "shared": [],

@@ -22,10 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aspire import experiment
-from aspire.classification.training import TrainingJob
 from aspire.cli import main
 from aspire.runs.trained import TrainedRun
 from aspire.stored.files import write_atomic
+from aspire.training.job import TrainingJob
 
 BUILT: list[float] = []  # seconds that the stand-in took, for each job it stood in for
 

@@ -27,14 +27,14 @@ from aspire.baselines.erm import ERM
 from aspire.baselines.groupdro import GroupDRO
 from aspire.baselines.jtt import JTT
 from aspire.classification.backbones import TimmModel
-from aspire.classification.context import TrainingContext
 from aspire.classification.schedules import constant
-from aspire.classification.settings import DeviceSettings, FitSettings
 from aspire.data.image_table import ImageTable
 from aspire.data.pixels import PixelSource, open_cache
 from aspire.data.table import Split
 from aspire.data.waterbirds import Waterbirds
 from aspire.memory import keep_freed_memory
+from aspire.training.context import TrainingContext
+from aspire.training.settings import DeviceSettings, FitSettings
 
 METHODS = {"erm": ERM, "groupdro": GroupDRO, "jtt": JTT}
 WARM_UP = 3  # steps at the beginning of each phase that do not count

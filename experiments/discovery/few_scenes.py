@@ -29,7 +29,7 @@ from aspire.editing.annotations import AnnotationSegmenter
 from aspire.editing.base import Mask, Restyled, RestyleRequest
 from aspire.editing.composition import CompositionRestyler
 from aspire.editing.opencv_inpainter import OpenCVInpainter
-from aspire.pipeline.records import Effect, ImageRef
+from aspire.records import Effect, ImageRef
 
 ANIMAL = re.compile(r"an? (tabby |)(cat|dog|bulldog)")
 BATCH = 50

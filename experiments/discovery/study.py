@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aspire.cli.jobs import Job
+from aspire.discovery.ground_truth import agreement
 from aspire.discovery.rank import phrases_of
-from aspire.discovery.truth import agreement
 from aspire.pipeline.parts import collapsed_by
-from aspire.pipeline.records import SpuriousFeature
+from aspire.records import SpuriousFeature
 from experiments.discovery.few_scenes import coverage, donor_means, rebuild
 
 MINIATURES = ("mini_waterbirds", "mini_celeba", "mini_spuco_dogs", "mini_hard_imagenet")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from aspire.data.mini_celeba import MiniCelebA
-from aspire.data.mini_hard_imagenet import MiniHardImageNet
-from aspire.data.mini_spuco_dogs import MiniSpucoDogs
-from aspire.data.mini_waterbirds import MiniWaterbirds
 from aspire.data.table import Dataset, Split
+from aspire.miniatures.mini_celeba import MiniCelebA
+from aspire.miniatures.mini_hard_imagenet import MiniHardImageNet
+from aspire.miniatures.mini_spuco_dogs import MiniSpucoDogs
+from aspire.miniatures.mini_waterbirds import MiniWaterbirds
 
 READERS = (MiniWaterbirds, MiniCelebA, MiniSpucoDogs, MiniHardImageNet,
 )  # fmt: skip

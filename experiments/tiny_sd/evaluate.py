@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aspire.data.drawing.faces import CLOTHES
 from aspire.generation.diffusion_model import load_pipeline
 from aspire.generation.few_steps import make_fast, replace_vae, set_scheduler
+from aspire.miniatures.drawing.faces import CLOTHES
 from aspire.pretrained import Checkpoint
 from aspire.rng import seed_for
 from experiments.tiny_sd import scenes as world

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aspire.data.drawing.faces import BLOND, DARK
+from aspire.miniatures.drawing.faces import BLOND, DARK
 from experiments.tiny_sd import scenes as world
 
 SUBJECT, THING = 32.0, 16.0  # weight of the subject and of each thing; all that is there has 64

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aspire.data import mini_celeba, mini_hard_imagenet, mini_spuco_dogs
-from aspire.data.drawing.faces import WEARABLE
+from aspire.miniatures import mini_celeba, mini_hard_imagenet, mini_spuco_dogs
+from aspire.miniatures.drawing.faces import WEARABLE
 from experiments.tiny_sd import scenes as world
 from experiments.tiny_sd.common import Scenes, Settings
 from experiments.tiny_sd.grounding import shares

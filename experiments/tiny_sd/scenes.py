@@ -21,16 +21,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from aspire.data import mini_celeba, mini_hard_imagenet, mini_spuco_dogs, mini_waterbirds
-from aspire.data.drawing import places
-from aspire.data.drawing.captions import describe
-from aspire.data.drawing.compose import Carrier, compose
-from aspire.data.drawing.dogs import Breed, draw_dog
-from aspire.data.drawing.faces import CLOTHES, backdrop, draw_portrait
-from aspire.data.drawing.nature import LAND, WATER
-from aspire.data.drawing.sprites import Thing
 from aspire.data.images import Pixels
 from aspire.generation.pictures import TEMPLATES
+from aspire.miniatures import mini_celeba, mini_hard_imagenet, mini_spuco_dogs, mini_waterbirds
+from aspire.miniatures.drawing import places
+from aspire.miniatures.drawing.captions import describe
+from aspire.miniatures.drawing.compose import Carrier, compose
+from aspire.miniatures.drawing.dogs import Breed, draw_dog
+from aspire.miniatures.drawing.faces import CLOTHES, backdrop, draw_portrait
+from aspire.miniatures.drawing.nature import LAND, WATER
+from aspire.miniatures.drawing.sprites import Thing
 from aspire.rng import seed_for
 
 SIZE = 64

@@ -18,7 +18,7 @@ from PIL import Image
 from aspire.cli import main
 from aspire.cli._show import show_features, show_groups, show_metrics
 from aspire.data.table import Dataset
-from aspire.pipeline.records import Rejected, SpuriousFeature
+from aspire.records import Rejected, SpuriousFeature
 from aspire.text import cell, latex, markdown, visible
 
 # What a csv may hold: no NUL, no number beside names.

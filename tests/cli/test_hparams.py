@@ -9,12 +9,12 @@ import pytest
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from aspire.classification.settings import FitSettings
 from aspire.cli import main
 from aspire.cli._app import build, compose_config, plain
 from aspire.cli.hparams import PUBLISHED, read, settings
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError
+from aspire.training.settings import FitSettings
 
 HPARAMS = conf_dir() / "hparams"
 BENCHMARKS = ("waterbirds", "celeba", "spuco_dogs", "hard_imagenet")

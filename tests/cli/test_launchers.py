@@ -26,7 +26,7 @@ from aspire.cli.launchers.slots import SlotsLauncher, visible_gpus
 from aspire.errors import ConfigError
 from aspire.pipeline.ray_cluster import connect
 from aspire.pipeline.ray_engine import _Actor
-from aspire.pipeline.sweeps import find_jobs
+from aspire.runs.ledger import find_jobs
 
 HERE = Path(__file__).parent
 TINY = [
@@ -217,7 +217,7 @@ def test_a_cluster_ends_with_the_sweep_that_has_started_it(started, monkeypatch)
     library, launcher = Library(), RayLauncher()
     monkeypatch.setattr("aspire.cli.launchers.ray_tasks.connect", lambda *_: (library, started))
     launcher.work = lambda number, words: f"{number} {words}"
-    (ended,) = launcher.work_off([(3, ["seed=0"])])
+    (ended,) = launcher.run_jobs([(3, ["seed=0"])])
     assert (ended.job, ended.error) == ((3, ["seed=0"]), "3 ['seed=0']")
     assert library.open == (not started)
 

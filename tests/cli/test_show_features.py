@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aspire.cli._show import show_features
-from aspire.pipeline.records import SpuriousFeature
+from aspire.records import SpuriousFeature
 
 
 def feature(rank: int, phrase: str, donors: int | None, q: float | None, **more: Any) -> Any:

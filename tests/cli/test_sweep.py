@@ -18,8 +18,8 @@ from commands import Command
 
 from aspire.cli import main
 from aspire.confdir import conf_dir
-from aspire.pipeline.jobs import RunningError, claim, look_at
-from aspire.pipeline.sweeps import Ledger, find_jobs
+from aspire.runs.claims import RunningError, claim, run_status
+from aspire.runs.ledger import Ledger, find_jobs
 
 HERE = Path(__file__).parent
 TINY = [
@@ -56,25 +56,25 @@ def attempt(folder, number=1):
 
 
 def test_states_of_a_run_that_works_out(tmp_path):
-    assert look_at(tmp_path).state == "new"
+    assert run_status(tmp_path).state == "new"
     with claim(tmp_path, {"seed": 0}):
-        look = look_at(tmp_path)
+        look = run_status(tmp_path)
         assert (look.state, look.about) == ("running", {"seed": 0})
         assert f"process {os.getpid()} on {socket.gethostname()}" in look.who
         with pytest.raises(RunningError, match="is being made by process"), claim(tmp_path, {}):
             pytest.fail("two work on it")
         (tmp_path / "result.json").write_text("{}")
-    assert look_at(tmp_path).state == "done"
+    assert run_status(tmp_path).state == "done"
     assert attempt(tmp_path)[1]["state"] == "done"
     (tmp_path / "result.json").unlink()
-    assert look_at(tmp_path).state == "stale"
+    assert run_status(tmp_path).state == "stale"
 
 
 def test_a_failure_keeps_its_reason_and_is_tried_again(tmp_path):
     for number in (1, 2):
         with pytest.raises(ValueError, match="too late"), claim(tmp_path, {}):
             raise ValueError("too late\nand so on")
-        look = look_at(tmp_path)
+        look = run_status(tmp_path)
         assert (look.state, look.reason) == ("failed", "ValueError: too late")
         assert attempt(tmp_path, number)[1]["state"] == "failed"
 
@@ -85,21 +85,21 @@ def test_a_run_without_a_heartbeat_is_taken_over_and_its_owner_notices(tmp_path)
     path, _ = attempt(tmp_path)
     old = time.time() - 51
     os.utime(path, (old, old))
-    look = look_at(tmp_path, stale_after=50)
+    look = run_status(tmp_path, stale_after=50)
     assert look.state == "stale"
     assert look.reason.startswith("no sign of life for 5")
-    assert look_at(tmp_path, stale_after=500).state == "running"
+    assert run_status(tmp_path, stale_after=500).state == "running"
     with claim(tmp_path, {}, stale_after=50):
         with pytest.raises(RunningError):
             first.__exit__(None, None, None)
         assert attempt(tmp_path)[1]["state"] == "running"  # what it was taken over as
-        assert look_at(tmp_path).state == "running"
+        assert run_status(tmp_path).state == "running"
 
 
 def test_the_heart_beats(tmp_path):
     with claim(tmp_path, {}, stale_after=1.5):
         time.sleep(3)
-        assert look_at(tmp_path, stale_after=1.5).state == "running"
+        assert run_status(tmp_path, stale_after=1.5).state == "running"
 
 
 def test_a_process_that_is_gone_from_this_machine_is_seen_at_once(tmp_path):
@@ -108,7 +108,7 @@ def test_a_process_that_is_gone_from_this_machine_is_seen_at_once(tmp_path):
     path, content = attempt(tmp_path)
     content["state"] = "running"
     path.write_text(json.dumps(content))
-    assert look_at(tmp_path).state == "running"  # this process is alive
+    assert run_status(tmp_path).state == "running"  # this process is alive
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     for change, state in (
@@ -117,7 +117,7 @@ def test_a_process_that_is_gone_from_this_machine_is_seen_at_once(tmp_path):
         ({"pid": gone.pid, "place": "elsewhere"}, "running"),  # a number of another machine
     ):
         path.write_text(json.dumps(content | change))
-        assert look_at(tmp_path).state == state, change
+        assert run_status(tmp_path).state == state, change
 
 
 def test_of_many_at_once_one_gets_it(tmp_path):

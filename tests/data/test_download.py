@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from aspire.data.download import RECORD, Depot
+from aspire.data.download import RECORD, DatasetFiles
 from aspire.data.sources import Part, parts_of, sha256_of
 from aspire.data.transfer import CHUNK
 from aspire.errors import ConfigError, DataError, ServiceError
@@ -178,7 +178,7 @@ def server(archive, tmp_path):
 
 def depot(folder, *parts, said=None, **options):
     said = [] if said is None else said
-    return Depot(
+    return DatasetFiles(
         "birds",
         folder / "data" / "birds",
         parts,
@@ -391,9 +391,9 @@ def test_a_part_that_is_whole_is_taken(tmp_path, server):
 KILLED = """
 import sys
 from pathlib import Path
-from aspire.data.download import Depot
+from aspire.data.download import DatasetFiles
 from aspire.data.sources import Part
-Depot("birds", Path(sys.argv[1]), [Part("set.zip", (sys.argv[2],))], timeout=5).download()
+DatasetFiles("birds", Path(sys.argv[1]), [Part("set.zip", (sys.argv[2],))], timeout=5).download()
 """
 
 

@@ -17,7 +17,7 @@ from aspire.data.generated import read_generated
 from aspire.data.images import png_bytes, read_image, read_labels
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, DataError
-from aspire.pipeline.records import FilterDecision, SyntheticImage
+from aspire.records import FilterDecision, SyntheticImage
 
 KEPT = [True, False, True]
 

@@ -15,7 +15,7 @@ from aspire.data import images
 from aspire.data.images import image_size, png_bytes, read_image, read_labels
 from aspire.data.loaded import LoadedImage
 from aspire.errors import DataError
-from aspire.pipeline.records import ImageRef
+from aspire.records import ImageRef
 
 
 @pytest.mark.parametrize(

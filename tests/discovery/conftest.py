@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aspire.discovery.base import Candidate, Evidence
-from aspire.pipeline.records import Effect
+from aspire.records import Effect
 
 
 def effect(

@@ -12,7 +12,7 @@ from PIL import Image
 from aspire.discovery.b2t import B2T
 from aspire.discovery.base import Candidate, Evidence
 from aspire.errors import ConfigError
-from aspire.pipeline.records import ImageRef
+from aspire.records import ImageRef
 
 
 @pytest.fixture(scope="module")

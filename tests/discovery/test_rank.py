@@ -10,7 +10,7 @@ import pytest
 from aspire.discovery.rank import gather, rank_features
 from aspire.discovery.rate import Rate
 from aspire.discovery.wilson import Wilson
-from aspire.pipeline.records import Extraction
+from aspire.records import Extraction
 
 Make = Callable[[str], Callable[..., Any]]
 

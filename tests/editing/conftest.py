@@ -12,7 +12,7 @@ import tiny_diffusion as tiny
 from PIL import Image
 
 from aspire.data.loaded import LoadedImage
-from aspire.pipeline.records import ImageRef
+from aspire.records import ImageRef
 
 WORDS = (
     "a", "an", "the", "photo", "of", "boat", "cat", "dog", "bird", "tree", "lake", "forest",

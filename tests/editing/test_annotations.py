@@ -12,7 +12,7 @@ from PIL import Image
 
 from aspire.data.loaded import LoadedImage
 from aspire.editing.annotations import AnnotationSegmenter
-from aspire.pipeline.records import ImageRef
+from aspire.records import ImageRef
 
 LABELS = np.array([[0, 1, 1, 0], [2, 1, 1, 3], [2, 0, 0, 3]], np.uint8)
 OBJECTS = {"sailing ship": 2, "dog": 3, "kite": 4}  # the kite is hidden: in no pixel

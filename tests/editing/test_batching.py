@@ -13,7 +13,7 @@ from aspire.editing.annotations import AnnotationSegmenter
 from aspire.editing.base import Failure, Segmentation
 from aspire.editing.batching import Batches, describe
 from aspire.editing.class_objects import ClassObjects
-from aspire.editing.elsewhere import elsewhere
+from aspire.editing.control_mask import elsewhere
 from aspire.errors import DataError
 
 

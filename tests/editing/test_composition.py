@@ -20,7 +20,7 @@ from aspire.editing.composition import CompositionRestyler, uncovered_share
 from aspire.editing.opencv_inpainter import OpenCVInpainter
 from aspire.editing.pixels import dilate, fill, paste, resize
 from aspire.errors import DataError
-from aspire.pipeline.records import ImageRef
+from aspire.records import ImageRef
 
 
 def noise(height: int, width: int, seed: int = 0) -> Any:

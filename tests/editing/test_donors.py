@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aspire.editing.donors import Hand, deal, photograph
-from aspire.pipeline.records import Extraction, ImageRef
+from aspire.records import Extraction, ImageRef
 
 
 def ref(img_id: str, taken_from: str | None = None, y: int = 0) -> ImageRef:

@@ -10,7 +10,7 @@ import tiny_diffusion as tiny
 
 from aspire.data.images import png_bytes
 from aspire.generation.base import ClassEvidence
-from aspire.pipeline.records import Effect, ImageRef, SpuriousFeature
+from aspire.records import Effect, ImageRef, SpuriousFeature
 
 SIZE = tiny.SIZE
 

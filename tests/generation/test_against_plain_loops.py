@@ -17,7 +17,7 @@ from aspire.generation.image_to_image import ImageToImage
 from aspire.generation.lora import LoRA
 from aspire.generation.text_to_image import TextToImage
 from aspire.generation.textual_inversion import TextualInversion
-from aspire.pipeline.records import Concept
+from aspire.records import Concept
 
 QUICK: dict[str, Any] = {
     "steps": 3, "batch_size": 2, "strip_every": 0, "device": "cpu", "checkpointing": False,

@@ -18,13 +18,13 @@ from aspire.confdir import conf_dir
 from aspire.data.images import png_bytes
 from aspire.editing.base import Segmentation
 from aspire.errors import ConfigError
-from aspire.generation.amount import images_wanted
 from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
 from aspire.generation.contexts import in_usual_scenes
 from aspire.generation.edited import EditedImages, EditSampler
-from aspire.generation.relatives import scene_parents
+from aspire.generation.quota import images_wanted
+from aspire.generation.scene_labels import scene_parents
 from aspire.generation.unpersonalised import Unpersonalised
-from aspire.pipeline.records import (
+from aspire.records import (
     Concept,
     Context,
     Rejected,

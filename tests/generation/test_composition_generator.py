@@ -17,7 +17,7 @@ from aspire.editing.composition import CompositionRestyler
 from aspire.editing.opencv_inpainter import OpenCVInpainter
 from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
 from aspire.generation.composition import CompositionPersonaliser, CompositionSampler
-from aspire.pipeline.records import (
+from aspire.records import (
     Concept,
     Context,
     ImageRef,

@@ -17,7 +17,7 @@ from aspire.generation.base import ClassEvidence, GenerationRequest
 from aspire.generation.lora import LoRA
 from aspire.generation.text_to_image import TextToImage
 from aspire.generation.textual_inversion import TextualInversion
-from aspire.pipeline.records import Concept, Context
+from aspire.records import Concept, Context
 
 PLAIN = Concept(
     concept_id="000", y=0, objects=(), avoided=("boat",),

@@ -12,10 +12,10 @@ import pytest
 from aspire.data.images import png_bytes
 from aspire.generation.base import GeneratedImage, Reference
 from aspire.generation.filters import Duplicate, LowConfidence, NearUniform
-from aspire.pipeline.records import Measurement, SyntheticImage
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.stages.filter import FilterStage, MeasuredSet, MeasureStage
 from aspire.pipeline.store import ArtifactStore
+from aspire.records import Measurement, SyntheticImage
 
 
 class RedReader:

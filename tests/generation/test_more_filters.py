@@ -22,10 +22,10 @@ from aspire.generation.filters import Duplicate, NearUniform
 from aspire.generation.in_test import InTest
 from aspire.generation.real_distance import RealDistance
 from aspire.generation.safety import Safety
-from aspire.pipeline.records import SyntheticImage
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.stages.filter import FilterStage, MeasuredSet, MeasureStage
 from aspire.pipeline.store import ArtifactStore
+from aspire.records import SyntheticImage
 
 NAMES = ("cat", "dog")
 COLOURS = {"cat": 0, "dog": 1, "forest": 2}  # red, green and blue

@@ -26,7 +26,7 @@ from aspire.generation.lora import LoRA
 from aspire.generation.pictures import Selection
 from aspire.generation.textual_inversion import TextualInversion
 from aspire.generation.unpersonalised import Unpersonalised
-from aspire.pipeline.records import Concept, Rejected
+from aspire.records import Concept, Rejected
 
 QUICK: dict[str, Any] = {
     "steps": 4, "batch_size": 2, "checkpoint_every": 2, "strip_every": 0, "device": "cpu",

@@ -15,18 +15,18 @@ import torch
 from aspire.data.images import png_bytes, read_image
 from aspire.editing.base import Segmentation
 from aspire.errors import ConfigError
-from aspire.generation.again import origin_of, regenerate
 from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
 from aspire.generation.diffusion_sampler import DiffusionSampler
 from aspire.generation.image_to_image import ImageToImage
 from aspire.generation.inpainting import InpaintAround
 from aspire.generation.lora import LoRA
+from aspire.generation.regenerate import origin_of, regenerate
 from aspire.generation.text_to_image import TextToImage
 from aspire.generation.textual_inversion import TextualInversion
-from aspire.pipeline.records import Concept, Context, ImageRef, Rejected
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.stages.generate import GenerateStage, PersonaliseStage
 from aspire.pipeline.store import ArtifactStore
+from aspire.records import Concept, Context, ImageRef, Rejected
 from aspire.rng import seed_for
 
 QUICK: dict[str, Any] = {"steps": 2, "device": "cpu"}

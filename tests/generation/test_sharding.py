@@ -16,10 +16,10 @@ from aspire.generation.base import GenerationRequest
 from aspire.generation.text_to_image import TextToImage
 from aspire.pipeline import predicting
 from aspire.pipeline.device_engine import DeviceEngine
-from aspire.pipeline.records import Concept, Context
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.stages.generate import GenerateStage
 from aspire.pipeline.store import ArtifactStore
+from aspire.records import Concept, Context
 from aspire.rng import seed_for
 
 CONCEPT = Concept(

@@ -16,7 +16,7 @@ from PIL import Image
 from aspire.cli._app import compose_config
 from aspire.cli.jobs import Job
 from aspire.data.images import read_image
-from aspire.generation.base import ClassEvidence, Watched
+from aspire.generation.base import ClassEvidence, Loggable
 from aspire.generation.composition import CompositionPersonaliser
 from aspire.generation.textual_inversion import TextualInversion
 from aspire.reporting import wandb_run
@@ -35,7 +35,7 @@ def test_strips_and_losses_in_csv_and_tensorboard(
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     personaliser = TextualInversion(str(tiny_sd), folder=tmp_path, **QUICK)
-    assert isinstance(personaliser, Watched)
+    assert isinstance(personaliser, Loggable)
     personaliser.log_to(
         lambda folder: [
             csv_logger(folder, "0-personalise"), tensorboard_logger(folder, "0-personalise"),
@@ -118,4 +118,4 @@ def test_loggers_stay_in_their_process_and_composition_has_nothing_to_show() -> 
     sent = pickle.loads(pickle.dumps(personaliser))
     assert sent.loggers is None
     assert personaliser.loggers is not None
-    assert not isinstance(CompositionPersonaliser(), Watched)
+    assert not isinstance(CompositionPersonaliser(), Loggable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aspire.generation.base import ClassEvidence
-from aspire.pipeline.records import Effect, ImageRef, SpuriousFeature
+from aspire.records import Effect, ImageRef, SpuriousFeature
 
 
 def ref(img_id: str, y: int = 0, mask: str | None = "m.png") -> ImageRef:

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from aspire import records as rec
 from aspire.data.images import png_bytes
-from aspire.pipeline import records as rec
 
 VOID = {"meta", "link", "img", "br", "input", "rect", "line", "circle"}
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aspire.classification.checkpoints import SelectionCheckpoint
 from aspire.classification.selection import RULES
 from aspire.cli import main
 from aspire.cli._app import compose_config
 from aspire.cli.jobs import Job
 from aspire.confdir import conf_dir
+from aspire.training.checkpoints import SelectionCheckpoint
 
 BASELINES = sorted(p.stem for p in (conf_dir() / "baseline").glob("*.yaml"))
 MINIATURES = sorted(p.stem for p in (conf_dir() / "dataset").glob("mini_*.yaml"))

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from imported import heavy_imports_of
 
-from aspire.classification.context import TrainingContext
 from aspire.cli import main
 from aspire.confdir import conf_dir
 from aspire.data.image_table import ImageTable
 from aspire.data.table import Split
+from aspire.training.context import TrainingContext
 
 ARMS = sorted(p.stem for p in (conf_dir() / "augmentation").glob("*.yaml"))
 # Thresholds low enough that few steps of training show a feature.

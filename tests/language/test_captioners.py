@@ -23,10 +23,10 @@ from aspire.language.image_text import ImageTextCaptioner
 from aspire.language.pretrained_captioner import PretrainedCaptioner
 from aspire.language.qwen_vl import QwenVLCaptioner
 from aspire.language.replay_captioner import ReplayCaptioner
-from aspire.pipeline.records import ImageRef
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.stages.caption import CaptionStage
 from aspire.pipeline.store import ArtifactStore
+from aspire.records import ImageRef
 
 PROMPT = "name this"
 KINDS: dict[str, tuple[Callable[[Path], Path], Callable[..., PretrainedCaptioner]]] = {

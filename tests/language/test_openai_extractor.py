@@ -15,10 +15,10 @@ pytest.importorskip("openai")
 from aspire.errors import ConfigError, ServiceError
 from aspire.language.base import Phrases, Priced, Unreadable
 from aspire.language.openai_extractor import DryRun, OpenAIExtractor
-from aspire.pipeline.records import Caption
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.stages.extract import ExtractStage
 from aspire.pipeline.store import Artifact, ArtifactStore
+from aspire.records import Caption
 
 KEY = "sk-fake-5f1e0c9d8b7a6"
 RETRIES = 5

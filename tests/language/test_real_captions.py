@@ -12,8 +12,8 @@ import pytest
 
 from aspire.language.agreement import Label, background_agreement, foreground_agreement, read_labels
 from aspire.language.spacy_extractor import SpacyExtractor
-from aspire.pipeline.records import Caption
 from aspire.pipeline.stages.extract import ExtractStage
+from aspire.records import Caption
 
 LABELS = Path(__file__).parent / "labels"
 SHARED = Path(os.environ.get("ASPIRE_SHARED_DATA") or Path(__file__).parents[3] / "shared/data")

@@ -15,18 +15,18 @@ from aspire.discovery.base import Candidate, Evidence
 from aspire.discovery.collapse import Collapser
 from aspire.discovery.effect import Effect as EffectScore
 from aspire.discovery.wilson import Wilson
-from aspire.pipeline.records import (
-    Edit,
-    Effect,
-    ImageRef,
-    Rejected,
-)
 from aspire.pipeline.stages.discover import (
     CollapseStage,
     EditedImage,
     RankStage,
     ScoreStage,
     Vocabulary,
+)
+from aspire.records import (
+    Edit,
+    Effect,
+    ImageRef,
+    Rejected,
 )
 
 

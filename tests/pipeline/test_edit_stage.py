@@ -16,8 +16,8 @@ from aspire.editing.base import Failure, Restyled, RestyleRequest
 from aspire.editing.composition import CompositionRestyler
 from aspire.editing.opencv_inpainter import OpenCVInpainter
 from aspire.errors import AspireError, ConfigError
-from aspire.pipeline.records import Edit, Extraction, ImageRef
 from aspire.pipeline.stages.edit import EditRequest, EditStage
+from aspire.records import Edit, Extraction, ImageRef
 
 SIZE = 32
 OBJECT, BOAT = np.s_[12:20, 10:18], np.s_[2:8, 2:8]

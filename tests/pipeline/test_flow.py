@@ -32,9 +32,9 @@ from aspire.language.dataset_captioner import DatasetCaptioner
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.generating import generate
 from aspire.pipeline.parts import Backends, NothingFoundError, StageSettings
-from aspire.pipeline.records import Rejected
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.store import Artifact, ArtifactStore
+from aspire.records import Rejected
 
 LAND, WATER = {"jungle", "forest"}, {"lake", "sea"}
 

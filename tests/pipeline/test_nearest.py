@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from aspire.data.images import png_bytes, read_image
-from aspire.generation import tiny_views
-from aspire.pipeline.records import ImageRef, SyntheticImage
+from aspire.generation import thumbnails as tiny_views
 from aspire.pipeline.stage import LocalEngine
 from aspire.pipeline.stages.nearest import NearestStage
 from aspire.pipeline.store import ArtifactStore
+from aspire.records import ImageRef, SyntheticImage
 
 
 def write(folder: Path, **pictures: Any) -> None:

@@ -31,9 +31,9 @@ from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Backends, StageSettings
 from aspire.pipeline.ray_cluster import connect
 from aspire.pipeline.ray_engine import RayEngine
-from aspire.pipeline.records import Caption
 from aspire.pipeline.stage import Engine, ItemResult, LocalEngine
 from aspire.pipeline.store import ArtifactStore
+from aspire.records import Caption
 from aspire.runs.trained import TrainedRun
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from aspire.data.images import read_image, read_labels
 from aspire.pipeline.saving import save_all
-from aspire.pipeline.store import write_atomic
+from aspire.stored.files import write_atomic
 
 
 @pytest.fixture(params=["1", "3", "", "0"])

@@ -21,7 +21,11 @@ from aspire.generation.base import ClassEvidence, Sampled
 from aspire.generation.composition import CompositionPersonaliser
 from aspire.language.base import Phrases
 from aspire.language.dataset_captioner import DatasetCaptioner
-from aspire.pipeline.records import (
+from aspire.pipeline.stages.caption import CaptionStage
+from aspire.pipeline.stages.edit import EditRequest, EditStage
+from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
+from aspire.pipeline.stages.generate import GenerateStage, GenerationRequest, PersonaliseStage
+from aspire.records import (
     Caption,
     Concept,
     Context,
@@ -32,10 +36,6 @@ from aspire.pipeline.records import (
     SpuriousFeature,
     SyntheticImage,
 )
-from aspire.pipeline.stages.caption import CaptionStage
-from aspire.pipeline.stages.edit import EditRequest, EditStage
-from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
-from aspire.pipeline.stages.generate import GenerateStage, GenerationRequest, PersonaliseStage
 from aspire.rng import seed_for
 
 

@@ -16,10 +16,12 @@ import pytest
 
 from aspire.data.images import read_image
 from aspire.errors import AspireError
+from aspire.identity import digest_of
 from aspire.own_code import code_of
-from aspire.pipeline.records import Caption, Edit, Rejected
 from aspire.pipeline.stage import ItemResult, LocalEngine
-from aspire.pipeline.store import ArtifactStore, digest_of, write_atomic
+from aspire.pipeline.store import ArtifactStore
+from aspire.records import Caption, Edit, Rejected
+from aspire.stored.files import write_atomic
 
 ITEMS = [f"item-{i:02d}" for i in range(10)]
 UPSTREAM = {"dataset": "d0"}

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from pages import Outputs, Page
 
+from aspire import records as rec
 from aspire.errors import DamagedError
-from aspire.pipeline import records as rec
 from aspire.reporting.discovery_report import write_discovery_report
 from aspire.reporting.examined import examined
-from aspire.reporting.wording import evidence_of, judged, why
+from aspire.reporting.labels import evidence_of, judged, why
 
 DROPS = (0.1, 0.2, 0.6, 0.9)
 SCORE = {

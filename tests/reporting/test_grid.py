@@ -16,8 +16,6 @@ import pytest
 from rich.console import Console
 
 from aspire.errors import ConfigError
-from aspire.pipeline.jobs import Look
-from aspire.pipeline.sweeps import JobEntry
 from aspire.reporting.grid import Grid, make_grid, paired_gain
 from aspire.reporting.grid_latex import as_latex
 from aspire.reporting.grid_text import (
@@ -28,6 +26,8 @@ from aspire.reporting.grid_text import (
     lay_out,
 )
 from aspire.reporting.published import published
+from aspire.runs.claims import RunStatus
+from aspire.runs.ledger import JobEntry
 
 
 def run(
@@ -48,11 +48,11 @@ def run(
     } | more
     about = {k: result[k] for k in ("dataset", "model", "baseline", "augmentation", "seed")}
     folder = Path(f"/runs/{dataset}/{baseline}/{augmentation}/{seed}/{len(more)}")
-    return JobEntry(about, Look(folder, "done"), "aspire train one"), result
+    return JobEntry(about, RunStatus(folder, "done"), "aspire train one"), result
 
 
 def missing(job: JobEntry, state: Any, reason: str = "") -> JobEntry:
-    look = Look(job.look.folder, state, reason=reason, who="process 7 on node1")
+    look = RunStatus(job.look.folder, state, reason=reason, who="process 7 on node1")
     return JobEntry(job.about, look, "aspire train one", "aspire train all")
 
 
@@ -158,7 +158,7 @@ def test_mixed_settings_in_a_cell_are_an_error_naming_both(
 
 def test_two_generated_sets_with_one_seed_are_not_averaged() -> None:
     pair = [run("erm", "aspire", "a", 0, 0.1, generated_digest=d) for d in ("x", "y")]
-    again = Look(Path("/runs/again"), "done")
+    again = RunStatus(Path("/runs/again"), "done")
     pair[1] = (JobEntry(pair[1][0].about, again, ""), pair[1][1])
     with pytest.raises(ConfigError, match="generated_digest: x and y"):
         grid_of(pair)

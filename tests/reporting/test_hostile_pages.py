@@ -12,11 +12,11 @@ import pytest
 from hostile import NAMES
 from pages import Outputs, Page
 
-from aspire.pipeline import records as rec
-from aspire.pipeline.sweeps import Ledger
+from aspire import records as rec
 from aspire.reporting.discovery_report import write_discovery_report
 from aspire.reporting.report import write_report
 from aspire.reporting.sweep_report import write_sweep_report
+from aspire.runs.ledger import Ledger
 from aspire.text import file_name, visible
 
 BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")

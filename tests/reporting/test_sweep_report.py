@@ -14,10 +14,10 @@ from runfolders import run_folder
 
 from aspire.cli import main
 from aspire.errors import ConfigError
-from aspire.pipeline.store import digest_of
-from aspire.pipeline.sweeps import Ledger
+from aspire.identity import digest_of
 from aspire.reporting.sweep_report import write_sweep_report
 from aspire.reporting.sweep_sources import Originals
+from aspire.runs.ledger import Ledger
 
 UPSTREAM = {
     "caption": [], "edit": [], "score": ["edit"], "discover": ["score"],

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from aspire.errors import DamagedError
-from aspire.pipeline.records import Caption
 from aspire.pipeline.stage import ItemResult, LocalEngine
 from aspire.pipeline.store import ArtifactStore
+from aspire.records import Caption
 from aspire.stored import artifacts, seals
 from aspire.stored.artifacts import VERIFIED, verified_lines, verify
 

@@ -17,7 +17,7 @@ from runfolders import CONFIG, hostile, run_folder
 from aspire.cli import main
 from aspire.cli._app import compose_config
 from aspire.errors import AspireError
-from aspire.pipeline.sweeps import Ledger
+from aspire.runs.ledger import Ledger
 from aspire.stored.files import own_file
 
 SECRET = "sk-hunter2"

@@ -11,11 +11,11 @@ import pytest
 from runfolders import run_folder
 
 from aspire.baselines.base import Needs
-from aspire.classification import training
 from aspire.cli import main
 from aspire.errors import DamagedError
-from aspire.pipeline.sweeps import Ledger, find_jobs
+from aspire.runs.ledger import Ledger, find_jobs
 from aspire.stored.results import damage, read_mapping, read_training
+from aspire.training import job as training
 
 
 def cut(path: Path) -> None:

@@ -15,7 +15,7 @@ from aspire.cli import table as table_verb
 from aspire.cli._app import compose_config
 from aspire.cli._signals import Stopped, stoppable
 from aspire.cli.jobs import Job
-from aspire.pipeline.jobs import claim, look_at
+from aspire.runs.claims import claim, run_status
 from aspire.stored.config import contents
 
 
@@ -45,7 +45,7 @@ def test_sigterm_is_one_line_and_the_exit_code_of_a_stopped_process(tmp_path, mo
 def test_a_stopped_run_says_so_and_is_continued(tmp_path):
     with pytest.raises(Stopped), stoppable(), claim(tmp_path, {}):
         os.kill(os.getpid(), signal.SIGTERM)
-    look = look_at(tmp_path)
+    look = run_status(tmp_path)
     assert (look.state, look.reason) == ("failed", "stopped from outside")
 
 

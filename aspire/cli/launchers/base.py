@@ -20,7 +20,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from aspire.errors import AspireError, Elsewhere
+from aspire.errors import AspireError, RemoteError
 from aspire.memory import keep_freed_memory
 from aspire.own_code import find_code_in
 
@@ -45,7 +45,7 @@ class Work:
         self.hydra = GlobalHydra.instance().hydra
         self.folder = Path.cwd()
 
-    def __call__(self, number: int, words: list[str]) -> Elsewhere | None:
+    def __call__(self, number: int, words: list[str]) -> RemoteError | None:
         """Why the job failed, or None; its output goes to a file beside the ledger's entry."""
         self._settle()
         with _output_to(output_of(self.config, words)):
@@ -62,10 +62,10 @@ class Work:
                 )
                 _ = returned.return_value  # raises what the job raised
             except AspireError as error:
-                return Elsewhere(str(error), error.exit_code)
+                return RemoteError(str(error), error.exit_code)
             except Exception as error:
                 traceback.print_exc()
-                return Elsewhere(f"{type(error).__name__}: {error}")
+                return RemoteError(f"{type(error).__name__}: {error}")
         return None
 
     def _settle(self) -> None:
@@ -81,7 +81,7 @@ class Work:
 
 def output_of(config: DictConfig, words: Sequence[str]) -> Path:
     """The file that a job in another process writes its output to."""
-    from aspire.pipeline.sweeps import Ledger
+    from aspire.runs.ledger import Ledger
 
     return Ledger(Path(config.hydra.sweep.dir)).file(words).with_suffix(".txt")
 
@@ -127,11 +127,11 @@ class Ended:
     """A job that is over."""
 
     job: Job
-    error: Elsewhere | None
+    error: RemoteError | None
 
 
-class ElsewhereLauncher(Launcher):
-    """A launcher whose jobs run in other processes. Subclasses say how in :meth:`work_off`."""
+class ProcessLauncher(Launcher):
+    """A launcher whose jobs run in other processes. Subclasses say how in :meth:`run_jobs`."""
 
     __module__ = PLUGINS
     work: Work
@@ -142,7 +142,7 @@ class ElsewhereLauncher(Launcher):
         self.work = Work(task_function, config, hydra_context)
 
     @abstractmethod
-    def work_off(self, jobs: Sequence[Job]) -> Iterator[Ended]:
+    def run_jobs(self, jobs: Sequence[Job]) -> Iterator[Ended]:
         """Every job as it ends, in any order; one that fails keeps no other from running."""
 
     def launch(
@@ -152,7 +152,7 @@ class ElsewhereLauncher(Launcher):
 
         jobs = [(n, list(w)) for n, w in enumerate(job_overrides, start=initial_job_idx)]
         returns = {n: JobReturn(overrides=w, status=JobStatus.COMPLETED) for n, w in jobs}
-        for done, ended in enumerate(self.work_off(jobs), start=1):
+        for done, ended in enumerate(self.run_jobs(jobs), start=1):
             number, words = ended.job
             if _sweep.started():  # whose ledger knows of every failure
                 _sweep.job_ended(words, ended.error, done, output_of(self.work.config, words))

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from aspire.cli.launchers.base import PLUGINS, ElsewhereLauncher, Ended, Job, Work
+from aspire.cli.launchers.base import PLUGINS, Ended, Job, ProcessLauncher, Work
 from aspire.errors import AspireError, ConfigError, last_line
 
 _Jobs = Annotated[int, Meta(ge=-1)]
 
 
-class JoblibLauncher(ElsewhereLauncher):
+class JoblibLauncher(ProcessLauncher):
     """Jobs run at once in ``n_jobs`` processes, which joblib gives their share of the cores.
 
     Args:
@@ -27,7 +27,7 @@ class JoblibLauncher(ElsewhereLauncher):
         own = {"backend": "loky", "batch_size": 1, "return_as": "generator_unordered"}
         self.options = {**options, "n_jobs": n_jobs or -1, **own}
 
-    def work_off(self, jobs: Sequence[Job]) -> Iterator[Ended]:
+    def run_jobs(self, jobs: Sequence[Job]) -> Iterator[Ended]:
         from joblib import Parallel, delayed
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from aspire.cli.launchers.base import PLUGINS, ElsewhereLauncher, Ended, Job, Work
-from aspire.errors import Elsewhere
+from aspire.cli.launchers.base import PLUGINS, Ended, Job, ProcessLauncher, Work
+from aspire.errors import RemoteError
 from aspire.pipeline.ray_cluster import connect
 from aspire.values import Natural, NonNegative
 
 
-class RayLauncher(ElsewhereLauncher):
+class RayLauncher(ProcessLauncher):
     """Each job is a task; one whose machine is lost is done again elsewhere.
 
     The machines must share the outputs and the data under the same paths.
@@ -35,7 +35,7 @@ class RayLauncher(ElsewhereLauncher):
         self.num_gpus = num_gpus
         self.retries = retries
 
-    def work_off(self, jobs: Sequence[Job]) -> Iterator[Ended]:
+    def run_jobs(self, jobs: Sequence[Job]) -> Iterator[Ended]:
         ray, started = connect(self.address, "hydra/launcher=ray")
         try:
             work = ray.put(self.work)
@@ -48,12 +48,12 @@ class RayLauncher(ElsewhereLauncher):
                 try:
                     error = ray.get(done)
                 except ray.exceptions.RayError as lost:
-                    error = Elsewhere(f"its process died: {str(lost).splitlines()[0]}")
+                    error = RemoteError(f"its process died: {str(lost).splitlines()[0]}")
                 yield Ended(job, error)
         finally:
             if started:
                 ray.shutdown()
 
 
-def _do(work: Work, job: Job) -> Elsewhere | None:
+def _do(work: Work, job: Job) -> RemoteError | None:
     return work(*job)

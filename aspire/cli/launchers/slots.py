@@ -14,13 +14,13 @@ from typing import Literal
 
 from aspire.cli.launchers.base import (
     PLUGINS,
-    ElsewhereLauncher,
     Ended,
     Job,
+    ProcessLauncher,
     Work,
     thread_limits,
 )
-from aspire.errors import Elsewhere
+from aspire.errors import RemoteError
 from aspire.processes import cores
 from aspire.values import Count, Natural
 
@@ -28,7 +28,7 @@ SPAWN = multiprocessing.get_context("spawn")  # CUDA and threads do not survive 
 _work: list[Work] = []  # of a worker process, which keeps it from job to job
 
 
-class SlotsLauncher(ElsewhereLauncher):
+class SlotsLauncher(ProcessLauncher):
     """Jobs run at once, each slot a process of its own: imports and datasets are loaded once.
 
     A slot has its share of the cores as threads and, where there are GPUs, one of them as the only
@@ -54,10 +54,10 @@ class SlotsLauncher(ElsewhereLauncher):
         gpu = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         return thread_limits(cores() // self.slots) | gpu
 
-    def work_off(self, jobs: Sequence[Job]) -> Iterator[Ended]:
+    def run_jobs(self, jobs: Sequence[Job]) -> Iterator[Ended]:
         waiting = deque(jobs)
         pools = [self._pool(slot) for slot in range(min(self.slots, len(jobs)))]
-        running: dict[Future[Elsewhere | None], tuple[int, Job]] = {}
+        running: dict[Future[RemoteError | None], tuple[int, Job]] = {}
 
         def start(slot: int) -> None:
             if waiting:
@@ -73,7 +73,7 @@ class SlotsLauncher(ElsewhereLauncher):
                     try:
                         error = future.result()
                     except BrokenProcessPool:
-                        error = Elsewhere("its process died: out of memory, or killed")
+                        error = RemoteError("its process died: out of memory, or killed")
                         pools[slot].shutdown()  # buries the dead, which counts as alive before
                         pools[slot] = self._pool(slot)
                     yield Ended(job, error)
@@ -91,7 +91,7 @@ def _begin(work: Work, environment: Mapping[str, str]) -> None:
     _work.append(work)
 
 
-def _do(number: int, words: list[str]) -> Elsewhere | None:
+def _do(number: int, words: list[str]) -> RemoteError | None:
     return _work[0](number, words)
 
 

@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from aspire.cli.launchers.base import PLUGINS, ElsewhereLauncher, Ended, Job, Work
-from aspire.errors import ConfigError, Elsewhere, last_line
+from aspire.cli.launchers.base import PLUGINS, Ended, Job, ProcessLauncher, Work
+from aspire.errors import ConfigError, RemoteError, last_line
 from aspire.values import Count, Natural
 
 POLL = 0.5  # seconds between two looks at the jobs
 
 
-class SubmititLauncher(ElsewhereLauncher):
+class SubmititLauncher(ProcessLauncher):
     """Each job is submitted and waited for; one that is preempted or timed out is queued again.
 
     On SIGUSR1, SIGUSR2 and SIGTERM a job gives its place up. It then continues in the same run
@@ -43,7 +43,7 @@ class SubmititLauncher(ElsewhereLauncher):
         self.max_num_timeout = max_num_timeout
         self.parameters = dict(parameters or {})
 
-    def work_off(self, jobs: Sequence[Job]) -> Iterator[Ended]:
+    def run_jobs(self, jobs: Sequence[Job]) -> Iterator[Ended]:
         try:
             import submitit
         except ImportError:
@@ -78,11 +78,11 @@ class SubmititLauncher(ElsewhereLauncher):
             raise
 
 
-def _outcome(submitted: Any) -> Elsewhere | None:
+def _outcome(submitted: Any) -> RemoteError | None:
     try:
-        result: Elsewhere | None = submitted.result()
+        result: RemoteError | None = submitted.result()
     except Exception as error:  # submitit's own, for a job that left no answer
-        return Elsewhere(f"submitit job {submitted.job_id} left no result: {_first(error)}")
+        return RemoteError(f"submitit job {submitted.job_id} left no result: {_first(error)}")
     return result
 
 
@@ -96,7 +96,7 @@ class Requeued:
     def __init__(self, work: Work) -> None:
         self.work = work
 
-    def __call__(self, number: int, words: list[str]) -> Elsewhere | None:
+    def __call__(self, number: int, words: list[str]) -> RemoteError | None:
         from submitit import JobEnvironment
 
         # submitit has put its own handler on one signal; clusters send others, too

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from aspire.errors import ConfigError
-from aspire.pipeline.stage import Json
+from aspire.identity import Json
 
 Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from aspire.data.loaded import LoadedImage
+from aspire.identity import Json
 from aspire.language.base import Captioner
-from aspire.pipeline.records import Caption, ImageRef, Rejected
-from aspire.pipeline.stage import ItemResult, Json, SaveImage
+from aspire.pipeline.stage import ItemResult, SaveImage
+from aspire.records import Caption, ImageRef, Rejected
 
 
 class CaptionStage:

@@ -17,7 +17,9 @@ from aspire.data.images import read_image
 from aspire.discovery.base import Evidence, Score
 from aspire.discovery.collapse import Collapser
 from aspire.discovery.rank import rank_features
-from aspire.pipeline.records import (
+from aspire.identity import Json
+from aspire.pipeline.stage import ItemResult, SaveImage
+from aspire.records import (
     Edit,
     Effect,
     ImageRef,
@@ -25,7 +27,6 @@ from aspire.pipeline.records import (
     Rejected,
     SpuriousFeature,
 )
-from aspire.pipeline.stage import ItemResult, Json, SaveImage
 
 
 @dataclass(frozen=True)

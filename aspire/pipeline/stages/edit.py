@@ -30,12 +30,13 @@ from aspire.editing.base import (
 )
 from aspire.editing.batching import Batches
 from aspire.editing.class_objects import ClassObjects
+from aspire.editing.control_mask import elsewhere
 from aspire.editing.donors import Donors, photograph
-from aspire.editing.elsewhere import elsewhere
 from aspire.editing.pixels import dilate
-from aspire.pipeline.records import Edit, EditKind, EditReason, Extraction, ImageRef, Rejected
+from aspire.identity import Json
 from aspire.pipeline.saving import save_all
-from aspire.pipeline.stage import ItemResult, Json, SaveImage
+from aspire.pipeline.stage import ItemResult, SaveImage
+from aspire.records import Edit, EditKind, EditReason, Extraction, ImageRef, Rejected
 from aspire.rng import seed_for
 
 T = TypeVar("T")

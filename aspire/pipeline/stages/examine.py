@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from aspire.classification.predictor import Probabilities
 from aspire.data.images import read_image
-from aspire.pipeline.records import Answer, ImageRef
-from aspire.pipeline.stage import ItemResult, Json, SaveImage
+from aspire.identity import Json
+from aspire.pipeline.stage import ItemResult, SaveImage
+from aspire.records import Answer, ImageRef
 
 SAMPLE = 1000  # images of a larger dataset that are asked
 

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import msgspec
 
+from aspire.identity import Json
 from aspire.language.alternatives import choose_alternatives
 from aspire.language.base import Extractor, Phrases, Priced, Unreadable
-from aspire.pipeline.records import Caption, Extraction, Rejected
-from aspire.pipeline.stage import ItemResult, Json, SaveImage
+from aspire.pipeline.stage import ItemResult, SaveImage
+from aspire.records import Caption, Extraction, Rejected
 
 _LONGEST_DETAIL = 2000  # characters of an unreadable answer that are kept
 

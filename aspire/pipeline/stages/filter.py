@@ -11,9 +11,10 @@ from aspire.classification.predictor import Probabilities
 from aspire.data.image_table import ImageTable
 from aspire.data.images import read_image, read_labels
 from aspire.generation.base import Filter, GeneratedImage, Reference, speaks
-from aspire.generation.wording import Wording
-from aspire.pipeline.records import FilterDecision, Measurement, SyntheticImage
-from aspire.pipeline.stage import ItemResult, Json, SaveImage
+from aspire.generation.class_nouns import Wording
+from aspire.identity import Json
+from aspire.pipeline.stage import ItemResult, SaveImage
+from aspire.records import FilterDecision, Measurement, SyntheticImage
 
 
 class MeasureStage:

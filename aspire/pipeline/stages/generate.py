@@ -15,8 +15,9 @@ from aspire.generation.base import (
     Sampled,
     Sampler,
 )
-from aspire.pipeline.records import Concept, Rejected, SyntheticImage
-from aspire.pipeline.stage import ItemResult, Json, SaveImage
+from aspire.identity import Json
+from aspire.pipeline.stage import ItemResult, SaveImage
+from aspire.records import Concept, Rejected, SyntheticImage
 
 __all__ = ["GenerateStage", "GenerationRequest", "PersonaliseStage"]
 

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import ClassVar
 
 from aspire.data.images import Pixels, read_image
-from aspire.generation.tiny_views import AMONG, SIDE, evenly, nearest_view
-from aspire.pipeline.records import ImageRef, Neighbour, SyntheticImage
-from aspire.pipeline.stage import ItemResult, Json, SaveImage
+from aspire.generation.thumbnails import AMONG, SIDE, evenly, nearest_view
+from aspire.identity import Json
+from aspire.pipeline.stage import ItemResult, SaveImage
+from aspire.records import ImageRef, Neighbour, SyntheticImage
 
 SHOWN = 192  # longest side of the real image that is kept to be looked at
 
 
 class NearestStage:
-    """SyntheticImage -> Neighbour, by :func:`aspire.generation.tiny_views.nearest_view`.
+    """SyntheticImage -> Neighbour, by :func:`aspire.generation.thumbnails.nearest_view`.
 
     Args:
         images: folder of the generate artifact.

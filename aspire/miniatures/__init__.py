@@ -1,0 +1,1 @@
+"""The miniatures: four benchmarks drawn in seconds, with captions, objects and masks."""

@@ -1,0 +1,482 @@
+"""Training for real, on the tiny folder: equal seeds, interruptions, and losses that explode."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from functools import partialmethod
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from aspire.baselines.base import Objective, StepOutput
+from aspire.baselines.erm import ERM, CrossEntropy
+from aspire.baselines.groupdro import GroupDRO
+from aspire.classification.backbones import SmallCNN
+from aspire.classification.classifier import Classifier
+from aspire.classification.schedules import constant, cosine
+from aspire.data.datamodule import Batch
+from aspire.data.table import Split
+from aspire.errors import AspireError, ConfigError
+from aspire.stored.phases import weights_file
+from aspire.training.checkpoints import SelectionCheckpoint
+from aspire.training.context import TrainingContext
+from aspire.training.module import ClassificationModule
+from aspire.training.settings import DeviceSettings, FitSettings
+
+STEPS = 8  # four epochs of two
+BASELINES: Mapping[str, Callable[[], Any]] = {"erm": ERM, "groupdro": lambda: GroupDRO(eta=0.5)}
+
+
+def weights(net: Classifier) -> dict[str, Any]:
+    return {k: v.numpy().copy() for k, v in net.state_dict().items()}
+
+
+def plain(phases: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What is known of the phases, their folders aside."""
+    return {k: {n: v for n, v in p.items() if n != "folder"} for k, p in phases.items()}
+
+
+def equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+class Kill(Exception):  # noqa: N818
+    """Stands for a power cut right after an evaluation was kept."""
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, evaluation: int) -> None:
+    original = SelectionCheckpoint.on_train_epoch_end
+
+    def patched(self: SelectionCheckpoint, *args: Any) -> None:
+        original(self, *args)
+        if len(self.history) == evaluation:
+            raise Kill
+
+    monkeypatch.setattr(SelectionCheckpoint, "on_train_epoch_end", patched)
+
+
+# --- the same and not the same ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_equal_seeds_give_equal_weights(context: Callable[..., TrainingContext], name: str) -> None:
+    nets, phases = [], []
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.manual_seed(hash(folder) % 1000)  # what happened before must not matter
+        run = context(folder, seed)
+        nets.append(weights(BASELINES[name]().run(run)))
+        phases.append(plain(run.phases))
+    assert equal(nets[0], nets[1])
+    assert phases[0] == phases[1]
+    assert not equal(nets[0], nets[2])
+
+
+def test_number_of_evaluations_does_not_change_the_training(
+    context: Callable[..., TrainingContext],
+) -> None:
+    nets = []
+    for evaluations in (2, 4):
+        settings = FitSettings(STEPS, evaluations, 8, "last")
+        run = context(f"e{evaluations}", fit_settings=settings)
+        nets.append(weights(ERM().run(run)))
+    assert equal(nets[0], nets[1])
+
+
+def moving_average(history: list[dict[str, Any]], decay: float) -> dict[str, Any]:
+    """By its recursion: the first weights, then each at 1 - min(decay, (1 + n) / (10 + n))."""
+    average = {k: v.astype(np.float64) for k, v in history[0].items()}
+    for n, current in enumerate(history[1:], 1):
+        share = min(decay, (1 + n) / (10 + n))
+        average = {k: share * v + (1 - share) * current[k] for k, v in average.items()}
+    return average
+
+
+@pytest.mark.parametrize("evaluation", [None, 2])
+def test_moving_average_of_the_weights_is_judged_and_kept(
+    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch, evaluation: int | None
+) -> None:
+    seen: list[dict[str, Any]] = []
+    original = ClassificationModule.on_train_batch_end
+
+    def noting(self: ClassificationModule, *args: Any) -> None:
+        if len(seen) == self.global_step - 1:
+            seen.append(weights(self.net))
+        original(self, *args)
+
+    monkeypatch.setattr(ClassificationModule, "on_train_batch_end", noting)
+    settings = FitSettings(STEPS, 4, 8, "last", ema=0.3)
+    if evaluation is not None:  # killed, and resumed from its last state
+        with monkeypatch.context() as patch:
+            kill_after(patch, evaluation)
+            with pytest.raises(Kill):
+                ERM().run(context("a", fit_settings=settings))
+    run = context("a", fit_settings=settings)
+    kept = weights(ERM().run(run))
+    assert len(seen) == STEPS
+    expected = moving_average(seen, 0.3)
+    for name, value in kept.items():
+        if "num_batches" not in name:
+            np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6)
+    assert not equal(kept, seen[-1])
+    # a training is what it is, whatever is kept of it
+    plain_run = weights(ERM().run(context("b", fit_settings=FitSettings(STEPS, 4, 8, "last"))))
+    assert equal(plain_run, seen[-1])
+
+
+def test_settings_without_an_average_are_known_by_the_same_name_as_ever() -> None:
+    assert "ema" not in FitSettings(STEPS, 4, 8, "last").identity()
+    assert FitSettings(STEPS, 4, 8, "last", ema=0.9).identity()["ema"] == 0.9
+
+
+class Plain(SmallCNN):
+    """Without batch statistics, which are of a batch and not of a step."""
+
+    def build(self, num_classes: int) -> Classifier:
+        torch.manual_seed(0)
+        side = self.preprocessing().size
+        body = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 8), nn.Tanh())
+        return Classifier(body, 8, num_classes)
+
+
+def test_two_accumulated_batches_are_one_of_twice_the_size(
+    context: Callable[..., TrainingContext],
+) -> None:
+    nets = []
+    for batch_size, accumulate in ((16, 1), (8, 2)):
+        settings = FitSettings(STEPS, 2, batch_size, "last", accumulate=accumulate)
+        run = context(f"b{batch_size}", fit_settings=settings, model=Plain(image_size=16))
+        nets.append(weights(ERM().run(run)))
+        assert run.phases["erm"]["steps"] == STEPS
+    for name, value in nets[0].items():
+        np.testing.assert_allclose(nets[1][name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_compiled_network_learns_the_same(
+    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = weights(ERM().run(context("plain")))
+    # Traced as for a GPU, run without a C++ compiler, which not every machine has.
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="eager"))
+    compiled = context("compiled", device_settings=DeviceSettings("cpu", compile=True))
+    net = ERM().run(compiled)
+    assert net.backbone._compiled_call_impl is not None
+    for name, value in weights(net).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_erms_of_two_lengths_both_count(context: Callable[..., TrainingContext]) -> None:
+    run = context("a")
+    run.erm(steps=4)
+    run.erm()
+    run.erm()
+    assert [p["steps"] for p in run.phases.values()] == [4, STEPS]
+
+
+def test_history_has_a_line_per_evaluation(context: Callable[..., TrainingContext]) -> None:
+    run = context("a")
+    ERM().run(run)
+    phase = run.phases["erm"]
+    assert [row["step"] for row in phase["history"]] == [2, 4, 6, 8]
+    assert phase["steps"] == STEPS
+    assert phase["selection"] == "val_worst_group"
+    with (phase["folder"] / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["val/acc"]) for r in rows] == [r["val/acc"] for r in phase["history"]]
+    scores = [(r["val/worst_group_acc"], r["val/acc_balanced"]) for r in phase["history"]]
+    assert phase["selected_step"] == 2 * (scores.index(max(scores)) + 1)
+
+
+def test_selected_weights_are_those_of_the_selected_evaluation(
+    context: Callable[..., TrainingContext],
+) -> None:
+    run = context("a")
+    net = ERM().run(run)
+    chosen = next(
+        r for r in run.phases["erm"]["history"]
+        if r["step"] == run.phases["erm"]["selected_step"]
+    )  # fmt: skip
+    table = run.tables[Split.VAL]
+    correct = run.predict(net, Split.VAL).numpy() == table.y
+    assert correct.mean() == pytest.approx(chosen["val/acc"])
+    worst = min(correct[table.group == g].mean() for g in range(4))
+    assert worst == pytest.approx(chosen["val/worst_group_acc"])
+
+
+def test_it_learns(context: Callable[..., TrainingContext]) -> None:
+    settings = FitSettings(30, 1, 16, "last")
+    run = context("a", fit_settings=settings, scheduler=constant)
+    net = ERM().run(run)
+    train = run.predict(net, Split.TRAIN).numpy() == run.train.y
+    assert train.mean() > 0.85
+
+
+# --- killed and run again --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "evaluation"), [("erm", 1), ("erm", 3), ("erm", 4), ("groupdro", 3)]
+)
+def test_killed_run_ends_as_an_undisturbed_one(
+    context: Callable[..., TrainingContext],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    evaluation: int,
+) -> None:
+    whole = context("whole")
+    expected = weights(BASELINES[name]().run(whole))
+    with monkeypatch.context() as patch:
+        kill_after(patch, evaluation)
+        with pytest.raises(Kill):
+            BASELINES[name]().run(context("cut"))
+    again = context("cut")
+    assert equal(weights(BASELINES[name]().run(again)), expected)
+    assert plain(again.phases) == plain(whole.phases)
+    files = [p.relative_to(whole.folder) for p in whole.folder.rglob("*") if p.is_file()]
+    assert {f.name for f in files} >= {"metrics.csv", "finished.json"}
+    assert {p.relative_to(again.folder) for p in again.folder.rglob("*") if p.is_file()} == {*files}
+    for file in files:
+        assert (again.folder / file).read_bytes() == (whole.folder / file).read_bytes()
+
+
+def test_group_weights_are_restored(
+    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def final_q(folder: str) -> Any:
+        state = torch.load(
+            context(folder).folder / "checkpoints/train/last.ckpt", weights_only=True
+        )
+        return state["state_dict"]["objective.q"].numpy()
+
+    for folder, kills in (("whole", (4,)), ("cut", (2, 4))):
+        for evaluation in kills:
+            with monkeypatch.context() as patch:
+                kill_after(patch, evaluation)
+                with pytest.raises(Kill):
+                    GroupDRO(eta=0.5).run(context(folder))
+            if evaluation == 2:
+                halfway = final_q("cut")
+    assert halfway.sum() == pytest.approx(1.0)
+    assert np.abs(halfway - 0.25).max() > 0.01
+    assert np.array_equal(final_q("cut"), final_q("whole"))
+    assert not np.array_equal(final_q("cut"), halfway)
+
+
+def test_kill_in_the_middle_of_an_epoch(context: Callable[..., TrainingContext]) -> None:
+    expected = weights(context("whole").fit("train", CrossEntropy()))
+    with pytest.raises(Kill):
+        context("cut").fit("train", Stumbling(at=5, error=Kill()))
+    assert equal(weights(context("cut").fit("train", CrossEntropy())), expected)
+
+
+def test_ctrl_c_is_a_keyboard_interrupt_and_can_be_resumed(
+    context: Callable[..., TrainingContext],
+) -> None:
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    finished: list[bool] = []
+    expected = weights(context("whole").fit("train", CrossEntropy()))
+    with pytest.raises(KeyboardInterrupt):
+        context("cut", finish=finished.append).fit(
+            "train", Stumbling(at=5, error=KeyboardInterrupt())
+        )
+    assert signal.getsignal(signal.SIGINT) is before
+    assert finished == [True]
+    assert equal(weights(context("cut").fit("train", CrossEntropy())), expected)
+
+
+class Stumbling(Objective):
+    """Cross-entropy until step ``at`` (from 0); then an error, or a loss that is not finite."""
+
+    def __init__(self, at: int, error: BaseException | None = None, loss: float = 0.0) -> None:
+        super().__init__()
+        self.at, self.error, self.loss, self.step = at, error, loss, 0
+
+    def forward(self, net: Classifier, batch: Batch) -> StepOutput:
+        out = CrossEntropy()(net, batch)
+        self.step += 1
+        if self.step <= self.at:
+            return out
+        if self.error is not None:
+            raise self.error
+        return StepOutput(out.loss * self.loss, out.logits)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_exploding_loss_names_the_step_and_keeps_the_last_good_state(
+    context: Callable[..., TrainingContext], value: float
+) -> None:
+    finished: list[bool] = []
+    run = context("a", finish=finished.append)
+    with pytest.raises(AspireError) as caught:
+        run.fit("train", Stumbling(at=5, loss=value))
+    text = str(caught.value)
+    assert f"The loss became {value} at step 5." in text
+    assert "The last good checkpoint is kept" in text
+    assert text.endswith("Try a smaller optimizer.lr.")
+    assert finished == [True]
+    assert run.phases == {}
+    state = torch.load(run.folder / "checkpoints/train/last.ckpt", weights_only=True)
+    assert state["global_step"] == 4
+    assert all(
+        torch.isfinite(v).all() for v in state["state_dict"].values() if v.is_floating_point()
+    )
+    kept = load_file(weights_file(run.folder / "checkpoints/train", 4))
+    assert all(torch.isfinite(v).all() for v in kept.values() if v.is_floating_point())
+
+
+def test_every_checkpoint_loads_without_trust(
+    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_after(monkeypatch, 2)
+    run = context("a")
+    with pytest.raises(Kill):
+        GroupDRO().run(run)
+    files = {p.name for p in run.folder.rglob("*") if p.is_file()}
+    assert files - {"step-0000002.safetensors"} == {
+        "last.ckpt",
+        "step-0000004.safetensors",
+        "metrics.csv",
+    }
+    state = torch.load(run.folder / "checkpoints/train/last.ckpt", weights_only=True)
+    assert state["global_step"] == 4
+    load_file(weights_file(run.folder / "checkpoints/train", 4))
+
+
+# --- the other promises of fit ---------------------------------------------------------------
+
+
+def test_objective_sees_no_groups_unless_it_may(context: Callable[..., TrainingContext]) -> None:
+    seen: list[Any] = []
+
+    class Looking(CrossEntropy):
+        def forward(self, net: Classifier, batch: Batch) -> StepOutput:
+            seen.append(batch.group)
+            return super().forward(net, batch)
+
+    context("hidden", groups=False).fit("train", Looking())
+    assert (torch.cat(seen) == -1).all()
+    seen.clear()
+    context("shown", groups=True).fit("train", Looking())
+    assert set(torch.cat(seen).tolist()) == {0, 1, 2, 3}
+
+
+def test_second_phase_goes_on_from_given_weights_and_trains(
+    context: Callable[..., TrainingContext],
+) -> None:
+    modes: list[bool] = []
+
+    class Looking(CrossEntropy):
+        def forward(self, net: Classifier, batch: Batch) -> StepOutput:
+            if not modes:
+                first.update(weights(net))
+            modes.append(all(m.training for m in net.modules()))
+            return super().forward(net, batch)
+
+    first: dict[str, Any] = {}
+    run = context("a")
+    net = run.fit("one", CrossEntropy())
+    before = weights(net)
+    run.predict(net, Split.VAL)  # leaves the network in evaluation mode
+    run.fit("two", Looking(), net=net, steps=4)
+    assert equal(first, before)
+    assert modes == [True] * 4
+    assert [r["step"] for r in run.phases["two"]["history"]] == [2, 4]
+
+
+def test_a_phase_has_one_name(context: Callable[..., TrainingContext]) -> None:
+    run = context("a")
+    run.fit("train", CrossEntropy(), steps=1)
+    with pytest.raises(ValueError, match="phase 'train' stands twice"):
+        run.fit("train", CrossEntropy(), steps=1)
+
+
+def test_finished_phase_is_not_trained_again(context: Callable[..., TrainingContext]) -> None:
+    expected = weights(context("a").fit("train", CrossEntropy()))
+    again = context("a").fit("train", Stumbling(at=0, error=Kill()))
+    assert equal(weights(again), expected)
+
+
+def test_sample_weights_leave_rows_out(context: Callable[..., TrainingContext]) -> None:
+    rows: list[Any] = []
+
+    class Looking(CrossEntropy):
+        def forward(self, net: Classifier, batch: Batch) -> StepOutput:
+            rows.append(batch.row)
+            return super().forward(net, batch)
+
+    allowed = np.zeros(40)
+    allowed[[3, 17, 30]] = 1.0
+    context("a").fit("train", Looking(), sample_weights=allowed)
+    assert set(torch.cat(rows).tolist()) == {3, 17, 30}
+
+
+def test_predict_and_features_are_in_row_order(context: Callable[..., TrainingContext]) -> None:
+    run = context("a")
+    torch.manual_seed(0)
+    net = run.model.build(2)
+    for split, size in ((Split.TRAIN, 40), (Split.VAL, 16), (Split.TEST, 16)):
+        features = run.features(net, split)
+        assert features.shape == (size, 8)
+        with torch.inference_mode():
+            expected = net.head(features).argmax(1)
+        assert torch.equal(run.predict(net, split), expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            (10, 4, 8, "last"),
+            "fit.steps=10 is not a multiple of fit.evaluations=4. Try fit.steps=8.",
+        ),
+        ((3, 4, 8, "last"), "fit.steps=3 is not a multiple of fit.evaluations=4. Try fit.steps=4."),
+    ],
+)
+def test_fit_settings_that_cannot_work(settings: tuple[Any, ...], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        FitSettings(*settings)
+    assert said in str(caught.value)
+
+
+def test_cosine_ends_at_nothing_and_constant_is_none() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    assert constant(optimizer, 10) is None
+    schedule = cosine(optimizer, 10)
+    assert schedule is not None
+    rates = []
+    for _ in range(10):
+        optimizer.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    expected = [0.05 * (1 + np.cos(np.pi * t / 10)) for t in range(1, 11)]
+    assert rates == pytest.approx(expected, abs=1e-9)
+
+
+def test_auto_takes_as_many_devices_as_processes_were_started(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert DeviceSettings(devices="auto").num_devices() == 1
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert DeviceSettings(devices="auto").num_devices() == 4
+    assert DeviceSettings(devices=2).num_devices() == 2
+
+
+def test_sigterm_in_a_training_is_not_taken_for_ctrl_c(
+    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminated(SystemExit):
+        """What a handler of SIGTERM raises."""
+
+    def step(*args: Any) -> Any:
+        raise Terminated(143)
+
+    from aspire.training.module import ClassificationModule
+
+    monkeypatch.setattr(ClassificationModule, "training_step", step)
+    with pytest.raises(Terminated):
+        BASELINES["erm"]().run(context("run"))
