@@ -198,7 +198,7 @@ def damage(rng: random.Random, file: Path) -> str:
     ways = ["cut", "flip", "empty", "gone", "swap", "text", "folder"]
     way = rng.choice([*ways, *["value"] * 7 * (file.suffix in texts)])
     if way == "value":
-        file.write_bytes(_another_value(rng, bytes(data)))
+        file.write_bytes(_another_value(rng, bytes(data), file.suffix != ".jsonl"))
     elif way == "cut":
         file.write_bytes(data[: rng.randrange(len(data) or 1)])
     elif way == "flip" and data:
@@ -219,10 +219,9 @@ def damage(rng: random.Random, file: Path) -> str:
     return way
 
 
-def _another_value(rng: random.Random, data: bytes) -> bytes:
-    """A well-formed file in which one value has gone or is another."""
+def _another_value(rng: random.Random, data: bytes, whole: bool) -> bytes:
+    """A well-formed file in which one value has gone or is another; ``whole``: not one a line."""
     lines = data.splitlines() or [b"{}"]
-    whole = data.startswith(b"{\n") or not data.startswith(b"{")
     number = 0 if whole else rng.randrange(len(lines))
     content = yaml.safe_load(data if whole else lines[number]) or {}
     places: list[tuple[Any, Any]] = []
