@@ -1,6 +1,6 @@
 """Where ``conf/`` is: the one place that knows.
 
-It lies inside the package in a wheel, and beside it in a checkout or an editable install.
+It is inside the package in a wheel, and beside it in a checkout or an editable install.
 """
 
 from __future__ import annotations

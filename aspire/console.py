@@ -1,4 +1,4 @@
-"""What is written on a terminal: markup stands in our own templates, and values never are markup.
+"""What is written on a terminal: markup is in our own templates, and values never are markup.
 
 Verbs print with the one ``console`` and with this ``Table``, never with rich's own.
 """

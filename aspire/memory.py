@@ -23,7 +23,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory it frees, to use it again.
 
     glibc hands every freed block above 32 MiB back to the kernel, so each training step has the
-    same activations mapped and zeroed anew. The process stays as large as its largest step was.
+    same activations mapped and zeroed again. The process stays as large as its largest step was.
 
     Returns:
         Whether it worked; elsewhere than on glibc nothing is done.

@@ -1,6 +1,6 @@
 """Code outside the package, as part of the identity of what it makes.
 
-What comes with this package or is installed is known by its version; that of a plug-in stands
+What comes with this package or is installed is known by its version; that of a plug-in is
 beside its name. A module of the user's own is known by its source: change it, and what it made is
 made again. Its source is the module's file and those of the user's other modules that it imports,
 however they are nested; what is imported under a computed name is not seen.

@@ -243,7 +243,7 @@ class Checkpoint:
         return ConfigError(f"The folder {self.folder} holds no {wanted}: {_reason(error)}")
 
     def missing(self, error: Exception) -> ServiceError:
-        """The error of a model that cannot be had."""
+        """The error of a model that is unavailable."""
         hint = f", or {self.instead}" if self.instead else ""
         return ServiceError(
             f"The model {self.model} (revision {self.revision}) is not on this machine and could "

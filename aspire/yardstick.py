@@ -72,16 +72,16 @@ class Yardstick:
         )
 
 
-def yardstick(folder: Path | None = None, anew: bool = False) -> Yardstick:
+def yardstick(folder: Path | None = None, again: bool = False) -> Yardstick:
     """This machine's, measured once a process at most.
 
     Args:
         folder: where it is kept for other processes, under the processor, the number of its cores
             and the version of torch.
-        anew: measure although it is kept, and keep that.
+        again: measure although it is kept, and keep that.
     """
     path = folder / f"yardstick-{_machine()}.json" if folder else None
-    known = None if anew else _read(path)
+    known = None if again else _read(path)
     found = known or _measured()
     if path is not None and known != found:
         with contextlib.suppress(OSError):  # outputs that can only be read
@@ -178,7 +178,7 @@ def _measured() -> Yardstick:
 def _read(path: Path | None) -> Yardstick | None:
     try:
         return read_yardstick(json.loads(path.read_bytes())) if path is not None else None
-    except (OSError, ValueError):  # not there yet, or damaged: measured anew
+    except (OSError, ValueError):  # not there yet, or damaged: measured again
         return None
 
 

@@ -134,7 +134,7 @@ def test_doctor_measures_and_says_it(
     assert main(["doctor", "network=false", "format=json"]) == 0
     checks = {c["name"]: c["detail"] for c in json.loads(capsys.readouterr().out)}
     assert checks["yardstick"] == expected
-    assert asked == [{"folder": tmp_path / "cache", "anew": True}]
+    assert asked == [{"folder": tmp_path / "cache", "again": True}]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from aspire.data.transforms import Preprocessing
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method must be told; checked before training and shown beside its numbers.
+    """What a method must be given; checked before training and shown beside its numbers.
 
     Args:
         train_groups: the group of every training image.

@@ -187,7 +187,7 @@ class CnC:
     """A short ERM, then a fresh network on contrastive tuples made of its mistakes.
 
     Without any mistake there is nothing to contrast and the second fit is plain ERM, with a
-    warning; what single empty cells mean stands at :class:`ContrastiveDraw`, and is warned of too.
+    warning; what single empty cells mean is explained at :class:`ContrastiveDraw`, warned of, too.
 
     Args:
         temperature: of the contrastive terms, above 0 (paper: 0.1 Waterbirds, 0.05 CelebA).

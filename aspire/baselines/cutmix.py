@@ -1,4 +1,4 @@
-"""CutMix: cross-entropy on images with a box cut from another one, labels by area, no groups told.
+"""CutMix: cross-entropy on images with a box cut from another one, labels by area, no group labels.
 
 Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
 Features", ICCV 2019 (arXiv 1905.04899), section 3.1: one lambda ~ Beta(alpha, alpha) and one box a

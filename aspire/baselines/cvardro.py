@@ -1,4 +1,4 @@
-"""CVaR DRO: minimise the mean loss of the worst fraction of each batch, no groups told.
+"""CVaR DRO: minimise the mean loss of the worst fraction of each batch, no group labels.
 
 Source: Levy et al., "Large-Scale Methods for Distributionally Robust Optimization", NeurIPS 2020:
 the conditional value at risk of a mini-batch in place of that of the whole distribution.

@@ -255,5 +255,5 @@ def with_heads(net: Classifier, number: int, rng: np.random.Generator) -> Classi
 
 def disagreement(p: NDArray[np.floating]) -> NDArray[np.floating]:
     """(N, H, K) probabilities -> (N,) L1 distances, summed over the pairs of heads."""
-    distance = np.abs(p[:, :, None] - p[:, None, :]).sum((1, 2, 3)) / 2  # each pair stands twice
+    distance = np.abs(p[:, :, None] - p[:, None, :]).sum((1, 2, 3)) / 2  # each pair appears twice
     return np.asarray(distance)

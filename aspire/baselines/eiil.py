@@ -141,7 +141,7 @@ class EIIL:
         return first.numpy().astype(np.int64)
 
     def _warn(self, ctx: RunContext, counts: NDArray[np.int64]) -> None:
-        """Name classes that lie in one environment; ``counts`` is (K, 2)."""
+        """Name classes that are in one environment; ``counts`` is (K, 2)."""
         one = [
             name
             for name, (a, b) in zip(ctx.info.class_names, counts, strict=True)

@@ -6,7 +6,7 @@ Algorithm 1; generalisation adjustment of its section 3.3.
 Deviations: groups absent from a batch take no part in the update (the authors' code lets them
 through with a loss of 0 plus the adjustment); without adjustment the two are equal.
 
-Nothing is found out, the groups being told. A generated image is of the group of its scene; its
+Nothing is found out, the groups being given. A generated image is of the group of its scene; its
 share within the group is that of :mod:`aspire.baselines.rwg`.
 """
 

@@ -2,7 +2,7 @@
 
 Source: Liu et al., "Just Train Twice: Improving Group Robustness without Training Group
 Information", ICML 2021, Algorithm 1. Stage 1 is a short ERM; the error set is what it gets wrong
-of its own training images; stage 2 starts anew on all images, those of the error set upweighted.
+of its own training images; stage 2 starts again on all images, those of the error set upweighted.
 
 Deviations:
 

@@ -13,7 +13,7 @@ gradient is q times that of ``(1 - p^q) / q``.
 Deviations:
 
 - One optimiser for the sum of both losses, which share no gradient.
-- An image that stands in a batch more than once counts there with the mean loss of its views; in
+- An image that appears more than once in a batch counts there with the mean loss of its views; in
   the authors' code whichever is written last counts.
 - Where all of a class has loss 0, its images weigh 0 instead of dividing 0 by 0.
 

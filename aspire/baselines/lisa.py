@@ -19,7 +19,7 @@ Deviations:
   one way. The authors' code draws both once per pair of groups, lambda by the alpha of another
   method (0.2), and pastes both ways.
 
-Nothing is found out, the groups being told. A generated image is of the group of its scene and is
+Nothing is found out, the groups being given. A generated image is of the group of its scene and is
 mixed like a real one; its share within the group is that of :mod:`aspire.baselines.rwg`.
 """
 

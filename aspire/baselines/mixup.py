@@ -1,4 +1,4 @@
-"""Mixup: cross-entropy on blends of two images and their labels, no groups told.
+"""Mixup: cross-entropy on blends of two images and their labels, no group labels.
 
 Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, section 2: one
 lambda ~ Beta(alpha, alpha) a batch, which is mixed with a permutation of itself.

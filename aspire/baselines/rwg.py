@@ -6,7 +6,7 @@ Source: Idrissi et al., "Simple data balancing achieves competitive worst-group-
 Deviations: none on real images. Where rows have sampling weights of their own, a group's rows keep
 their proportions to one another and the groups are balanced all the same.
 
-Nothing is found out, the groups being told. A generated image is of the group of its scene, and
+Nothing is found out, the groups being given. A generated image is of the group of its scene, and
 within each group generated images have the share they have in the mixture: in proportion to their
 numbers, they would drown the few real images of the groups that they are made for.
 """

@@ -52,7 +52,7 @@ from aspire.values import FractionBelowOne, NonNegative, PositiveFraction, Sever
 class AttributeLoss(Objective):
     """Cross-entropy of the attribute: of labelled rows, and of pseudo-labels that count.
 
-    The net has one output per attribute. No row may stand in a batch twice.
+    The net has one output per attribute. No row may appear twice in a batch.
 
     Args:
         y: (M,) class of each row of the table that is trained on.

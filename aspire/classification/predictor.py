@@ -84,7 +84,7 @@ class Source(Protocol):
         """The classifier, not yet loaded.
 
         Raises:
-            AspireError: when it cannot be had or its classes are not those of the dataset.
+            AspireError: when it is unavailable or its classes are not those of the dataset.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules by name; each is told the optimiser and the number of steps."""
+"""Learning-rate schedules by name; each receives the optimiser and the number of steps."""
 
 from __future__ import annotations
 

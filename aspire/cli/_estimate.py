@@ -37,7 +37,7 @@ def seconds_at_reference(
     train_images: int,
     classes: int,
 ) -> float | None:
-    """Seconds of a whole run where the yardstick is ``REFERENCE``; None where nothing tells.
+    """Seconds of a whole run where the yardstick is ``REFERENCE``; None where unknown.
 
     Args:
         cfg: of the run.

@@ -37,7 +37,7 @@ class PlannedJob:
         key: of the run, or "" where it follows from work that is not done.
         note: what comes first, who runs it, or why it cannot work.
         after: key of the run that comes first, or "".
-        seconds: it may take; None when nothing tells.
+        seconds: it may take; None when unknown.
     """
 
     name: str
@@ -174,7 +174,7 @@ def print_summary() -> int | None:
     known = [e.seconds for e in open_jobs if e.seconds is not None]
     if known:
         missing = len(open_jobs) - len(known)
-        unknown = f", without {missing} that no finished run tells about" if missing else ""
+        unknown = f", without {missing}, which no finished run covers" if missing else ""
         console.print(
             f"about {duration(sum(known))} one after the other, by finished runs at the same "
             f"number of steps; discovery and generation come on top{unknown}"

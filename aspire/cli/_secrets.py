@@ -47,7 +47,7 @@ def typed(words: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _reason(key: str, value: Any, known: Mapping[str, str]) -> str:
-    """Why a value may not stand there, or ""."""
+    """Why a value is not allowed there, or ""."""
     if not isinstance(value, str) or not value:
         return ""
     name = key.rpartition(".")[2]

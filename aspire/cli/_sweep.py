@@ -130,7 +130,7 @@ def refuse_ranks(config: DictConfig) -> None:
     if config.trainer.devices not in (1, "auto"):
         raise ConfigError(
             f"trainer.devices={config.trainer.devices} in a sweep: each process of a job would "
-            "begin the whole sweep anew. Expected 1: use several devices for several jobs at once,"
+            "begin the whole sweep again. Expected 1: use several devices for several jobs at once,"
             "\n  hydra/launcher=slots trainer.devices=1\n"
             "or start the jobs one by one with torchrun, as aspire sweep status lists them."
         )
@@ -178,7 +178,7 @@ def print_summary() -> int | None:
         console.show("  {}", line)
     if failed or any(e.state == "new" for e in entries):
         command = sweep.ledger.sweep
-        console.show("[bold]next[/bold]   the same command does what is missing: {}", command)
+        console.show("[bold]next[/bold]   the same command does what is left: {}", command)
     else:
         console.show(
             "[bold]next[/bold]   aspire table {} rows=baseline cols=dataset", sweep.ledger.folder

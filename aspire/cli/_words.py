@@ -104,7 +104,7 @@ def _readable(
         if equals and is_text(hint):
             return text
         if hint is not Any:
-            raise ConfigError(f"{word}: expected {expected(hint)}; other signs stand in quotes.")
+            raise ConfigError(f"{word}: expected {expected(hint)}; other characters need quotes.")
         raise ConfigError(
             f"{word} cannot be read as it stands. In quotes its value is a text: {for_shell(text)}"
         )

@@ -119,7 +119,7 @@ def _devices() -> list[Check]:
 def _speed(outputs: Path) -> list[Check]:
     """The yardstick, measured now and kept for the estimates of other verbs."""
     try:
-        found = yardstick(outputs / "cache", anew=True)
+        found = yardstick(outputs / "cache", again=True)
     except (ImportError, PackageNotFoundError, RuntimeError):  # stands under torch already
         return []
     return [Check("yardstick", "ok", found.text())]

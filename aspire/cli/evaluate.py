@@ -99,7 +99,7 @@ def _judged(table: ImageTable, probabilities: np.ndarray, dataset: Dataset) -> p
 
 
 def _dataset(cfg: DictConfig, folder: Path) -> Dataset:
-    """The one that was typed, else the one the run was trained on, wherever it lies by now.
+    """The one that was typed, else the one the run was trained on, wherever it is by now.
 
     Raises:
         AspireError: when it cannot be read, with what to type where it has moved.

@@ -106,7 +106,7 @@ def _rank(name: str) -> tuple[bool, bool, str]:
 def read(path: Path) -> Iterator[tuple[str, str, str]]:
     """Key, value and comment of every value in a yaml file.
 
-    A comment stands on the line on which its value ends; a missing one is an empty string.
+    A comment is on the line on which its value ends; a missing one is an empty string.
     """
     text = path.read_text()
     root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -197,7 +197,7 @@ def _list(rows: list[Setting]) -> tuple[list[str], list[list[str]]]:
 
 
 def _rich(preset: str, head: list[str], body: list[list[str]], note: str = "") -> None:
-    # What the settings are about stands above them and not beside, which leaves room for sources.
+    # What the settings are about is above them and not beside, which leaves room for sources.
     about = head.index("setting") if "setting" in head else 0
     table = Table(padding=(0, 2, 0, 0))
     for name in head[about:]:

@@ -20,7 +20,7 @@ from aspire.stored.results import read_training
 
 
 def job(cfg: DictConfig) -> None:
-    """Write ``report.html`` from what lies in the folder and in its outputs folder."""
+    """Write ``report.html`` from what is in the folder and in its outputs folder."""
     folder = Path(cfg.dir).resolve()
     stale_after = float(cfg.stale_after)
     if not (folder / "result.json").is_file() and (jobs := find_jobs(folder, stale_after)):

@@ -132,7 +132,7 @@ def _train(command: Sequence[str], target: Path, run: TrainedRun) -> TrainedRun:
     code = subprocess.run([sys.executable, "-m", "aspire", *command], check=False).returncode
     finished = _finished(target, run)
     if code or not finished:
-        raise ChangedError("The rerun did not end well; its own words stand above.")
+        raise ChangedError("The rerun failed; its own output is above.")
     return TrainedRun(finished[-1], "run")
 
 
@@ -164,6 +164,6 @@ def _compare(run: TrainedRun, again: TrainedRun) -> None:
         console.print("\nEvery number is the same; only the weights differ in their last digits.")
         return
     raise ChangedError(
-        "The rerun gave other numbers; what else differs stands above. Another machine, number of "
-        "threads or version of torch is enough for the last digits."
+        "The rerun gave other numbers; what else differs is listed above. Another machine, number "
+        "of threads or version of torch is enough for the last digits."
     )

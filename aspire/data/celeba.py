@@ -8,7 +8,7 @@ Kaggle's archive unpacks::
     metadata.csv | celeba_metadata.csv                img_filename,y,split,place (DFR)
     metadata_celeba.csv                               id,filename,split,y,a (BalancingGroups)
 
-Everything may lie in ``root`` or in ``root/celeba``. The attribute files hold -1/1 (or 0/1), the
+Everything may be in ``root`` or in ``root/celeba``. The attribute files hold -1/1 (or 0/1), the
 partition 0/1/2 = train/val/test.
 """
 
@@ -225,7 +225,7 @@ def _same_images(one: tuple[Path, pd.DataFrame], other: tuple[Path, pd.DataFrame
     for path, table in (one, other):
         twice = table["image_id"][table["image_id"].duplicated()]
         if len(twice):
-            raise DataError(f"{path}: the image {twice.iloc[0]} stands more than once.")
+            raise DataError(f"{path}: the image {twice.iloc[0]} appears more than once.")
     for (path, table), (missing, there) in ((one, other), (other, one)):
         lost = sorted(set(table["image_id"]) - set(there["image_id"]))
         if lost:

@@ -155,7 +155,7 @@ def check_dataset(
         raise DataError(
             f"{dataset.name}: {number} of {len(dataset.table)} rows have problems in "
             f"{dataset.root} (rows count from 0, the header not included):\n{report.text()}\n"
-            f"{found.advice()}Mend the files, take the rows out of the metadata table, or leave "
+            f"{found.advice()}Fix the files, take the rows out of the metadata table, or leave "
             "them out with dataset.on_bad=skip."
         )
     return (
@@ -283,7 +283,7 @@ class _Findings:
             other = first.setdefault(name, row)
             if other == row or not name:
                 continue
-            text = f"{name} also stands in row {other}"
+            text = f"{name} is also in row {other}"
             if split[row] != split[other]:
                 earlier = row if split[row] < split[other] else other
                 self.problem("in two splits", earlier, f"{name}, rows {other} and {row}")

@@ -158,7 +158,7 @@ def _parsed(
     twice = sorted({n for n in names if n and names.count(n) > 1})
     if twice:
         raise DataError(
-            f"{path}: the column '{twice[0]}' stands {names.count(twice[0])} times in the header. "
+            f"{path}: the column '{twice[0]}' appears {names.count(twice[0])} times in the header. "
             "Column names must be unique; rename or remove all but one."
         )
     if len(names) == 1:

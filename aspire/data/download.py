@@ -1,6 +1,6 @@
 """Getting a dataset's files: from the first source that works, or from a file got by hand.
 
-Beside the dataset's folder ``ROOT`` lie, while there is work to do::
+Beside the dataset's folder ``ROOT`` there are, while there is work to do::
 
     .ROOT.lock             one job at a time
     ROOT.download/         NAME.part (continued by the next call), archives, unfinished unpacking
@@ -304,7 +304,7 @@ class DatasetFiles:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                self.say(f"another job is getting {self.dataset}; waiting for it")
+                self.say(f"another job is downloading {self.dataset}; waiting for it")
                 lock.acquire()
             self.work.mkdir(exist_ok=True)
             yield

@@ -137,7 +137,7 @@ class Export:
     def _check_target(self, folder: Path, overwrite: bool) -> None:
         root = self.dataset.root.resolve()
         if folder.resolve() == root or root in folder.resolve().parents:
-            raise ConfigError(f"dir={folder} lies in the dataset itself ({root}); choose another.")
+            raise ConfigError(f"dir={folder} is inside the dataset ({root}); choose another.")
         if folder.is_file():
             raise ConfigError(f"dir={folder} is a file; expected a folder to be made.")
         if not folder.is_dir() or not any(folder.iterdir()):

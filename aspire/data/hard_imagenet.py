@@ -6,7 +6,7 @@ Layout, the images being those of ILSVRC2012::
     hardImageNet/{train,val}/<wnid>_<file>                  masks of the class object
     hardImageNet/meta/paths_by_rank2.pkl                    per class, train images by cue strength
 
-Masks and ranking may also lie in ``root`` itself or anywhere else (``masks``, ``ranking``). Where
+Masks and ranking may also be in ``root`` itself or anywhere else (``masks``, ``ranking``). Where
 there are masks, an image without one is no part of the benchmark and left out.
 
 The benchmark has no attribute labels, so what a group is has to be chosen (``definition``):

@@ -10,7 +10,7 @@ at the same path. Without split folders every class and attribute is divided by 
 only val is missing it is drawn from train. Without attribute folders the groups are unknown.
 
 Rows are in the order of the *file names*, so that files that were numbered keep their order, and
-with it the batches of a seed, in whatever folders they lie.
+with it the batches of a seed, in whatever folders they are.
 """
 
 from __future__ import annotations

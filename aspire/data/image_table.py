@@ -32,7 +32,7 @@ class ImageTable:
         return len(self.paths)
 
     def take(self, rows: NDArray[np.int64]) -> ImageTable:
-        """These rows, in this order; a row may stand more than once."""
+        """These rows, in this order; a row may appear more than once."""
         weight = None if self.weight is None else self.weight[rows]
         real = None if self.real is None else self.real[rows]
         paths = tuple(self.paths[row] for row in rows)

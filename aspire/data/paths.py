@@ -1,4 +1,4 @@
-r"""One rule for the paths that stand in tables and files: how an image is named there.
+r"""One rule for the paths in tables and files: how an image is named there.
 
 Backslashes are slashes, a leading ``./`` says nothing, and a bare name stands for the one file of
 that name, if there is only one. Capital letters count.
@@ -60,7 +60,7 @@ class Names:
 def relative_names(
     names: Sequence[str], root: Path, source: object, but: Set[str] = frozenset()
 ) -> list[str]:
-    """The files that a column names, relative to ``root`` where they lie in it.
+    """The files that a column names, relative to ``root`` where they are in it.
 
     Args:
         names: of the column; "" where a row names none.

@@ -103,7 +103,7 @@ class Dataset:
         twice = self.table["img_id"][self.table["img_id"].duplicated()]
         if len(twice):
             raise DataError(
-                f"{self.name}: img_id must be unique; '{twice.iloc[0]}' stands more than once "
+                f"{self.name}: img_id must be unique; '{twice.iloc[0]}' appears more than once "
                 f"(first repeat in row {int(twice.index[0])})."
             )
         for split in (Split.TRAIN, Split.VAL, Split.TEST):
@@ -203,7 +203,7 @@ class Dataset:
     def digest(self, cache: Path | None = None) -> str:
         """SHA-256 over the table, the names and the content of every image and mask.
 
-        Independent of where the dataset lies, and of ``place_filename``, which no training sees.
+        Independent of where the dataset is, and of ``place_filename``, which no training sees.
 
         Args:
             cache: folder that remembers the digest as long as no file's size or time changes, so
@@ -273,7 +273,7 @@ def names_tuple(names: Sequence[str]) -> tuple[str, ...]:
     """A checked tuple of distinct, non-empty names.
 
     Raises:
-        DataError: when a name is empty or stands twice.
+        DataError: when a name is empty or appears twice.
     """
     result = tuple(str(n) for n in names)
     if not result or any(not n for n in result) or len(set(result)) != len(result):

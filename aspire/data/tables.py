@@ -118,7 +118,7 @@ def require_columns(table: pd.DataFrame, names: Sequence[str], path: Path) -> No
     """Stop when a column is missing.
 
     Raises:
-        DataError: naming it and what stands there.
+        DataError: naming it and what is there.
     """
     for name in names:
         if name not in table.columns:

@@ -20,7 +20,7 @@ class Preprocessing:
     """What a backbone expects of its input; it travels with the backbone.
 
     Views are cut from uint8 pixels one by one on the CPU; :meth:`normalise` turns a whole batch of
-    them into floats, on whatever device the batch lies.
+    them into floats, on whatever device the batch is.
 
     Args:
         size: side of the square input in pixels.

@@ -203,7 +203,7 @@ class _Unpacking:
             if before != path:
                 raise self.refuse(raw, f"differs from '{before}' only in case")
             if path in self.files:
-                again = "stands there twice" if is_file else "has a file's name as its folder"
+                again = "appears twice" if is_file else "has a file's name as its folder"
                 raise self.refuse(raw, again)
             if is_file:
                 if (self.folder / path).is_dir():

@@ -61,7 +61,7 @@ class B2T:
         """None for classes without an error, or without a correct image.
 
         Raises:
-            ConfigError, ServiceError: when the model cannot be had.
+            ConfigError, ServiceError: when the model is unavailable.
         """
         classes = {c.y for c in evidence.candidates}
         contrast: dict[int, Scores] = {}

@@ -1,4 +1,4 @@
-"""``score=random``: features drawn by lot, to see what discovery is worth.
+"""``score=random``: features drawn at random, to see what discovery is worth.
 
 Of each class as many as ``score=effect`` finds, among those it can test. The true ones may be drawn
 too. Nothing is tested: no feature has a p-value, and none is evidence about a classifier.

@@ -56,7 +56,7 @@ def phrases_of(extraction: Extraction) -> list[tuple[EditKind, str]]:
 def rank_features(evidence: Evidence, score: Score) -> list[SpuriousFeature]:
     """The features of all classes, within a class strongest first.
 
-    What passed the score's thresholds stands before what did not, and where a score tests, what
+    What passed the score's thresholds comes before what did not, and where a score tests, what
     was tested before what was not; then the higher score, the larger mean drop, the alphabet.
     """
     judged: dict[int, list[tuple[Candidate, Verdict]]] = defaultdict(list)

@@ -179,5 +179,5 @@ class Restyler(Protocol):
     def identity(self) -> Mapping[str, Json]: ...
 
     def restyle(self, requests: Sequence[RestyleRequest]) -> list[Restyled | Failure | None]:
-        """Each restyled image, or None where the target scene cannot be had (no donor)."""
+        """Each restyled image, or None where no other image shows the target scene."""
         ...

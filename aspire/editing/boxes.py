@@ -52,10 +52,10 @@ class AnnotatedBoxes:
 
 
 class CentredBox:
-    """The class object is taken to lie in a box around the middle; phrases are never found.
+    """The class object is assumed to be in a box around the middle; phrases are never found.
 
     A guess, not a detection: right for photographs that show their object large and centred, and
-    nothing tells when it is wrong. Look at the masks before you trust a number made with it.
+    nothing says when it is wrong. Look at the masks before you trust a number made with it.
 
     Args:
         share: width and height of the box as a fraction of the image's, in (0, 1].

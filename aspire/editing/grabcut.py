@@ -34,7 +34,7 @@ class GrabCut:
     def masks(
         self, images: Sequence[Pixels], boxes: Sequence[NDArray[np.float32]]
     ) -> list[Mask | Failure]:
-        """The union of what lies in the boxes of each prompt; see :class:`aspire.editing.sam.Sam`.
+        """The union of what is in the boxes of each prompt; see :class:`aspire.editing.sam.Sam`.
 
         A box without anything in it gives a mask without pixels.
         """

@@ -222,7 +222,7 @@ def _backbone(model: Any) -> Any:
 def _given(backbone: Any, maps: Sequence[Sequence[Any]]) -> Iterator[None]:
     """Let a backbone answer with what it has said of each image before.
 
-    transformers' model has no argument for it, and would run the backbone for every phrase anew.
+    transformers' model has no argument for it, and would run the backbone for every phrase again.
     """
     import torch
     from transformers.modeling_outputs import BackboneOutput

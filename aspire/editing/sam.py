@@ -63,7 +63,7 @@ class Sam:
     def masks(
         self, images: Sequence[Pixels], boxes: Sequence[NDArray[np.float32]]
     ) -> list[Mask | Failure]:
-        """The union of what lies in the boxes of each prompt.
+        """The union of what is in the boxes of each prompt.
 
         Args:
             images: (H, W, 3) uint8; the same object again where an image has several prompts.

@@ -1,7 +1,7 @@
 """The offline generator: objects of the class, placed in scenes that changed the prediction.
 
 Where a diffusion model is personalised on the edited images, this one remembers which objects and
-which scenes they were made of, and combines them anew.
+which scenes they were made of, and combines them again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What everything that generates by diffusion shares: a Stable Diffusion, and words added to it.
 
 Any checkpoint of diffusers with a UNet will do: Stable Diffusion 1.x, 2.x, XL, and smaller ones of
-the same classes. Learnt words lie beside the embedding table and not in it, so that nothing that
+the same classes. Learnt words are beside the embedding table and not in it, so that nothing that
 the model knew before can move.
 """
 

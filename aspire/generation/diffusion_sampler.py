@@ -176,7 +176,7 @@ class DiffusionSampler(ABC):
         """See :class:`aspire.generation.base.Sampler`.
 
         Raises:
-            ConfigError, ServiceError: when the model or what was learnt cannot be had.
+            ConfigError, ServiceError: when the model or what was learnt is unavailable.
         """
         made: dict[int, Sampled | Rejected] = {}
         by_concept: dict[str, list[int]] = {}

@@ -27,7 +27,7 @@ class ImageToImage(DiffusionSampler):
 
     Args:
         root, refs, model: see :class:`DiffusionSampler`.
-        strength: share of the denoising that is done anew, in (0, 1]; the larger, the less of the
+        strength: share of the denoising that is done again, in (0, 1]; the larger, the less of the
             edited image is left.
         **settings: see :class:`DiffusionSampler`.
     """

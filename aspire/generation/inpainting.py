@@ -20,7 +20,7 @@ from aspire.values import Count, Fraction, Natural
 
 
 class InpaintAround(DiffusionSampler):
-    """Everything but the class object of a training image is made anew.
+    """Everything but the class object of a training image is made again.
 
     The object's pixels come out bit-equal, so the label is as right as the real image's.
 

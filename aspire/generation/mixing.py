@@ -56,7 +56,7 @@ class Generated:
 
     Classes keep their share of the train split, so the class prior is that of the real data, unless
     all are to be drawn as often. A generated image belongs to the group of its scene, where that is
-    known; only methods that are told the training groups get to see it.
+    known; only group-aware methods get to see it.
 
     Args:
         share: expected fraction of a batch that is generated, in (0, 1); None draws all images of

@@ -1,6 +1,6 @@
 """A real image for the scene of a generated one that was cut from none.
 
-Methods that are told groups need the attribute of every image. A composed image has that of the
+Group-aware methods need the attribute of every image. A composed image has that of the
 image its scene comes from; one that a model drew, or that an object was taken out of, has that of
 the training images that show what it shows: its scene, or none of the found features.
 """

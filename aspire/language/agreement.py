@@ -119,7 +119,7 @@ def agreement(
 ) -> Agreement:
     """Count phrases of all captions that meet a labelled span.
 
-    A phrase is right if some place where it stands in the caption shares a word with a labelled
+    A phrase is right if some place where it is in the caption shares a word with a labelled
     span and, with ``heads``, both have the same head noun (their last word, in the singular). A
     span is met once: a second phrase for it is wrong.
 
@@ -148,7 +148,7 @@ def _hits(phrase: str, span: Span, words: Sequence[str], heads: bool) -> bool:
 
 
 def _places(phrase: str, words: Sequence[str]) -> Iterator[Span]:
-    """Where a phrase stands in a caption."""
+    """Where a phrase is in a caption."""
     part = [_plain(word) for word in phrase.lower().split()]
     for start in range(len(words) - len(part) + 1):
         if part == words[start : start + len(part)]:

@@ -37,7 +37,7 @@ _ADJECTIVES = frozenset(_COMMON.split())
 def read_answer(raw: str, caption: str, class_words: Sequence[str]) -> Phrases | Unreadable:
     """The phrases a model's answer holds.
 
-    The JSON may stand in a fence or in prose; it may lack fields, hold one string for a list, or
+    The JSON may be in a fence or in prose; it may lack fields, hold one string for a list, or
     a list for one string. Phrases are brought back to the caption's own words (see
     :func:`span_of`); what is not in the caption, and what names the class object, is left out.
 

@@ -143,7 +143,7 @@ def find_scene(mentions: Sequence[Mention]) -> Mention | None:
 
 
 def _tier(mention: Mention) -> int:
-    """2 for a scene wherever it stands, 1 for one that gives way to those, 0 for a thing."""
+    """2 for a scene wherever it is, 1 for one that gives way to those, 0 for a thing."""
     words, noun = lexicon(), mention.noun
     if has(noun, words.scenes) or (has(noun, words.areas) and " " in mention.phrase):
         return 2

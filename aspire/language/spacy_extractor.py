@@ -130,7 +130,7 @@ class SpacyExtractor:
 
 
 def _assign_roles(tokens: list[_Token], class_words: Sequence[str], words: Lexicon) -> None:
-    """Give each token its role, mending what the tagger gets wrong in captions."""
+    """Give each token its role, correcting what the tagger gets wrong in captions."""
     skip = 0
     previous = ""
     for i, token in enumerate(tokens):

@@ -29,7 +29,7 @@ class DeviceEngine:
         devices: how many, or "auto" for all there are. With one, the work is done here.
         accelerator: as Lightning calls it: auto, gpu, cpu, ...
         batch_size: items handed to a stage at once; so many are done again after a kill.
-        stages: which are worth processes of their own; all others are worked off here.
+        stages: which are worth processes of their own; all others are processed here.
     """
 
     def __init__(

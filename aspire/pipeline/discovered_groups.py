@@ -1,4 +1,4 @@
-"""Which groups a training run is told: the annotated ones, or those that discovery found.
+"""Which groups a training run receives: the annotated ones, or those that discovery found.
 
 ``groups=discovered`` needs no annotation. The spurious features of a classifier give every training
 and val image an attribute:

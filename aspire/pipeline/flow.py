@@ -51,7 +51,7 @@ class Pipeline:
     Args:
         dataset, dataset_digest: what to look at.
         backends, settings: who does it and how.
-        store, engine: where it is kept and how it is worked off.
+        store, engine: where it is kept and how it is processed.
         splits: whose images are looked at.
     """
 

@@ -25,7 +25,7 @@ for _name in ("pytorch_lightning", "lightning_fabric"):
 def predict_on(
     work: bytes, batches: Sequence[bytes], spool: Path, accelerator: str, devices: int
 ) -> None:
-    """Work batches off in a process a device; every result becomes a file of its own.
+    """Process batches in a process a device; every result becomes a file of its own.
 
     Args:
         work: a pickled stage, and what saves its images.

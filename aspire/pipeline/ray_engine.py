@@ -1,4 +1,4 @@
-"""``engine=ray``: the items of a stage worked off by actors of a Ray cluster."""
+"""``engine=ray``: the items of a stage processed by actors of a Ray cluster."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Stage(Protocol[In, Out]):
 
 
 class Engine(Protocol):
-    """How the items of a stage are worked off: here, or on many machines."""
+    """How the items of a stage are processed: here, or on many machines."""
 
     def map(
         self, stage: Stage[Item, Rec], items: Sequence[Item], save: SaveImage

@@ -8,7 +8,7 @@ Layout, under the store's root::
                   files/<aa>/<sha256>.png
 
 A folder with a manifest is complete, and verified before it is used: what is not as it was
-committed is made again. Work in progress lies in ``<stage>/<key>.partial`` with a
+committed is made again. Work in progress is in ``<stage>/<key>.partial`` with a
 journal of finished items; a killed run continues after the last of them.
 """
 

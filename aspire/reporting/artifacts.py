@@ -1,4 +1,4 @@
-"""What lies in an outputs folder, for reports: a missing artifact is noted, never an error."""
+"""What is in an outputs folder, for reports: a missing artifact is noted, never an error."""
 
 from __future__ import annotations
 

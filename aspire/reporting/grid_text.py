@@ -90,7 +90,7 @@ def lay_out(grid: Grid, against: str | None = None) -> Layout:
 
 
 def header_of(grid: Grid) -> list[str]:
-    """What stands with every such table."""
+    """What goes with every such table."""
     lines = [caption(grid.split)]
     gains = (
         grid.gain(metric, row, arm, column)

@@ -1,6 +1,6 @@
 """Bars for the report: SVG without a fixed width and without text.
 
-Positions are percentages, so a bar is as wide as its place on the page, and words stand beside it
+Positions are percentages, so a bar is as wide as its place on the page, and words are beside it
 at the reader's own font size. Colours come from the page's CSS classes, which know light, dark and
 print. Equal numbers give equal bytes.
 """

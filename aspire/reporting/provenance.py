@@ -97,7 +97,7 @@ class Provenance:
             upstream = source.manifest["upstream"].items()
             waiting += [self._sources[key] for key in upstream if key in self._sources]
         if "generate" in found:
-            # it lies beside the decisions, and nothing is made from it
+            # it is beside the decisions, and nothing is made from it
             made_of = {stage: found[stage].digest for stage in ("generate", "filter")}
             for (stage, _), source in self._sources.items():
                 upstream = source.manifest["upstream"]
@@ -113,7 +113,7 @@ def drawn_by_lot(sources: Mapping[str, Source]) -> bool:
 
 
 def outputs_of(run: Path) -> Path:
-    """The outputs folder that a run lies in: ``outputs/train/<dataset>/<baseline>/<arm>/<run>``.
+    """The outputs folder that a run is in: ``outputs/train/<dataset>/<baseline>/<arm>/<run>``.
 
     A run that was moved out of it has no artifacts at hand.
     """

@@ -1,4 +1,4 @@
-"""Published numbers to stand beside ours, each with its source; see ``published.yaml``."""
+"""Published numbers to show beside ours, each with its source; see ``published.yaml``."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def write_report(
         versions=_versions(result, outputs),
         command=_command(result, outputs),
         name=folder.name,
-        absent=sorted(artifacts.absent),  # last: filled by what stands above
+        absent=sorted(artifacts.absent),  # last: filled by what is above
     )
 
 

@@ -221,7 +221,7 @@ def usable_metrics(
 
 
 def caption(split: str) -> str:
-    """What the numbers are; stands with every table."""
+    """What the numbers are; goes with every table."""
     return f"{split} accuracy in %: mean ± sample standard deviation over seeds (number of seeds)"
 
 

@@ -112,7 +112,7 @@ class JobLogger(WandbLogger):
 
 
 def _summary(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What stands beside the run in W&B's table: all of test, and which group was the worst."""
+    """What is beside the run in W&B's table: all of test, and which group was the worst."""
     yield "selected_step", result["selected_step"]
     for split, metrics in result["metrics"].items():
         yield f"{split}/worst_group", metrics["worst_group"]

@@ -1,6 +1,6 @@
 """The one W&B run of a training job: opened by its first phase, closed when the job is over.
 
-W&B is a view of what lies in the run folder and never its source, so nothing that it does wrong
+W&B is a view of what is in the run folder and never its source, so nothing that it does wrong
 stops a job: a server that refuses or does not answer costs one timeout in a process, then
 everything is written offline for ``aspire wandb sync``.
 """

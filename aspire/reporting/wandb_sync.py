@@ -59,7 +59,7 @@ def write_run(folder: Path, place: wandb_run.Place, sweep: str = "") -> None:
 
 
 def moved(run: Path) -> bool:
-    """Whether an offline run lies elsewhere than where it was written.
+    """Whether an offline run is elsewhere than where it was written.
 
     W&B notes the whole path of the artifacts that wait for their upload.
     """
@@ -127,7 +127,7 @@ def make_grid_of(jobs: Sequence[JobEntry], metrics: Sequence[str]) -> Grid:
 
 
 def write_again(run: Path, place: wandb_run.Place, sweep: str = "") -> None:
-    """Write a run that was moved anew, from the results it lies beside."""
+    """Write a moved run again, from the results it is beside."""
     before = set(run.parent.glob("offline-run-*"))
     write_run(run.parents[1], place, sweep)
     if set(run.parent.glob("offline-run-*")) - before:

@@ -49,7 +49,7 @@ class RunStatus:
         who: host and process of the last attempt, or "".
         reason: why the last attempt failed, in one line.
         seconds: of work in all attempts.
-        about: what the attempt was told about its job.
+        about: what the attempt knew about its job.
         damaged: there is a result, and it cannot be read.
     """
 

@@ -86,7 +86,7 @@ class TrainedRun:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights; equal for equal weights, wherever they lie."""
+        """SHA-256 of the weights; equal for equal weights, wherever they are."""
         digest: str = self.result["weights_sha256"]
         return digest
 

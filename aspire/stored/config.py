@@ -1,4 +1,4 @@
-"""Configurations that lie in folders: read as plain data, with an allow-list of what they may name.
+"""Configurations that are in folders: read as plain data, with an allow-list of what they may name.
 
 Whatever a configuration names by ``_target_`` is imported and called. The user's own words may name
 anything; a folder that somebody sends may name what ``conf/`` names in the same group, and nothing
@@ -56,7 +56,7 @@ def read_config(folder: Path) -> Json:
 
     Raises:
         StoredConfigError: when it is not there or no such file, holds an interpolation, or names a
-            class or function that is neither in ``conf/`` nor the user's own. File and key stand in
+            class or function that is neither in ``conf/`` nor the user's own. File and key are in
             the message.
     """
     path = Path(folder) / "config.yaml"
@@ -127,7 +127,7 @@ def named(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def shipped_targets() -> Mapping[str, frozenset[str]]:
     """Group of ``conf/`` -> what its files name."""
     found: dict[str, set[str]] = {}
-    inner: set[tuple[str, str]] = set()  # group, and another that stands in it: ${inpainter}
+    inner: set[tuple[str, str]] = set()  # group, and another that is in it: ${inpainter}
     for path in sorted(conf_dir().rglob("*.yaml")):
         head, _, _ = path.relative_to(conf_dir()).as_posix().partition("/")
         for group, node in _parts_of(path, head).items():
@@ -167,7 +167,7 @@ def _refusal(path: Path, key: str, target: Any) -> str:
     name = str(target) if isinstance(target, str) else f"a {type(target).__name__}"
     return (
         f"{path}: {key} names {name[:200]}, which aspire's own conf/ does not name there. What a "
-        "configuration names is run, so one that lies in a folder may not name anything else. If "
+        "configuration names is run, so one that is in a folder may not name anything else. If "
         f"it is code of your own, say so: 'own=[{name[:200]}]', or give the folder of your yaml "
         "files with --config-dir."
     )
@@ -250,7 +250,7 @@ def absolute(node: Any, key: str = "") -> Any:
 
     Args:
         node: plain values.
-        key: that they stand under.
+        key: that they are under.
     """
     if isinstance(node, Mapping):
         return {k: absolute(v, str(k)) for k, v in node.items()}
@@ -264,7 +264,7 @@ def is_place(key: str, value: Any) -> bool:
     return key in PLACES and _there(value, Path.exists)
 
 
-# What may stand where weights are named, whatever lies in the working folder.
+# What may be given where weights are named, whatever is in the working folder.
 _WORDS = frozenset({"hub", "none", "package"})
 
 
@@ -284,14 +284,14 @@ _WHERE = frozenset({"root", "folder", "dir", "images", "cache", "data", "outputs
 def contents(
     node: Any, digest: Callable[[Path], str], key: str = "", *, elsewhere: bool = True
 ) -> Any:
-    """The same values, in which files count by what is in them and not by where they lie.
+    """The same values, in which files count by what is in them and not by where they are.
 
     Under any key, for code of the user's own may call it as it likes; only a name is a name.
 
     Args:
         node: plain values.
         digest: of a file or folder.
-        key: that they stand under.
+        key: that they are under.
         elsewhere: whether folders of data and outputs count elsewhere, and not here at all.
     """
     if isinstance(node, Mapping):
@@ -313,7 +313,7 @@ def _is_file(key: str, value: Any) -> bool:
 
 
 def base_of(dataset: Mapping[str, Any]) -> Path:
-    """The folder that a stored dataset lies in."""
+    """The folder that a stored dataset is in."""
     if dataset.get("root"):
         return Path(str(dataset["root"]))
     return Path(str(dataset.get("metadata") or dataset.get("images") or ".")).parent

@@ -52,7 +52,7 @@ def own_file(path: Path, folder: Path | None = None) -> Path:
 
     Args:
         path: of the file; where nothing has that name, opening it will say so.
-        folder: that it belongs to, by default the one it lies in.
+        folder: that it belongs to, by default the one it is in.
 
     Raises:
         DamagedError: for a link that leads out of the folder, and for a pipe, a device or a folder.
@@ -107,7 +107,7 @@ def sound_checkpoint(path: Path) -> bool:
         broken = str(error) or type(error).__name__
     if broken is None:
         return True
-    note(f"{path} is damaged ({broken}). What it was kept for begins anew.")
+    note(f"{path} is damaged ({broken}). What it was kept for begins again.")
     path.unlink(missing_ok=True)
     return False
 

@@ -225,7 +225,7 @@ def read_mapping(path: Path) -> Json:
 
 
 def read_any(folder: Path) -> Json:
-    """The ``result.json`` of whatever lies in the folder, by the schema of its kind.
+    """The ``result.json`` of whatever is in the folder, by the schema of its kind.
 
     Raises:
         DamagedError: as :func:`read_training`.

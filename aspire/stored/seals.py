@@ -2,7 +2,7 @@
 
 A seal is a small file beside the one it speaks of, ``NAME.sha256``. It is written first: whatever
 a kill leaves behind, a file that matches its seal is whole. Where a file is part of something that
-has a manifest of its own, the digest stands there instead.
+has a manifest of its own, the digest is there instead.
 """
 
 from __future__ import annotations

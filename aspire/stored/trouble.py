@@ -31,7 +31,7 @@ _CAUSES = {
     errno.ENOENT: ("it is gone", "Put it back"),
     errno.EIO: ("the disk reports an error", "Check the disk"),
     errno.ESTALE: ("the network share has gone", "Mount it again"),
-    errno.ELOOP: ("its links lead in a circle", "Mend the links"),
+    errno.ELOOP: ("its links lead in a circle", "Fix the links"),
 }
 # How libraries word it that raise errors of their own.
 _NUMBER = re.compile(r"(?:os error|Errno) (\d+)")

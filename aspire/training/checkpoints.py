@@ -23,7 +23,7 @@ class SelectionCheckpoint(pl.Callback):
     """After every evaluation: record it, keep the weights some rule would select, keep the state.
 
     ``step-<n>.safetensors`` are the weights of the evaluations that are the best under at least one
-    rule of :mod:`aspire.classification.selection`, so that a finished run can be selected anew;
+    rule of :mod:`aspire.classification.selection`, so that a finished run can be selected again;
     ``last.ckpt`` is the whole training state, ``metrics.csv`` has a line per evaluation. Each is
     whole at any moment; after a kill the run goes on from the last evaluation and ends with the
     same weights.

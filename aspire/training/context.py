@@ -96,7 +96,7 @@ class TrainingContext(Setup):
         select: str | None = None,
     ) -> Classifier:
         if phase in self.phases:
-            raise ValueError(f"phase {phase!r} stands twice in one run")
+            raise ValueError(f"phase {phase!r} appears twice in one run")
         table = self.train if train is None else train
         table = replace(table, group=table.group if groups is None else groups)
         if sample_weights is not None:

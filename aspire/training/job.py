@@ -224,7 +224,7 @@ def _keep_selectable(phase: dict[str, Any], state: dict[str, Any], folder: Path)
     """Rule -> file of the weights it selects, below the run's folder.
 
     Empty where the result is not what the last phase selected: a method that replaces the head
-    afterwards cannot be selected anew.
+    afterwards cannot be selected again.
     """
     import torch
     from safetensors.torch import load_file

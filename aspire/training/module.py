@@ -32,7 +32,7 @@ class ClassificationModule(pl.LightningModule):
 
     Args:
         net, objective: what to train, and on what.
-        optimizer, scheduler: factories; the scheduler is told the total number of steps and steps
+        optimizer, scheduler: factories; the scheduler receives the total number of steps and steps
             after every batch.
         tables: what is measured after every epoch, by split: always "val".
         grouper: group names.

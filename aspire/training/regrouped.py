@@ -18,7 +18,7 @@ class DiscoveredNeeds(Needs):
 
 
 class OnDiscoveredGroups:
-    """A baseline that is told discovered groups; afterwards its context is as without them.
+    """A baseline that receives discovered groups; afterwards its context is as without them.
 
     So training and selection see nothing of the annotation, and the result is measured with it.
 

@@ -102,7 +102,7 @@ class DeviceSettings:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
     def num_devices(self) -> int:
-        """One for each process; Lightning's own "auto" would start the command anew for others."""
+        """One for each process; Lightning's own "auto" would start the command again for others."""
         started = int(os.environ.get("WORLD_SIZE", 1))
         return started if self.devices == "auto" else int(self.devices)
 

@@ -3,7 +3,7 @@
 The peer is the authors' loop without its defects: all models stay in memory, and each image is
 captioned and classified, its class object and each of its phrases detected and segmented, each
 phrase inpainted and the result classified, all with a batch of one and each question opening the
-image anew, through the same classes of transformers. Ours are the stages with the artifact store
+image again, through the same classes of transformers. Ours are the stages with the artifact store
 around them, so that hashing, journals and lossless files are in the count (the peer saves JPEG, as
 the authors do). Controls are off, since the authors have none. Both get the same images, phrases,
 models (random weights, in about the proportions of the real ones) and threads, and must agree.

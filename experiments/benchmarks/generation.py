@@ -2,7 +2,7 @@
 
 Weights are random, in the sizes of the published configuration; how long a step takes and what
 memory it needs do not depend on their values. The peers are written from the documentation of
-diffusers: textual inversion as its guide trains it (every step encodes the images anew; the whole
+diffusers: textual inversion as its guide trains it (every step encodes the images again; the whole
 embedding table is trained in float32 under autocast, and all rows but the new ones are put back),
 and the pipeline called with a list of prompts. Both arms of a comparison have the same weights,
 precision of the frozen parts, batch, size, steps and checkpointing, and take turns at going first.
@@ -232,7 +232,7 @@ class Clock:
 
 
 def train_plain(args, folder, files):
-    """Textual inversion as diffusers' guide describes it, on images that lie in memory."""
+    """Textual inversion as diffusers' guide describes it, on images that are in memory."""
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -353,7 +353,7 @@ class Memory:
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         else:
-            Path("/proc/self/clear_refs").write_text("5")  # Linux: start VmHWM anew
+            Path("/proc/self/clear_refs").write_text("5")  # Linux: start VmHWM again
 
     def peak(self):
         if self.device == "cuda":

@@ -179,7 +179,7 @@ def stored(rng: random.Random, root: Path, whole: Path) -> Case:
 
 
 def kinds_of(folder: Path) -> dict[str, list[Path]]:
-    """Files below a folder by where they lie and what they are."""
+    """Files below a folder by where they are and what they are."""
     kinds: dict[str, list[Path]] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"):
         above = path.relative_to(folder).parts[:-1][:2]

@@ -76,7 +76,7 @@ def test_errors_of_a_short_erm_count_more_in_a_fresh_fit() -> None:
     ]
     phase, keywords = ctx.asked[2]
     assert phase == "train"
-    assert set(keywords) == {"sample_weights"}  # no net: it starts anew
+    assert set(keywords) == {"sample_weights"}  # no net: it starts again
     assert keywords["sample_weights"].tolist() == [1, 7.5, 1, 1, 7.5, 1]
     assert ctx.recorded == {"identify_steps": 10, "error_images": 2}
     assert ctx.warnings == []

@@ -106,7 +106,7 @@ def test_random_split_against_a_plain_loop() -> None:
 
 def test_repeated_examples_count_once() -> None:
     book = CorrectByExample(5)
-    # two processes, padded to six: example 0 stands twice
+    # two processes, padded to six: example 0 appears twice
     book.update(torch.tensor([1, 0, 1]), torch.tensor([1, 1, 1]), torch.tensor([0, 2, 4]))
     book.update(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), torch.tensor([1, 3, 0]))
     correct = book.compute()

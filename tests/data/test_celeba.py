@@ -126,7 +126,7 @@ def edit(path: Path, old: str, new: str) -> None:
         (write_csv, "list_attr_celeba.csv", "image_id", "image",
          "has no column 'image_id'. Did you mean image?"),
         (write_csv, "list_attr_celeba.csv", "000002.jpg", "000001.jpg",
-         "the image 000001.jpg stands more than once"),
+         "the image 000001.jpg appears more than once"),
         (write_csv, "list_eval_partition.csv", "000016.jpg,2\n", "",
          "1 images of list_attr_celeba.csv are not in list_eval_partition.csv, such as 000016.jpg"),
         (write_csv, "list_eval_partition.csv", "000016.jpg,2", "000016.jpg,3",

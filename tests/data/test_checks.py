@@ -201,7 +201,7 @@ def test_one_file_in_two_rows(tmp_path: Path) -> None:
     kept, _ = check_dataset(leak, on_bad="skip")
     assert kept.table["img_id"].tolist() == list("bcdef")  # test stays whole
     labels = grid(tmp_path, img_filename=["0.png", "0.png", "2.png", "3.png", "4.png", "5.png"])
-    with pytest.raises(DataError, match=r"two labels: 1\n    row 1: 0\.png also stands in row 0"):
+    with pytest.raises(DataError, match=r"two labels: 1\n    row 1: 0\.png is also in row 0"):
         check_dataset(labels)
 
 

@@ -229,7 +229,7 @@ def test_nothing_is_overwritten_unless_asked_and_nothing_foreign_ever(tmp_path, 
     with pytest.raises(ConfigError, match="is not an earlier export"):
         Export(waterbirds).write("csv", out, overwrite=True)
     assert (out / "train").is_dir()
-    with pytest.raises(ConfigError, match="lies in the dataset itself"):
+    with pytest.raises(ConfigError, match="is inside the dataset"):
         Export(waterbirds).write("csv", waterbirds.root / "copy")
     with pytest.raises(ConfigError, match=r"to=cvs: .*csv"):
         Export(waterbirds).write("cvs", out)

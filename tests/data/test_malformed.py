@@ -186,7 +186,7 @@ CASES: dict[str, tuple[Given, str]] = {
     "csv: parquet": (csv(b"PAR1xxxx"), "give it the ending .parquet"),
     "csv: semicolons": (csv("path;y\na;0\nb;1;1\n"), "separated by semicolons"),
     "csv: tabs": (csv("path\ty\na\t0\nb\n"), "separated by tabs"),
-    "csv: column twice": (csv("path,y,y\na,0,1\n"), "the column 'y' stands 2 times"),
+    "csv: column twice": (csv("path,y,y\na,0,1\n"), "the column 'y' appears 2 times"),
     "csv: more fields than names": (
         csv("path,y\na,0,1\nb,1,1\n"), "the rows have more fields (3) than the header has names"),
     "csv: one row with more fields": (
@@ -234,7 +234,7 @@ CASES: dict[str, tuple[Given, str]] = {
     "csv: web addresses": (
         csv(GOOD.replace("b.png", "https://x.org/b.png")), "row 1 names a web address"),
     "csv: id twice": (
-        csv("img_id,path,y,split\na,a,0,0\na,b,1,0\nb,c,0,1\nc,d,1,2\n"), "'a' stands more than"),
+        csv("img_id,path,y,split\na,a,0,0\na,b,1,0\nb,c,0,1\nc,d,1,2\n"), "'a' appears more than"),
     "csv: no image folder": (csv(GOOD, images="nowhere"), "dataset.images=nowhere: no such folder"),
     "csv: wrong fractions": (csv(GOOD, fractions={"val": 2}), "expected a share for val and one"),
     "csv: name given twice": (csv(GOOD, class_names=["a", "a"]), "distinct and not empty"),
@@ -323,7 +323,7 @@ CASES: dict[str, tuple[Given, str]] = {
     "waterbirds: image in two splits": (
         metadata(lambda t: t.replace("3.png", "0.png")), "row 0: 0.png, rows 0 and 3"),
     "waterbirds: image of two classes": (
-        metadata(lambda t: t.replace("3.png", "2.png")), "also stands in row 2 with another y"),
+        metadata(lambda t: t.replace("3.png", "2.png")), "is also in row 2 with another y"),
     # --- images
     "image: none": (lambda root: read_image(root / "a.png"), "does not exist"),
     "image: a folder": (read_image, "cannot be read"),

@@ -84,7 +84,7 @@ def test_missing_values_of_optional_columns_become_empty_text() -> None:
         ),
         (
             {"img_id": ["a", "b", "b", "d"]},
-            "img_id must be unique; 'b' stands more than once (first repeat in row 2)",
+            "img_id must be unique; 'b' appears more than once (first repeat in row 2)",
         ),
         ({"place": None, "plce": [0, 0, 0, 0]}, "no column 'place'. Did you mean plce?"),
         (

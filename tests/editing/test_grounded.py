@@ -141,7 +141,7 @@ def test_the_backbone_sees_an_image_once_and_answers_are_those_of_transformers(
     found += detector.detect_class_object([pictures[1]], [["cat"]])
     assert shown == [1, 1]  # the square one, the wide one
     detector.detect([LoadedImage(pictures[1].ref, pictures[1].root)], ["cat"])
-    assert shown == [1, 1, 1]  # read anew, it is another image
+    assert shown == [1, 1, 1]  # read again, it is another image
     assert len(detector._seen) == 2
 
     model = GroundingDinoForObjectDetection.from_pretrained(tiny_grounding_dino).eval()

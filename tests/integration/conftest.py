@@ -1,4 +1,4 @@
-"""What the tests of this folder would each find out anew: made once, for all workers."""
+"""What the tests of this folder would each find out again: made once, for all workers."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ WALL, MAN = Span(8, 11), Span(4, 5)
         ("man", MAN, 1, 1),
         ("man's shoulder", MAN, 0, 1),
         ("shoulder", MAN, 0, 0),
-        ("wall", Span(13, 14), 1, 1),  # stands twice in the caption
+        ("wall", Span(13, 14), 1, 1),  # appears twice in the caption
         ("stone wall", Span(13, 14), 0, 0),  # same head, elsewhere
         ("fence", WALL, 0, 0),  # not in the caption
         ("walls", Span(13, 14), 0, 0),

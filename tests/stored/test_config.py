@@ -1,4 +1,4 @@
-"""A configuration that lies in a folder is data: refused by name, never run and never resolved."""
+"""A configuration that is in a folder is data: refused by name, never run and never resolved."""
 
 from __future__ import annotations
 

@@ -392,7 +392,7 @@ def test_second_phase_goes_on_from_given_weights_and_trains(
 def test_a_phase_has_one_name(context: Callable[..., TrainingContext]) -> None:
     run = context("a")
     run.fit("train", CrossEntropy(), steps=1)
-    with pytest.raises(ValueError, match="phase 'train' stands twice"):
+    with pytest.raises(ValueError, match="phase 'train' appears twice"):
         run.fit("train", CrossEntropy(), steps=1)
 
 

@@ -1,1 +1,1 @@
-"""Where the jobs of a sweep are worked off, ``hydra/launcher=``: one file a choice."""
+"""Where the jobs of a sweep are processed, ``hydra/launcher=``: one file a choice."""

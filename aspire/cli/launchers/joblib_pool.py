@@ -42,7 +42,7 @@ class JoblibLauncher(ProcessLauncher):
         except TerminatedWorkerError:
             raise AspireError(
                 "A worker process died: out of memory, or killed; joblib then stops them all. The "
-                "same command does what is missing; hydra/launcher=slots goes on without the job."
+                "same command does what is left; hydra/launcher=slots goes on without the job."
             ) from None
 
 

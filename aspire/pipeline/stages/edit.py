@@ -1,9 +1,9 @@
 """Stage 3: the same image without one of its features.
 
 Object removal for every foreground phrase, a change of scene for the background. Pixels outside
-the edit are bit-equal to the original, so that a changed prediction is due to the edit alone; and
-beside each edit stands a control, which went the same way without taking the feature away, so that
-what the editor itself breaks can be told apart.
+the edit are bit-equal to the original, so that a changed prediction is due to the edit alone.
+Beside each edit there is a control, which went the same way without taking the feature away: it
+shows what the editor itself breaks.
 """
 
 from __future__ import annotations
