@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aspire.cli import main
+from aspire.cli._app import check_overrides
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -33,8 +34,12 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_a_command_of_the_documentation_is_accepted(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    words = [w for w in shlex.split(command)[1:] if w != "-m"]  # one job of a sweep
-    assert main([*words, "--cfg", "job"]) == 0, capsys.readouterr().err
+    verb, *words = shlex.split(command)[1:]
+    if "-m" in words:  # no configuration of one job shows a sweep
+        check_overrides(verb, words)
+        return
+    shown = [] if "--cfg" in words else ["--cfg", "job"]
+    assert main([verb, *words, *shown]) == 0, capsys.readouterr().err
 
 
 def test_the_site_builds_without_a_warning(tmp_path):
