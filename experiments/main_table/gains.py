@@ -53,7 +53,8 @@ def line(name: str, gains: pd.Series) -> str:
     sure = [interval(of_pair) for _, of_pair in gains.groupby(["dataset", "baseline"])]
     above, below = sum(low > 0 for low, _ in sure), sum(high < 0 for _, high in sure)
     low, high = interval(seeds)
-    cells = [f"{pairs.mean():+.1f} [{low:.1f}, {high:.1f}]", raised, above, below, len(seeds)]
+    bounds = f" [{low:.1f}, {high:.1f}]" if len(seeds) > 1 else ""
+    cells = [f"{pairs.mean():+.1f}{bounds}", raised, above, below, len(seeds)]
     return "| " + " | ".join(map(str, [name, *cells])) + " |"
 
 
