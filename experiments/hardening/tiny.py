@@ -24,7 +24,8 @@ SMALL = (
     "dataset=mini_waterbirds", "dataset.scale=0.01", "dataset.size=32", "model=small_cnn",
     "model.image_size=32", "fit.steps=4", "fit.evaluations=2", "fit.batch_size=8", "logger=none",
     "trainer.threads=1", "stage.edit.images_per_class=6", "stage.generate.max_per_class=6",
-    "stage.filter.min_kept=0", "score.min_support=1", "score.max_q=1", "score.min_effect=-1",
+    "stage.filter.min_kept=0", "score.min_support=1", "score.min_donors=1",
+    "score.max_q=1", "score.min_effect=-1",
 )  # fmt: skip
 RUN = ("run", "seeds=[0]", *SMALL)
 SWEEP = ("train", "-m", "seed=0,1", "baseline=erm,jtt", *SMALL)
