@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +20,12 @@ from numpy.typing import NDArray
 
 from aspire.data.images import Pixels, png_bytes
 from aspire.data.table import Dataset, Split
-from aspire.errors import ConfigError
+from aspire.errors import AspireError, ConfigError
 from aspire.miniatures.drawing.pen import Style
 from aspire.rng import seed_for
 from aspire.stored.files import locked
+from aspire.stored.notes import note
+from aspire.stored.seals import read_digest, write_digest
 
 COLUMNS = (
     "img_id", "img_filename", "y", "split", "place", "caption", "mask_filename", "objects",
@@ -117,8 +121,14 @@ class Miniature(abc.ABC):
         return self.benchmark_counts(split)
 
     def read(self) -> Dataset:
-        """The dataset; drawn when it is not there yet, only read otherwise."""
+        """The dataset; drawn when it is not there yet or damaged, only read otherwise."""
         folder = render_once(self.root, self.key, self._render)
+        if _as_drawn(folder, self._dataset):
+            return self._dataset(folder)
+        note(f"{folder} is not what was drawn. It is drawn again.")
+        return self._dataset(render_once(self.root, self.key, self._render, again=True))
+
+    def _dataset(self, folder: Path) -> Dataset:
         types = {"img_id": str, "caption": str, "objects": str}
         table = pd.read_csv(folder / "metadata.csv", dtype=types, keep_default_na=False)
         return Dataset(
@@ -175,7 +185,23 @@ def majority(total: int, share: float) -> int:
     return total if share == 1 else min(half_up(total * share), total - 1)
 
 
-def render_once(root: Path, key: str, render: Callable[[Path], pd.DataFrame]) -> Path:
+def _as_drawn(folder: Path, read: Callable[[Path], Dataset]) -> bool:
+    """Whether a drawn folder is what was drawn, by the digest noted when it was first read."""
+    seal = folder / "drawn.digest"
+    try:
+        digest = read(folder).digest(folder / ".seen" if os.access(folder, os.W_OK) else None)
+    except (OSError, ValueError, KeyError, AspireError):  # pandas' errors are ValueErrors
+        return False
+    known = read_digest(seal)
+    if known is None:
+        with contextlib.suppress(OSError):  # the data may be read-only
+            write_digest(seal, digest)
+    return known in (None, digest)
+
+
+def render_once(
+    root: Path, key: str, render: Callable[[Path], pd.DataFrame], again: bool = False
+) -> Path:
     """Fill ``root/key`` unless it is there already; it appears complete or not at all.
 
     Safe between processes: the second one waits and finds the work done.
@@ -184,6 +210,7 @@ def render_once(root: Path, key: str, render: Callable[[Path], pd.DataFrame]) ->
         root: folder for the renderings, made when missing.
         key: short hash of everything the rendering depends on.
         render: draws into the folder it is given (which exists) and returns the metadata table.
+        again: although it is there.
 
     Returns:
         The folder, with ``metadata.csv`` in it.
@@ -192,7 +219,7 @@ def render_once(root: Path, key: str, render: Callable[[Path], pd.DataFrame]) ->
         ConfigError: when ``root`` cannot be made.
     """
     folder, partial = root / key, root / f".{key}.partial"
-    if (folder / "metadata.csv").is_file():
+    if not again and (folder / "metadata.csv").is_file():
         return folder
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -202,7 +229,7 @@ def render_once(root: Path, key: str, render: Callable[[Path], pd.DataFrame]) ->
             "to. Type for example: paths.data=$HOME/aspire-data"
         ) from None
     with locked(root / f".{key}.lock"):
-        if (folder / "metadata.csv").is_file():
+        if not again and (folder / "metadata.csv").is_file():
             return folder  # another process was faster
         # These can only be left from a process that was killed, for we hold the lock.
         shutil.rmtree(partial, ignore_errors=True)

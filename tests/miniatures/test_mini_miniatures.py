@@ -280,3 +280,25 @@ def test_celeba_minority_share(tmp_path: Path) -> None:
     assert MiniCelebA(tmp_path, minority_share=0.0).counts(Split.TRAIN) == (659, 615, 223, 0)
     assert more.counts(Split.TEST) == plain.counts(Split.TEST)
     assert more.key != plain.key
+
+
+@pytest.mark.parametrize("damage", ["cut", "picture", "gone", "no table at all"])
+def test_a_damaged_miniature_is_drawn_again(tmp_path, caplog, damage):
+    made = MiniWaterbirds(root=tmp_path, scale=0.02)
+    before = made.read()
+    digest = before.digest()
+    table, picture = before.root / "metadata.csv", before.path(before.table["img_filename"][0])
+    if damage == "cut":
+        table.write_bytes(table.read_bytes()[: table.stat().st_size // 2])
+    elif damage == "picture":
+        picture.write_bytes(before.path(before.table["img_filename"][1]).read_bytes())
+    elif damage == "gone":
+        picture.unlink()
+    else:
+        table.write_bytes(b"\x00" * 64)
+    after = MiniWaterbirds(root=tmp_path, scale=0.02).read()
+    assert after.digest() == digest
+    assert "is not what was drawn. It is drawn again." in caplog.text
+    caplog.clear()
+    assert made.read().digest() == digest
+    assert not caplog.text
