@@ -146,15 +146,18 @@ def few_scenes(source: Path, houses: Path, words: list[str]) -> None:
                 name = job.experiment.dataset.class_names[f.y]
                 line(places, name, f.phrase, judged, f.support, f.donors or "-", *cells)
     head("photographs a place", "moved", "donors", "net drop", "spread over donors", "drawn",
-         "covered, of 100", "width")  # fmt: skip
+         "covered, of 100", "of 10,000", "lower end above it", "width")  # fmt: skip
     for places, job in jobs.items():
         for y, moved, most in ((1, "dogs, water to land", 50), (0, "cats, land to water", 0)):
             found = job.experiment
             means = donor_means(found.classifier(0), found.dataset.root, source, houses, y, most)
             for drawn in (3, 5, 10):
-                held, width = coverage(means, drawn)
-                numbers = f"{means.mean():.3f}", f"{means.std(ddof=1):.3f}", drawn, held
-                line(places, moved, len(means), *numbers, f"{width:.2f}")
+                hundred, *_ = coverage(means, drawn, 100)
+                share, above, width = coverage(means, drawn, 10_000)
+                line(
+                    places, moved, len(means), f"{means.mean():.3f}", f"{means.std(ddof=1):.3f}",
+                    drawn, f"{100 * hundred:.0f}", f"{share:.1%}", f"{above:.1%}", f"{width:.2f}",
+                )  # fmt: skip
 
 
 def head(*cells: str) -> None:
