@@ -15,11 +15,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from commands import FORKS, Command
+from commands import Command
 from hydra.core.global_hydra import GlobalHydra
 
 from aspire.cli import main
-from aspire.cli.launchers import slots
 from aspire.cli.launchers.base import Work
 from aspire.cli.launchers.ray_tasks import RayLauncher
 from aspire.cli.launchers.slots import SlotsLauncher, visible_gpus
@@ -111,7 +110,6 @@ def test_each_launcher_gives_the_numbers_of_one_after_the_other(
 def test_a_job_that_fails_and_a_process_that_dies_stop_no_other(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ASPIRE_TEST_FAIL_SEED", "0")
     monkeypatch.setenv("ASPIRE_TEST_DIE_SEED", "1")
-    monkeypatch.setattr(slots, "SPAWN", FORKS)  # three processes without the imports of each
     sweep = tmp_path / "outputs" / "sweeps" / "mine"
     words = ["hydra/launcher=slots", "hydra.launcher.slots=2", f"hydra.sweep.dir={sweep}"]
     assert main(["train", "-m", "seed=0,1,2,3", *words, *TINY]) == 4

@@ -65,7 +65,7 @@ def test_a_path_needs_no_quotes(
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("fit.steps=a'b", "fit.steps=a'b: expected a whole number of at least 1; other signs"),
+        ("fit.steps=a'b", "fit.steps=a'b: expected a whole number of at least 1; other characters"),
         (
             "+own.key=it's (1)",
             "+own.key=it's (1) cannot be read as it stands. In quotes its value is a text: "

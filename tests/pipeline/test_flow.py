@@ -301,7 +301,7 @@ def test_without_a_shortcut_there_is_nothing_to_generate(world: World) -> None:
     assert "no class can be personalised" in text
     assert "no_spurious_feature: landbird" in text
     assert "no_spurious_feature: waterbird" in text
-    assert "try score.min_support=3" in text
+    assert "or score.min_support=3" in text
 
 
 def test_too_strict_filters_name_the_reasons_and_what_to_change(

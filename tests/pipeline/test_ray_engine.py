@@ -28,6 +28,7 @@ from aspire.generation.filters import NearUniform
 from aspire.language.base import Phrases
 from aspire.language.dataset_captioner import DatasetCaptioner
 from aspire.pipeline.flow import Pipeline
+from aspire.pipeline.generating import generate
 from aspire.pipeline.parts import Backends, StageSettings
 from aspire.pipeline.ray_cluster import connect
 from aspire.pipeline.ray_engine import RayEngine
@@ -74,7 +75,7 @@ def chain(dataset: Dataset, root: Path, reader: Any, engine: Engine, marker: Any
         found.marker = marker
         return found
 
-    Pipeline(
+    pipeline = Pipeline(
         dataset,
         "digest-of-the-dataset",
         Backends(
@@ -98,7 +99,8 @@ def chain(dataset: Dataset, root: Path, reader: Any, engine: Engine, marker: Any
         ),
         ArtifactStore(root, on_done=lambda a: made.update({a.stage: a})),
         engine,
-    ).generate(reader, seed=0)
+    )
+    generate(pipeline, reader, seed=0)
     return made
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aspire.cli._bench import Bench
 from runfolders import CONFIG, hostile, run_folder
 
 from aspire.cli import main
-from aspire.cli._app import compose_config
+from aspire.cli.jobs import Job
 from aspire.errors import AspireError
 from aspire.runs.ledger import Ledger
 from aspire.stored.files import own_file
@@ -137,9 +136,8 @@ def test_a_run_is_refused_by_what_is_wrong_with_it(
     said = ""
     if verb == "discover":
         words = [*images, "classifier=run", f"classifier.path={run}"]
-        cfg, _ = compose_config("discover", words)
         try:
-            Bench("discover", cfg, words).classifier(0)
+            Job.of("discover", words).experiment.classifier(0)
         except AspireError as error:
             said = str(error)
     else:
