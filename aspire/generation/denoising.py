@@ -47,15 +47,15 @@ class Source:
     captions: Sequence[Sequence[str]]
     weight: float = 1.0
     flip: float = 0.5
-    _orders: dict[int, Any] = field(default_factory=dict, repr=False)
+    _orders: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False)
 
     def row(self, seed: int, position: int) -> int:
         """The image of a sample: every image once in each round, in random order."""
         turn, place = divmod(position, len(self.mean))
-        if turn not in self._orders:
+        if (seed, turn) not in self._orders:
             rng = np.random.default_rng(seed_for(seed, self.purpose, "order", turn))
-            self._orders[turn] = rng.permutation(len(self.mean))
-        return int(self._orders[turn][place])
+            self._orders[seed, turn] = rng.permutation(len(self.mean))
+        return int(self._orders[seed, turn][place])
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,7 @@ def test_killed_and_resumed_is_bit_equal_to_undisturbed(
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
     said = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("*/*/result.json"))]
     assert said[0]["loss"] == said[1]["loss"]
+    assert said[0]["effect"] == said[1]["effect"]
     assert len(said[0]["loss"]) == steps
     assert not last.exists()
 
