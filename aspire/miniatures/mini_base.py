@@ -189,7 +189,7 @@ def _as_drawn(folder: Path, read: Callable[[Path], Dataset]) -> bool:
     """Whether a drawn folder is what was drawn, by the digest noted when it was first read."""
     seal = folder / "drawn.digest"
     try:
-        digest = read(folder).digest(folder / ".seen" if os.access(folder, os.W_OK) else None)
+        digest = read(folder).digest(folder / "seen" if os.access(folder, os.W_OK) else None)
     except (OSError, ValueError, KeyError, AspireError):  # pandas' errors are ValueErrors
         return False
     known = read_digest(seal)
