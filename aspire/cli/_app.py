@@ -7,37 +7,33 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra import compose, initialize_config_dir
-from hydra.core.config_loader import ConfigLoader
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import ConfigCompositionException, HydraException
-from hydra.types import RunMode
+from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from aspire.checking import hint_at, problems
+from aspire.checking import problems
 from aspire.cli._arms import check_arm
 from aspire.cli._completion import OPTIONS, complete
 from aspire.cli._composing import composing_once
 from aspire.cli._keys import keys_of
+from aspire.cli._overrides import STANDS_FOR, check_options, check_overrides, initialized
 from aspire.cli._own import own_targets
 from aspire.cli._plugins import add_to_hydra
-from aspire.cli._secrets import refuse_secrets, typed
+from aspire.cli._secrets import refuse_secrets
 from aspire.cli._signals import STOPPED, Stopped, stoppable
-from aspire.cli._words import parsed_or_none, readable, refuse_pickles, with_positionals
+from aspire.cli._words import refuse_pickles, with_positionals
 from aspire.confdir import conf_dir
 from aspire.console import Console
-from aspire.errors import AspireError, ConfigError, did_you_mean
+from aspire.errors import AspireError, ConfigError
 from aspire.memory import keep_freed_memory
 from aspire.moved import MOVED
 from aspire.own_code import find_code_in
@@ -63,9 +59,6 @@ POSITIONAL = {
 
 # Lists that may be typed with commas alone, which elsewhere are a sweep.
 LISTS = {"table": ("rows", "cols", "metric", "metrics")}
-
-# Words that a verb is another verb with.
-STANDS_FOR = {"quickstart": ("experiment=quickstart",)}
 
 
 @composing_once()
@@ -191,7 +184,7 @@ def say(text: str, exit_code: int = 1) -> None:
 
 def compose_config(verb: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     """The configuration that ``aspire VERB OVERRIDES`` would run with, and its choices."""
-    with _initialized():  # by the verb, where there is one
+    with initialized():  # by the verb, where there is one
         cfg = compose(verb, list(overrides), return_hydra_config=True)
         chosen = {str(k): str(v) for k, v in cfg.hydra.runtime.choices.items()}
         check_preset(chosen)
@@ -273,81 +266,7 @@ def _resolved(cfg: DictConfig) -> Any:
         return OmegaConf.to_container(cfg, resolve=False)
 
 
-# --- checking overrides -----------------------------------------------------------------------
-
-
-def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
-    """Compare every override with what there is, before anything is loaded.
-
-    Returns:
-        The arguments, texts in quotes where the grammar of overrides asks for them.
-
-    Raises:
-        ConfigError: listing every unknown key and choice with the nearest right name.
-    """
-    words, search = _split(args)
-    if not words:
-        return list(args)
-    refuse_secrets(typed(words))
-    for word in words:
-        if "=" not in word and not word.startswith("~"):
-            raise ConfigError(f"{word}: expected KEY=VALUE; aspire {verb} --help shows examples.")
-    for word in STANDS_FOR.get(verb, ()):
-        key = word.partition("=")[0]
-        other = next((w for w in words if w.startswith(f"{key}=") and w != word), None)
-        if other:
-            raise ConfigError(f"aspire {verb} is aspire run {word}. Type aspire run {other}.")
-    extra = [f"hydra.searchpath=[file://{Path(search).resolve()}]"] if search else []
-    with _initialized():
-        loader = GlobalHydra.instance().config_loader()
-        parser = OverridesParser.create(loader)
-        own = Path(search) if search else None
-        there = _groups(loader)
-        groups = [o for w in words if (o := parsed_or_none(parser, w)) and _is_group(there, o, own)]
-        _refuse_unknown(loader, groups, own)
-        problems: list[str] = []
-        of_groups = {o.input_line for o in groups}
-        chosen = [f"{o.key_or_group}={_first(o)}" for o in groups if not o.is_delete()]
-        cfg = _composed(verb, extra, chosen)
-        values: Any = OmegaConf.to_container(cfg, resolve=False)
-        sweep = cfg.hydra.mode == RunMode.MULTIRUN or bool({"-m", "--multirun"} & set(args))
-        texts = readable(words, parser, lambda k: hint_at(values, k, keys_of(verb)), sweep)
-        known = set(_keys(cfg))
-        for override in parser.parse_overrides(texts):
-            key = override.key_or_group
-            new = override.is_add() or override.is_force_add() or override.is_delete()
-            if override.input_line in of_groups or new or key in known or _inside_free(cfg, key):
-                continue
-            near = did_you_mean(key, known) or did_you_mean(key, there)
-            siblings = sorted(k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0])
-            listed = f" Keys here: {', '.join(siblings[:20])}." if siblings else ""
-            problems.append(f"{key}: no such key.{near}{listed if not near else ''}")
-    if problems:
-        raise ConfigError("\n".join(problems))
-    quoted = dict(zip(words, texts, strict=True))
-    return [quoted.get(arg, arg) for arg in args]
-
-
-def _composed(verb: str, extra: Sequence[str], chosen: Sequence[str]) -> DictConfig:
-    """The verb's configuration with these choices.
-
-    Raises:
-        ConfigError: for a group that the verb does not have.
-    """
-    try:
-        composed: DictConfig = compose(verb, [*extra, *chosen], return_hydra_config=True)
-        return composed
-    except ConfigCompositionException:
-        there = compose(verb, return_hydra_config=True).hydra.runtime.choices
-        taken = [str(group) for group in there if not str(group).startswith("hydra/")]
-        for word in chosen:
-            group = word.partition("=")[0]
-            if group not in there:
-                raise ConfigError(
-                    f"{group}: aspire {verb} does not take it.{did_you_mean(group, taken)} It "
-                    f"takes {', '.join(taken)}."
-                ) from None
-        raise
+# --- checking what was composed ----------------------------------------------------------------
 
 
 def check_values(cfg: DictConfig, verb: str) -> None:
@@ -396,137 +315,3 @@ def check_preset(choices: Mapping[str, str | None]) -> None:
         f"hparams=paper has no values for baseline={method} on dataset={dataset}, only for "
         f"{there}; take hparams={instead}."
     )
-
-
-@contextmanager
-def _initialized() -> Iterator[None]:
-    if GlobalHydra.instance().is_initialized():
-        yield
-        return
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        yield
-
-
-# Options of Hydra that take the next word.
-_TAKES_WORD = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
-_TAKES_WORD |= {"--config-dir", "-cd", "--info", "-i"}
-
-
-# Options of Hydra that say what is to be done, of which it takes one.
-_ONE_OF = {"--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i"}
-
-
-def check_options(args: Sequence[str]) -> None:
-    """Refuse options that Hydra does not take together.
-
-    Raises:
-        ConfigError: for two of them, or ``--resolve`` without ``--cfg``.
-    """
-    names = [a.partition("=")[0] for a in args if a.startswith("-")]
-    if len(given := [n for n in names if n in _ONE_OF]) > 1:
-        raise ConfigError(
-            f"{' '.join(given)}: expected one of them. --cfg job shows the configuration of a "
-            "single job; for a sweep dry_run=true lists its jobs."
-        )
-    if "--resolve" in names and not given:
-        raise ConfigError("--resolve: expected --cfg job beside it.")
-
-
-def _split(args: Sequence[str]) -> tuple[list[str], str | None]:
-    """The overrides among the arguments, and the user's own configuration folder."""
-    words: list[str] = []
-    search = None
-    option = ""
-    for arg in args:
-        if option in ("--config-dir", "-cd"):
-            search = arg
-        elif arg.startswith("--config-dir="):
-            search = arg.split("=", 1)[1]
-        elif not arg.startswith("-") and option not in _TAKES_WORD:
-            words.append(arg)
-        option = arg
-    return words, search
-
-
-def _groups(loader: ConfigLoader) -> list[str]:
-    found: list[str] = loader.list_groups("")
-    return found
-
-
-def _is_group(there: Sequence[str], override: Override, own: Path | None) -> bool:
-    name = override.key_or_group
-    top = name.split("/")[0]
-    known = top in there or "/" in name or bool(own and (own / top).is_dir())
-    return "." not in name and known and name != "hydra"
-
-
-def _values(override: Override) -> list[str]:
-    """Every single choice that an override names or its glob matches."""
-    value = override.value()
-    if override.is_choice_sweep():
-        return [str(v) for v in override.sweep_iterator()]
-    if override.is_sweep_override() or value is None:
-        return []
-    if isinstance(value, list):
-        return [str(v) for v in value]
-    return [str(value)]
-
-
-def _first(override: Override) -> str:
-    values = _values(override)
-    if isinstance(override.value(), list):
-        return f"[{','.join(values)}]"
-    return values[0] if values else "null"
-
-
-def check_choices(words: Sequence[str]) -> None:
-    """Compare choices of groups, ``baseline=erm``, with what there is.
-
-    Raises:
-        ConfigError: for those there are not, with the nearest right name.
-    """
-    with _initialized():
-        loader = GlobalHydra.instance().config_loader()
-        parser = OverridesParser.create(loader)
-        groups = [o for w in words if (o := parsed_or_none(parser, w))]
-        _refuse_unknown(loader, groups, None)
-
-
-def _refuse_unknown(loader: ConfigLoader, groups: Sequence[Override], own: Path | None) -> None:
-    problems = [problem for override in groups for problem in _check_choice(loader, override, own)]
-    if problems:
-        raise ConfigError("\n".join(problems))
-
-
-def _check_choice(loader: ConfigLoader, override: Override, own: Path | None) -> list[str]:
-    group = override.key_or_group
-    options = loader.get_group_options(group, ObjectType.CONFIG)
-    if own:  # the user's own files join ours
-        options = sorted({*options, *(p.stem for p in (own / group).glob("*.yaml"))})
-    values = _values(override)
-    if override.is_choice_sweep() and not values:
-        return [f"{override.input_line}: no choice matches. Choices: {', '.join(options)}."]
-    problems = []
-    for value in values:
-        if value not in options and value != "null":
-            problems.append(
-                f"{group}={value}: no such choice.{did_you_mean(value, options)} Choices: "
-                f"{', '.join(options) or 'none'}."
-            )
-    return problems
-
-
-def _keys(node: Any, prefix: str = "") -> Iterator[str]:
-    if isinstance(node, DictConfig) and not node._is_none():
-        for key in map(str, node):
-            name = f"{prefix}{key}"
-            yield name
-            yield from _keys(node._get_node(key), f"{name}.")
-
-
-def _inside_free(cfg: DictConfig, key: str) -> bool:
-    """Whether the key lies in a list or in a part of Hydra's own that takes any key."""
-    parts = key.split(".")
-    if re.search(r"\[\d+\]", key):
-        return True
-    return parts[:2] in (["hydra", "searchpath"], ["hydra", "sweeper"])

@@ -10,8 +10,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from aspire.cli._app import check_choices, plain, task_overrides
+from aspire.cli._app import plain, task_overrides
 from aspire.cli._estimate import expectation, on_processor, seconds_at_reference, threads_of
+from aspire.cli._overrides import check_choices
 from aspire.cli._results import artifact_entry, dataset_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
 from aspire.cli._stored import stored_yaml

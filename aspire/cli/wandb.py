@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from aspire.cli._app import check_overrides, plain
+from aspire.cli._app import plain
+from aspire.cli._overrides import check_overrides
 from aspire.confdir import conf_dir
 from aspire.console import console
 from aspire.errors import ConfigError, did_you_mean

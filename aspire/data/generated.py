@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from aspire.data.table import Dataset
 from aspire.errors import ConfigError, DamagedError
 from aspire.records import FilterDecision, SyntheticImage
 from aspire.stored.artifacts import is_committed, verified_lines
 from aspire.stored.results import read_mapping
+from aspire.values import Below
 
 T = TypeVar("T")
 
@@ -68,8 +71,10 @@ def read_generated(path: Path) -> GeneratedImages:
         store = path.resolve().parent.parent
         try:
             first = next(iter(result["generation"].values()))
-            made, decided = (store / first[s]["folder"] for s in ("generate", "filter"))
-        except (AttributeError, KeyError, TypeError):
+            made, decided = (
+                store / msgspec.convert(first[s]["folder"], Below) for s in ("generate", "filter")
+            )
+        except (AttributeError, KeyError, TypeError, msgspec.ValidationError):
             raise DamagedError(
                 f"{path / 'result.json'} is damaged: generation names no artifacts of generate and "
                 "filter. The command that made it makes it again."

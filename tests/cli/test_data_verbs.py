@@ -211,6 +211,16 @@ def test_mistakes(words, code, expected, capsys):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("folder", ["/etc", "../mine/artifacts/generate/0", "a/../../b", 1, None])
+def test_a_sent_result_cannot_name_images_elsewhere(folder, tmp_path, capsys):
+    (run := tmp_path / "sent" / "run" / "x").mkdir(parents=True)
+    named = {s: {"folder": folder} for s in ("generate", "filter")}
+    (run / "result.json").write_text(json.dumps({"generation": {"0": named}}))
+    words = ["dir=x", f"generated={run}", "dataset.scale=0.02"]
+    assert main(["data", "export", *words]) == 3
+    assert "generation names no artifacts of generate and filter" in capsys.readouterr().err
+
+
 def test_miniatures_need_no_download(capsys):
     for action in ("download", "add"):
         assert main(["data", action, "dataset=mini_waterbirds"]) == 0

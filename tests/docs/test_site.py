@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aspire.cli import main
-from aspire.cli._app import check_overrides
+from aspire.cli._overrides import check_overrides
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -55,7 +55,8 @@ class Noting(TrainingContext):
     def real(self) -> TrainingContext:
         made = super().real
         if made is not self:
-            made.found, made.fits = self.found, {}  # type: ignore[attr-defined]
+            assert isinstance(made, Noting)
+            made.found, made.fits = self.found, {}
         return made
 
     def remember(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
