@@ -120,7 +120,7 @@ class Examination:
             f"classifier: right on {self.right} of {sample} {'/'.join(self.splits)} images "
             f"({100 * self.right / self.images:.1f} %; guesses as frequent: "
             f"{100 * self.guessed[0] / self.images:.1f} %)",
-            f"right of each class: {right}{more}" + (f"; taken: {taken}" if taken else ""),
+            f"right of each class: {right}{more}" + (f"; mistaken: {taken}" if taken else ""),
             *self._numbered(),
         ]
 

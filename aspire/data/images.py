@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from aspire.data.files import NotAFileError, open_regular
 from aspire.errors import DataError
@@ -177,6 +177,13 @@ def _open(path: Path) -> Image.Image:
         raise _unreadable(path, error) from None
 
 
+def reason(error: Exception) -> str:
+    """Why a picture cannot be read; Pillow's own words for a file of no kind name its buffer."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known kind"
+    return str(error) or type(error).__name__
+
+
 def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, NotAFileError):
         return DataError(f"The image {path} cannot be read: {str(error).removeprefix(f'{path} ')}")
@@ -185,10 +192,9 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"The image {path} does not exist.")
     size = path.stat().st_size if path.is_file() else 0
-    reason = str(error) or type(error).__name__
     return DataError(
-        f"The image {path} ({size} bytes) cannot be read: {reason}. Replace the file or take "
-        "its row out of the metadata table."
+        f"The image {path} ({size} bytes) cannot be read: {reason(error)}. Replace the file or "
+        "take its row out of the metadata table."
     )
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 from PIL import Image
 
 from aspire.data.files import NotAFileError, open_regular
-from aspire.data.images import orientation, read_image, refuse_huge, upright_size
+from aspire.data.images import orientation, read_image, reason, refuse_huge, upright_size
 from aspire.errors import DataError
 
 # Last bytes of a whole file, by format.
@@ -102,7 +102,7 @@ def _peculiarities(image: Any) -> list[tuple[str, str]]:
 
 def _reason(error: Exception, path: Path) -> str:
     """What an error says, without repeating the path and the advice."""
-    text = str(error) or type(error).__name__
+    text = reason(error)
     if isinstance(error, DataError):
         text = text.split(" cannot be read: ", 1)[-1].split(". Replace")[0].split(". Make it")[0]
     return text.replace(f"The image {path} ", "").replace(f"'{path}'", "").strip(" .")

@@ -53,7 +53,7 @@ class Examined:
         share = 100 * self.right / max(1, self.images)
         return (
             f"right on {self.right} of {self.images} unedited images ({share:.1f} %{sample}); "
-            f"guesses that name each class as often would be right on {self.guessed:g}"
+            f"guesses that name each class as often would be right on about {self.guessed:.0f}"
         )
 
 

@@ -118,7 +118,7 @@ def test_lines() -> None:
     assert first == (
         "classifier: right on 3 of 4 of 40 val images (75.0 %; guesses as frequent: 50.0 %)"
     )
-    assert second == "right of each class: cat 2/3, dog 1/1; taken: cat for dog 1x"
+    assert second == "right of each class: cat 2/3, dog 1/1; mistaken: cat for dog 1x"
     kept = found.to_dict()
     assert kept["confusion"] == [[0, 0, 2], [0, 1, 1], [1, 1, 1]]
     assert (kept["right"], kept["images"], kept["of"], kept["by_guessing"]) == (3, 4, 40, 2.0)

@@ -56,7 +56,7 @@ def test_one_report_with_row_numbers(data: Dataset) -> None:
     assert "missing: 1\n    row 2: " in text
     assert "zero bytes: 1\n    row 7: " in text
     assert "unreadable: 1\n    row 9: " in text
-    assert "(15 bytes): cannot identify image file" in text
+    assert "(15 bytes): not an image of a known kind" in text
     assert "truncated: 1\n    row 11: " in text
     assert "dataset.on_bad=skip" in text
 

@@ -270,7 +270,7 @@ def test_the_page_shows_how_the_classifier_did_before_any_edit(made: Any) -> Non
     page.check_self_contained()
     assert (
         "The classifier is right on 24 of 40 unedited images (60.0 %, a sample of 90); guesses "
-        "that name each class as often would be right on 13.25."
+        "that name each class as often would be right on about 13."
     ) in page.text
     assert not [r for r in page.rows if r[0] == "bird"]
     assert page.row("cat") == ["cat", "20", "15", "75.0", "dog 5"]
