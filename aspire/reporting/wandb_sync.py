@@ -15,6 +15,7 @@ from aspire.identity import arm_name
 from aspire.reporting import wandb_run
 from aspire.reporting.grid import Grid, make_grid
 from aspire.reporting.grid_text import records
+from aspire.reporting.wandb_data import check_uploads
 from aspire.runs.ledger import JobEntry, find_jobs
 from aspire.stored.results import read_training
 
@@ -163,11 +164,14 @@ def upload(runs: Sequence[Path], place: wandb_run.Place) -> None:
     """Hand offline runs to ``wandb sync``, which says what it does.
 
     Raises:
+        DamagedError: when one names files that are not its own; none is handed over then.
         ServiceError: when W&B does not take one.
     """
     import wandb
 
     wandb.teardown()  # what was written a moment ago is on disk only now
+    for run in runs:
+        check_uploads(run)
     given = {"--project": place.project, "--entity": place.entity}
     options = [w for k, v in given.items() if v for w in (k, v)]
     logs = tempfile.gettempdir()  # else wandb sync leaves a folder where it was started
