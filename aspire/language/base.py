@@ -49,7 +49,12 @@ class Captioner(Protocol):
         ...
 
     def caption(self, images: Sequence[LoadedImage]) -> list[str | None]:
-        """One caption per image, in order; None where the image has none."""
+        """One caption per image, in order; None where the image has none.
+
+        Args:
+            images: each with its ``pixels``, (H, W, 3) uint8 RGB, and in ``ref`` what is known of
+                it: ``img_id``, ``file``, ``y`` (class index), ``caption``, ...
+        """
         ...
 
 
