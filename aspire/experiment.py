@@ -28,6 +28,7 @@ from aspire.recipe import Preparation, Recipe
 from aspire.reporting.wandb_run import close_run, remembered
 from aspire.runs.policy import run_policy
 from aspire.runs.trained import TrainedRun
+from aspire.stored.decisions import Decisions
 from aspire.stored.files import tidy
 from aspire.stored.seals import remember_digests
 from aspire.training.job import TrainingJob, run_training
@@ -78,6 +79,7 @@ class Experiment:
         settings, engine: of the stages.
         audited: gives the classifier whose shortcuts are looked for.
         shared: with other experiments on the same dataset.
+        decisions: of a person, which discovery and all that follows from it obey.
     """
 
     def __init__(
@@ -90,11 +92,13 @@ class Experiment:
         engine: Callable[[], Engine],
         audited: Callable[[], Audited],
         shared: Shared | None = None,
+        decisions: Decisions | None = None,
     ) -> None:
         self.dataset = dataset
         self.checks = checks
         self.outputs = Path(outputs)
         self.progress = Bars(console)
+        self.decisions = decisions
         self.examinations: dict[int, Examination] = {}  # seed -> of its classifier
         self._backends = backends
         self._settings = settings
@@ -131,6 +135,7 @@ class Experiment:
             ArtifactStore(self.outputs / "artifacts", self.progress, self.announce),
             self._engine(),
             splits,
+            self.decisions,
         )
 
     def pipeline_for(self, recipe: Recipe) -> Pipeline:

@@ -21,6 +21,7 @@ from aspire.values import (
 
 Format = Literal["rich", "json"]
 Splits = Literal["train", "val", "test", "unseen"]
+Port = Annotated[int, Meta(ge=0, le=65535)]  # 0: any that is free
 Folder = Annotated[str, Meta(description="the folder of a finished run")]
 Rule = Literal[
     "val_worst_group", "val_worst_class", "val_acc", "val_balanced", "last", "oracle_test"
@@ -138,6 +139,7 @@ class Base(Verb):
     """Of every verb that trains or looks at images."""
 
     seed: Natural
+    decisions: Annotated[str, Meta(description="a file that aspire review has written")] | None
     generated_share: OpenFraction | None
     generated_even: bool
     fit: Fit
@@ -235,6 +237,15 @@ class Report(Verb):
 
     dir: Folder
     stale_after: Positive
+
+
+class Review(Verb):
+    """``aspire review``."""
+
+    dir: Folder
+    to: str | None
+    port: Port
+    browser: bool
 
 
 class Rerun(Verb):

@@ -14,6 +14,7 @@ from aspire.experiment import Experiment
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery, collapsed_by
 from aspire.pipeline.store import Artifact
+from aspire.stored.decisions import read_history
 
 Json = dict[str, Any]
 
@@ -45,6 +46,11 @@ def artifact_entry(a: Artifact[Any], outputs: Path) -> Json:
     }
 
 
+def decisions_entry(path: str | None) -> Json:
+    """The steps of the person whose decisions were obeyed; nothing where nobody decided."""
+    return {} if path is None else {"decisions": msgspec.to_builtins(read_history(Path(path)))}
+
+
 def stage_entries(pipeline: Pipeline, outputs: Path) -> Json:
     """The stages that know no classifier."""
     return {
@@ -63,6 +69,7 @@ def discovery_entry(
         "examination": examination.to_dict(),
         "score": artifact_entry(discovery.effects, outputs),
         "discover": artifact_entry(discovery.features, outputs),
+        **({"found": artifact_entry(discovery.found, outputs)} if discovery.found else {}),
         "features": [msgspec.to_builtins(f) for f in discovery.features.records],
         "without": [msgspec.to_builtins(r) for r in discovery.features.rejected],
         "truth": truth_entries(pipeline, discovery),

@@ -13,6 +13,7 @@ from aspire.language.phrases import head_matches
 from aspire.pipeline.parts import class_words
 from aspire.pipeline.store import Artifact
 from aspire.records import SpuriousFeature
+from aspire.stored.decisions import Decisions
 
 MOST = 40  # rows of one split
 
@@ -95,8 +96,14 @@ def show_metrics(result: dict[str, Any], split: str = "test") -> None:
     console.print(table)
 
 
-def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: int) -> None:
-    """The strongest features of each class."""
+def show_features(
+    dataset: Dataset,
+    features: Artifact[SpuriousFeature],
+    top: int,
+    decisions: Decisions | None = None,
+) -> None:
+    """The strongest features of each class, called and judged as a person says."""
+    judged = {} if decisions is None else decisions.judged
     tested = any(f.q_value is not None for f in features.records)
     donated = any(f.donors is not None for f in features.records)
     for y, name in enumerate(dataset.class_names):
@@ -122,13 +129,13 @@ def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: in
             control = "-" if f.control_rate is None else f"{flips}/{f.controls}"
             table.add_row(
                 str(f.rank),
-                f.phrase,
+                f.phrase if decisions is None else decisions.called(f.phrase),
                 "scene" if f.kind == "change_background" else "object",
                 f"{f.flips}/{f.support}",
                 *([control, str(f.donors or "-")] if donated else [flip_rate, control]),
                 f"{f.score:.2f}",
                 *(["-" if f.q_value is None else f"{f.q_value:.1g}"] * tested),
-                "yes" if f.spurious else "not judged" if tested and f.q_value is None else "no",
+                _verdict(f, tested) + " (a person)" * ((f.y, f.kind, f.phrase) in judged),
             )
         console.print(table)
     for rejected in features.rejected:
@@ -136,3 +143,9 @@ def show_features(dataset: Dataset, features: Artifact[SpuriousFeature], top: in
         console.show(
             "  [yellow]{}: no spurious feature found[/yellow]; {}", name, rejected.detail or ""
         )
+
+
+def _verdict(feature: SpuriousFeature, tested: bool) -> str:
+    if feature.spurious:
+        return "yes"
+    return "not judged" if tested and feature.q_value is None else "no"

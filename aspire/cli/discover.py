@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from aspire.classification.predictor import Probabilities
 from aspire.cli._app import plain, task_overrides
-from aspire.cli._results import dataset_entry, discovery_entry, stage_entries
+from aspire.cli._results import dataset_entry, decisions_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
 from aspire.cli._stored import stored_yaml
 from aspire.cli.jobs import Job
@@ -47,7 +47,7 @@ def job(cfg: DictConfig) -> None:
     discovery = pipeline.discover(classifier)
     result = _result(work, pipeline, discovery, classifier)
     folder = _write(work, discovery, result)
-    show_features(experiment.dataset, discovery.features, int(cfg.top))
+    show_features(experiment.dataset, discovery.features, int(cfg.top), experiment.decisions)
     _show_tested(discovery)
     _show_agreement(result)
 
@@ -98,6 +98,7 @@ def _result(
             "settings": plain(cfg.classifier),
             "digest": classifier.digest,
         },
+        **decisions_entry(cfg.decisions),
         "stages": stage_entries(pipeline, work.outputs),
         "discovery": {str(seed): discovery_entry(pipeline, discovery, work.outputs, examination)},
     }
@@ -105,7 +106,10 @@ def _result(
 
 def _write(work: Job, discovery: Discovery, result: dict[str, Any]) -> Path:
     """Keep the result in a folder of its own."""
-    key = digest_of([discovery.features.key, result["classifier"]["digest"]])[:8]
+    made_of = [discovery.features.key, result["classifier"]["digest"]]
+    if decisions := work.experiment.decisions:
+        made_of.append(decisions.digest)
+    key = digest_of(made_of)[:8]
     folder = work.outputs / "discover" / f"{file_name(work.experiment.dataset.name)}-{key}"
     tidy(folder)
     write_atomic(folder / "config.yaml", stored_yaml(work.cfg))

@@ -28,6 +28,7 @@ from aspire.pipeline.parts import Backends, StageSettings
 from aspire.pretrained import content_digest
 from aspire.recipe import Exchange, Parts, Recipe
 from aspire.stored.config import contents, read_network
+from aspire.stored.decisions import read_decisions
 
 # What a training run is made of; everything else is where and how fast.
 IDENTITY = ("model", "baseline", "augmentation", "optimizer", "scheduler", "fit")
@@ -108,6 +109,7 @@ class Job:
             lambda: build(cfg.engine),
             self._audited,
             self.shared,
+            read_decisions(cfg.decisions),
         )
 
     def _checked(self) -> tuple[Dataset, CheckReport]:

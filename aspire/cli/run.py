@@ -13,7 +13,13 @@ from omegaconf import DictConfig
 from aspire.cli._app import plain, task_overrides
 from aspire.cli._estimate import expectation, on_processor, seconds_at_reference, threads_of
 from aspire.cli._overrides import check_choices
-from aspire.cli._results import artifact_entry, dataset_entry, discovery_entry, stage_entries
+from aspire.cli._results import (
+    artifact_entry,
+    dataset_entry,
+    decisions_entry,
+    discovery_entry,
+    stage_entries,
+)
 from aspire.cli._show import show_features, show_groups
 from aspire.cli._stored import stored_yaml
 from aspire.cli.jobs import IDENTITY, Job
@@ -25,6 +31,7 @@ from aspire.experiment import Experiment
 from aspire.identity import arm_name, digest_of
 from aspire.moved import as_first_named
 from aspire.own_code import code_digests, targets_in
+from aspire.pipeline.deciding import check_seeds
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
 from aspire.pretrained import content_digest
 from aspire.recipe import Recipe
@@ -55,10 +62,7 @@ def job(cfg: DictConfig) -> None:
     if not (folder / "result.json").is_file():
         _say_how_long(experiment, cfg, arms, bool(generating))
 
-    experiment.pipeline.check()
-    for recipe in generating.values():
-        experiment.pipeline_for(recipe).check_making()
-    experiment.pipeline.quote()
+    _check(experiment, generating, seeds)
     runs: dict[tuple[str, str], list[TrainedRun]] = {}
     found: dict[int, Discovery] = {}
     made: dict[str, dict[int, Generation]] = {}
@@ -95,7 +99,7 @@ def job(cfg: DictConfig) -> None:
     if new:
         _write(folder, cfg, environment(experiment.outputs), content)
     console.print()
-    show_features(experiment.dataset, found[seeds[0]].features, 5)
+    show_features(experiment.dataset, found[seeds[0]].features, 5, experiment.decisions)
     trained = [r.result for group in runs.values() for r in group]
     metrics = usable_metrics(trained, METRICS, "test")
     console.print(as_rich(rows_of(trained, metrics), metrics, "test", console.width))
@@ -117,6 +121,16 @@ def job(cfg: DictConfig) -> None:
         folder / "result.json",
         _suggestion(cfg),
     )
+
+
+def _check(experiment: Experiment, generating: dict[str, Recipe], seeds: list[int]) -> None:
+    """What can be refused before any work is done, and the price of what costs."""
+    if experiment.decisions is not None and not experiment.audited.exists:
+        check_seeds(experiment.decisions, seeds)  # each has a classifier of its own
+    experiment.pipeline.check()
+    for recipe in generating.values():
+        experiment.pipeline_for(recipe).check_making()
+    experiment.pipeline.quote()
 
 
 def _write(folder: Path, cfg: DictConfig, about: dict[str, Any], content: bytes) -> None:
@@ -180,6 +194,10 @@ def _folder(
     experiment: Experiment, cfg: DictConfig, seeds: list[int], arms: list[tuple[str, str]]
 ) -> Path:
     settings = {str(k): plain(v) for k, v in cfg.items() if k not in NON_IDENTITY_KEYS}
+    if experiment.decisions is None:  # then the name is what it was before there were any
+        del settings["decisions"]
+    else:
+        settings["decisions"] = experiment.decisions.digest
     identity = contents(as_first_named(settings), content_digest)
     identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": experiment.dataset_digest}
     if code := code_digests(targets_in(identity)):
@@ -235,6 +253,7 @@ def _result(
             for (baseline, augmentation), group in runs.items()
         ],
         "missing": missing,
+        **decisions_entry(cfg.decisions),
         "stages": stage_entries(experiment.pipeline, outputs),
         "discovery": {
             str(seed): discovery_entry(
@@ -254,6 +273,7 @@ def _generations(made: dict[int, Generation], outputs: Path) -> dict[str, Any]:
             "generate": artifact_entry(g.images, outputs),
             "measure": artifact_entry(g.measurements, outputs),
             "filter": artifact_entry(g.decisions, outputs),
+            **({"filtered": artifact_entry(g.filtered, outputs)} if g.filtered else {}),
             "nearest": artifact_entry(g.nearest, outputs),
             "kept": len(g.kept),
             "reasons": {

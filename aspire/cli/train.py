@@ -124,7 +124,7 @@ def _about(cfg: DictConfig) -> dict[str, Any]:
 KEPT = 5  # datasets, or arms of one that exchange parts
 SHARED_BY = (
     "dataset", "paths", "stage", "captioner", "extractor", "segmenter", "inpainter",
-    "restyler", "score", "personaliser", "generator", "filter", "engine",
+    "restyler", "score", "personaliser", "generator", "filter", "engine", "decisions",
 )  # fmt: skip
 
 

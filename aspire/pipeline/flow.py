@@ -21,6 +21,7 @@ from aspire.discovery.rank import gather, phrases_of
 from aspire.editing.donors import Hand, deal
 from aspire.identity import digest_of
 from aspire.language.base import Priced
+from aspire.pipeline.deciding import check_dataset, check_found, check_phrases, say_unfound
 from aspire.pipeline.parts import (
     Backends,
     Discovery,
@@ -30,6 +31,7 @@ from aspire.pipeline.parts import (
 )
 from aspire.pipeline.stage import Engine
 from aspire.pipeline.stages.caption import CaptionStage
+from aspire.pipeline.stages.decide import Found, JudgeFeatures, MergePhrases
 from aspire.pipeline.stages.discover import (
     CollapseStage,
     EditedImage,
@@ -41,8 +43,17 @@ from aspire.pipeline.stages.edit import EditRequest, EditStage
 from aspire.pipeline.stages.examine import SAMPLE, ExamineStage
 from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
 from aspire.pipeline.store import Artifact, ArtifactStore
-from aspire.records import Caption, Edit, Effect, Extraction, ImageRef, PhraseGroup
+from aspire.records import (
+    Caption,
+    Edit,
+    Effect,
+    Extraction,
+    ImageRef,
+    PhraseGroup,
+    SpuriousFeature,
+)
 from aspire.rng import seed_for
+from aspire.stored.decisions import Decisions
 
 
 class Pipeline:
@@ -53,6 +64,7 @@ class Pipeline:
         backends, settings: who does it and how.
         store, engine: where it is kept and how it is processed.
         splits: whose images are looked at.
+        decisions: of a person, which are obeyed; None for none.
     """
 
     def __init__(
@@ -64,8 +76,12 @@ class Pipeline:
         store: ArtifactStore,
         engine: Engine,
         splits: Sequence[Split] = (Split.TRAIN,),
+        decisions: Decisions | None = None,
     ) -> None:
+        if decisions is not None:
+            check_dataset(decisions, dataset, dataset_digest)
         self.dataset = dataset
+        self.decisions = decisions
         self.splits = tuple(sorted(splits))
         self._digest = dataset_digest
         names = [s.name for s in self.splits]
@@ -219,8 +235,23 @@ class Pipeline:
 
     @cached_property
     def phrase_groups(self) -> Artifact[PhraseGroup]:
-        """Which phrases of the captions are counted together."""
-        return self._collapse(Vocabulary(self._counts()), {"extract": self.extractions.digest})
+        """Which phrases of the captions are counted together, by their words or by a person."""
+        groups = self._found_groups
+        if self.decisions is None or not self.decisions.merged:
+            return groups
+        return self.store.run(
+            MergePhrases(self.decisions.merged),
+            [Found(groups=groups.records)],
+            {"collapse": groups.digest},
+            self.engine,
+        )
+
+    @cached_property
+    def _found_groups(self) -> Artifact[PhraseGroup]:
+        groups = self._collapse(Vocabulary(self._counts()), {"extract": self.extractions.digest})
+        if self.decisions is not None:
+            check_phrases(self.decisions, groups.records)
+        return groups
 
     def phrase_groups_with(self, known: Artifact[PhraseGroup]) -> Artifact[PhraseGroup]:
         """The same, where the groups of other captions come first and keep their names."""
@@ -294,20 +325,42 @@ class Pipeline:
             {"edit": self.edits.digest, "dataset": self.dataset_digest},
             self.engine,
         )
-        features = self.store.run(
+        if self.decisions is None:
+            return Discovery(self.edits, effects, self._ranked(effects, self.phrase_groups))
+        found = self._ranked(effects, self._found_groups)
+        check_found(self.decisions, found.digest)
+        features = self._judged(self._ranked(effects, self.phrase_groups))
+        return Discovery(self.edits, effects, features, found)
+
+    def _ranked(
+        self, effects: Artifact[Effect], groups: Artifact[PhraseGroup]
+    ) -> Artifact[SpuriousFeature]:
+        return self.store.run(
             RankStage(self.backends.score, self.num_classes),
-            [self.evidence(effects)],
+            [self.evidence(effects, groups)],
             {
                 "score": effects.digest,
                 "extract": self.extractions.digest,
-                "collapse": self.phrase_groups.digest,
+                "collapse": groups.digest,
                 "dataset": self.dataset_digest,
             },
             self.engine,
         )
-        return Discovery(self.edits, effects, features)
 
-    def evidence(self, effects: Artifact[Effect]) -> Evidence:
+    def _judged(self, features: Artifact[SpuriousFeature]) -> Artifact[SpuriousFeature]:
+        """The features as a person judged them."""
+        assert self.decisions is not None
+        if not self.decisions.judged:
+            return features
+        say_unfound(self.decisions, features.records)
+        return self.store.run(
+            JudgeFeatures(self.decisions.judged, self.dataset.class_names),
+            [Found(features=features.records, without=features.rejected)],
+            {"discover": features.digest},
+            self.engine,
+        )
+
+    def evidence(self, effects: Artifact[Effect], groups: Artifact[PhraseGroup]) -> Evidence:
         """What a score judges: the effects by collapsed phrase, and the images that were asked."""
         extractions = {e.img_id: e for e in self.extractions.records}
         right = sorted({e.img_id for e in effects.records})
@@ -317,7 +370,7 @@ class Pipeline:
                 effects.records,
                 [(self.refs[i].y, extractions[i]) for i in right],
                 [(self.refs[i].y, extractions[i]) for i in wrong],
-                collapsed_by(self.phrase_groups),
+                collapsed_by(groups),
             ),
             tuple(self.refs[i] for i in right),
             tuple(self.refs[i] for i in wrong),
@@ -335,6 +388,12 @@ class Pipeline:
         other._found = {}
         other.backends = replace(self.backends, **parts)
         other.settings = replace(self.settings, generate=settings.generate, filter=settings.filter)
+        if other.backends.score.identity() != self.backends.score.identity():
+            other.decisions = None  # which are on other findings
+            other.__dict__.pop("phrase_groups", None)
+            other.__dict__.pop("phrases", None)
+        elif self.decisions is not None:  # and on other images
+            other.decisions = replace(self.decisions, images={})
         return other
 
     @property

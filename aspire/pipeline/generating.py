@@ -17,8 +17,10 @@ from aspire.generation.contexts import in_usual_scenes
 from aspire.generation.quota import images_wanted
 from aspire.generation.scene_labels import scene_parents
 from aspire.identity import digest_of
+from aspire.pipeline.deciding import sorted_images
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError, collapsed_by
+from aspire.pipeline.stages.decide import Found, SortImages
 from aspire.pipeline.stages.filter import FilterStage, MeasuredSet, MeasureStage
 from aspire.pipeline.stages.generate import GenerateStage, PersonaliseStage
 from aspire.pipeline.stages.nearest import NearestStage
@@ -27,6 +29,7 @@ from aspire.records import (
     Concept,
     FilterDecision,
     ImageRef,
+    Measurement,
     Neighbour,
     Rejected,
     SyntheticImage,
@@ -74,6 +77,7 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
         {"measure": measurements.digest},
         pipeline.engine,
     )
+    filtered, decisions = decisions, _sorted(pipeline, images, measurements, decisions, seed)
     good = {d.img_id for d in decisions.records if d.kept}
     share = len(good) / max(1, len(images.records))
     if share < pipeline.settings.filter["min_kept"]:
@@ -106,6 +110,28 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
             digest=digest_of([images.digest, decisions.digest]),
             parents=tuple(i.parents[0] for i in kept),
         ),
+        filtered if filtered is not decisions else None,
+    )
+
+
+def _sorted(
+    pipeline: Pipeline,
+    images: Artifact[SyntheticImage],
+    measurements: Artifact[Measurement],
+    decisions: Artifact[FilterDecision],
+    seed: int,
+) -> Artifact[FilterDecision]:
+    """The verdicts of the filters, but for the images that a person has sorted."""
+    if pipeline.decisions is None:
+        return decisions
+    by_hand = sorted_images(pipeline.decisions, seed, images.records)
+    if not by_hand:
+        return decisions
+    return pipeline.store.run(
+        SortImages(by_hand),
+        [Found(verdicts=decisions.records)],
+        {"filter": decisions.digest, "measure": measurements.digest},
+        pipeline.engine,
     )
 
 

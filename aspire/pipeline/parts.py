@@ -81,16 +81,23 @@ class StageSettings:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What a classifier leans on, with the evidence."""
+    """What a classifier leans on, with the evidence.
+
+    ``found`` are the features before a person decided; None where nobody did.
+    """
 
     edits: Artifact[Edit]
     effects: Artifact[Effect]
     features: Artifact[SpuriousFeature]
+    found: Artifact[SpuriousFeature] | None = None
 
 
 @dataclass(frozen=True)
 class Generation:
-    """The generated images and the verdicts on them."""
+    """The generated images and the verdicts on them.
+
+    ``filtered`` are the verdicts before a person sorted; None where nobody did.
+    """
 
     concepts: Artifact[Concept]
     images: Artifact[SyntheticImage]
@@ -98,6 +105,7 @@ class Generation:
     decisions: Artifact[FilterDecision]
     nearest: Artifact[Neighbour]
     kept: GeneratedSet
+    filtered: Artifact[FilterDecision] | None = None
 
 
 def collapsed_by(groups: Artifact[PhraseGroup]) -> dict[str, str]:

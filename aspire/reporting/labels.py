@@ -29,6 +29,7 @@ REASONS = {
     "duplicate": "looks the same as an image made before it",
     "low_confidence": "the classifier does not take the object for its class at all",
     "classifier_feature": "the classifier knows the class without seeing its object",
+    "person": "a person dropped it",
     "real_distance": "a copy of a training image, or like none of them",
 }
 

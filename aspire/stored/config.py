@@ -241,7 +241,7 @@ def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 # Keys whose values are files or folders where they exist; an id of a hub never does.
 PLACES = frozenset(
     {"root", "path", "file", "folder", "dir", "table", "metadata", "images", "cache", "data",
-     "outputs", "weights", "model", "prompt", "config"}
+     "outputs", "weights", "model", "prompt", "config", "decisions"}
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from aspire.errors import DamagedError
+from aspire.stored.decisions import History
 from aspire.stored.files import own_file
 from aspire.stored.notes import note
 from aspire.values import Below
@@ -116,6 +117,7 @@ class _Discovery(msgspec.Struct):
     without: list[dict[str, Any]]
     truth: list[_Truth] = []
     examination: _Examination | None = None  # of results of old
+    found: _Artifact | None = None  # before a person decided
 
 
 class _Generation(msgspec.Struct):
@@ -126,6 +128,7 @@ class _Generation(msgspec.Struct):
     reasons: dict[str, Count]
     measure: _Artifact | None = None
     nearest: _Artifact | None = None
+    filtered: _Artifact | None = None  # before a person sorted
 
 
 class _Gap(msgspec.Struct):
@@ -165,6 +168,7 @@ class WholeResult(msgspec.Struct, kw_only=True):
     stages: dict[str, _Artifact]
     discovery: dict[str, _Discovery]
     overrides: list[str] = []
+    decisions: History | None = None  # that were obeyed
 
 
 class RunResult(WholeResult, kw_only=True):
