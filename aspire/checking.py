@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -268,6 +269,32 @@ def signature_of(target: str) -> Signature | None:
     if found is None:
         return None
     return _signature(*found)
+
+
+def arguments_of(target: str) -> dict[str, str]:
+    """What the docstring of a class or function says about each of its arguments, on one line.
+
+    >>> arguments_of("aspire.plugins.Plugin")["name"]
+    'what is typed.'
+    """
+    module, _, name = target.rpartition(".")
+    return dict(_documented(module, name))
+
+
+def _documented(module: str, name: str) -> Iterator[tuple[str, str]]:
+    found = _find(module, name)
+    if found is None:
+        return
+    module, node = found
+    if isinstance(node, ast.ClassDef):
+        for base in node.bases:
+            yield from _documented(module, ast.unparse(base).partition("[")[0])
+    doc = ast.get_docstring(node) or ""
+    _, _, listed = doc.partition("Args:\n")
+    section = re.split(r"\n(?=\S)", listed)[0]
+    for names, text in re.findall(r"^ {4}(\w[^:\n]*):(.*(?:\n {5,}.*)*)", section, re.MULTILINE):
+        for argument in names.split(","):
+            yield argument.strip(), " ".join(text.split())
 
 
 def _find(module: str, name: str) -> tuple[str, ast.ClassDef | ast.FunctionDef] | None:

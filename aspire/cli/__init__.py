@@ -8,6 +8,8 @@ import sys
 from aspire.cli._verbs import VERBS
 from aspire.version import __version__
 
+HELP = ("-h", "--help", "help")
+
 
 def usage() -> str:
     """The text of ``aspire --help``."""
@@ -21,6 +23,7 @@ usage: aspire VERB [overrides]
 Start here:
   aspire quickstart                 minutes on a laptop, no GPU, no account
   aspire VERB --help                what a verb takes, and examples
+  aspire VERB --help KEY            what a key or a group means, takes and is
   aspire train --cfg job            the configuration, without running anything
   aspire train -m seed=0,1,2        a sweep
 
@@ -43,7 +46,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _start(args: list[str]) -> int:
-    if not args or args[0] in ("-h", "--help", "help"):
+    if args and args[0] in HELP:  # aspire help VERB KEY; a key alone is most often one of train
+        asked = [a for a in args[1:] if a not in HELP]
+        verb = asked.pop(0) if asked and asked[0] in VERBS else "train" if asked else None
+        args = [verb, "--help", *asked] if verb else []
+    if not args:
         print(usage())
         return 0
     if args[0] in ("-V", "--version"):

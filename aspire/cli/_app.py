@@ -24,6 +24,7 @@ from aspire.checking import problems
 from aspire.cli._arms import check_arm
 from aspire.cli._completion import OPTIONS, complete
 from aspire.cli._composing import composing_once
+from aspire.cli._help import show_help
 from aspire.cli._keys import keys_of
 from aspire.cli._overrides import STANDS_FOR, check_options, check_overrides, initialized
 from aspire.cli._own import own_targets
@@ -57,6 +58,8 @@ POSITIONAL = {
     "diff": ("a", "b"),
 }
 
+HELP = ("--help", "-h")
+
 # Lists that may be typed with commas alone, which elsewhere are a sweep.
 LISTS = {"table": ("rows", "cols", "metric", "metrics")}
 
@@ -65,13 +68,7 @@ LISTS = {"table": ("rows", "cols", "metric", "metrics")}
 @new_session()
 def run_verb(verb: str, argv: Sequence[str]) -> int:
     """Run one verb; the exit code as in :func:`aspire.cli.main`."""
-    args = ["format=json" if a == "--json" else a for a in argv]
-    args = with_positionals(args, POSITIONAL.get(verb, ()))
-    for number, arg in enumerate(args):
-        key, _, value = arg.partition("=")
-        if key in LISTS.get(verb, ()) and "," in value and value[0] not in "['\"":
-            args[number] = f"{key}=[{value}]"
-    args = [*STANDS_FOR.get(verb, ()), *args]
+    args, asked = _as_typed(verb, argv)
     # Hydra would print its own idea of an error; this hands the exception to us.
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -86,7 +83,10 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         if set(OPTIONS) & set(args):
             return complete(args)
         refuse_pickles(args)
-        if not {"--help", "-h", "--hydra-help", "--version"} & set(args):
+        if asked is not None:
+            show_help(verb, args, asked)
+            return 0
+        if not {"--hydra-help", "--version"} & set(args):
             check_options(args)
             sys.argv[1:] = check_overrides(verb, args)
         importlib.import_module(f"aspire.cli.{verb}")  # for its print_summary
@@ -98,7 +98,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     except Stopped:
         say("Stopped. The same command continues where it stopped.")
         return STOPPED
-    except SystemExit as stop:  # Hydra's, after --help and --cfg
+    except SystemExit as stop:  # Hydra's, after --hydra-help and --cfg
         return int(stop.code or 0)
     except AspireError as error:
         if full_error:
@@ -126,6 +126,20 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     if code is not None:
         return int(code)
     return job.failed[0].exit_code if job.failed else 0
+
+
+def _as_typed(verb: str, argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """The words as Hydra takes them, and those behind ``--help``; None where nobody asks."""
+    args = ["format=json" if a == "--json" else a for a in argv]
+    asked = None
+    if found := [number for number, a in enumerate(args) if a in HELP]:
+        args, asked = args[: found[0]], [a for a in args[found[0] + 1 :] if a not in HELP]
+    args = with_positionals(args, POSITIONAL.get(verb, ()))
+    for number, arg in enumerate(args):
+        key, _, value = arg.partition("=")
+        if key in LISTS.get(verb, ()) and "," in value and value[0] not in "['\"":
+            args[number] = f"{key}=[{value}]"
+    return [*STANDS_FOR.get(verb, ()), *args], asked
 
 
 class ReportingJob:

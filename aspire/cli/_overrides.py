@@ -153,6 +153,12 @@ def _split(args: Sequence[str]) -> tuple[list[str], str | None]:
     return words, search
 
 
+def config_folder(args: Sequence[str]) -> Path | None:
+    """The user's own configuration folder, where one is given."""
+    _, search = _split(args)
+    return Path(search) if search else None
+
+
 def _groups(loader: ConfigLoader) -> list[str]:
     found: list[str] = loader.list_groups("")
     return found

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.text import Text
 
+from aspire.cli._comments import entries
 from aspire.confdir import conf_dir
 from aspire.console import Table, console
 from aspire.errors import ConfigError, did_you_mean
@@ -90,46 +90,23 @@ def job(cfg: DictConfig) -> None:
 def settings(preset: str) -> list[Setting]:
     """Every value of a preset, in the order of the files; what holds for all comes first."""
     folder = conf_dir() / "hparams"
-    found = [Setting(None, None, *s) for s in read(folder / f"{preset}.yaml")]
+    found = list(_of_file(folder / f"{preset}.yaml", None, None))
     for path in sorted((folder / preset).rglob("*.yaml"), key=lambda p: (p.parent, _rank(p.stem))):
         dataset = {"unified": path.stem, "paper": path.parent.name}.get(preset)
         baseline = None if preset == "unified" else path.stem
-        found += [Setting(dataset, baseline, *s) for s in read(path)]
+        found += _of_file(path, dataset, baseline)
     return found
+
+
+def _of_file(path: Path, dataset: str | None, baseline: str | None) -> Iterator[Setting]:
+    for entry in entries(path):
+        if entry.value is not None:
+            yield Setting(dataset, baseline, entry.key, entry.value, entry.beside)
 
 
 def _rank(name: str) -> tuple[bool, bool, str]:
     """ERM first, then the rest by name; miniatures after the real datasets."""
     return name != "erm", name.startswith("mini_"), name
-
-
-def read(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Key, value and comment of every value in a yaml file.
-
-    A comment is on the line on which its value ends; a missing one is an empty string.
-    """
-    text = path.read_text()
-    root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    if root is not None:
-        yield from _walk(root, "", text.splitlines())
-
-
-def _walk(node: yaml.Node, key: str, lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    if isinstance(node, yaml.MappingNode):
-        for name, child in node.value:
-            if name.value == "defaults":  # choices that the preset makes, such as the model
-                for choice in child.value:
-                    yield from _walk(choice, "", lines)
-            else:
-                inner = name.value.removeprefix("override /")
-                yield from _walk(child, f"{key}.{inner}" if key else inner, lines)
-        return
-    values = node.value if isinstance(node, yaml.SequenceNode) else [node]
-    value = ", ".join(str(v.value) for v in values)
-    if isinstance(node, yaml.SequenceNode):
-        value = f"[{value}]"
-    end = node.end_mark
-    yield key, value, lines[end.line][end.column :].partition("#")[2].strip()
 
 
 def _matching(rows: list[Setting], dataset: str | None, baseline: str | None) -> list[Setting]:

@@ -7,6 +7,7 @@ import json
 import yaml
 from omegaconf import DictConfig
 
+from aspire.cli._comments import entries, heading
 from aspire.confdir import conf_dir
 from aspire.console import Table, console
 from aspire.errors import ConfigError, did_you_mean
@@ -52,13 +53,8 @@ def choices(kind: str) -> list[dict[str, str]]:
     """Those of one kind: kind, name, what, needs (a model, a package; "" for nothing)."""
     found = []
     for path in sorted((conf_dir() / kind).glob("*.yaml")):
-        text = path.read_text("utf-8")
-        lines = [line for line in text.splitlines() if not line.startswith("# @package")]
-        comment = []
-        while lines and lines[0].startswith("#"):
-            comment.append(lines.pop(0).lstrip("# "))
-        content = yaml.safe_load(text)
-        what, needs = " ".join(comment), _model(content)
+        what = heading(path) or next((e.comment for e in entries(path)), "")
+        needs = _model(yaml.safe_load(path.read_text("utf-8")))
         found.append({"kind": kind, "name": path.stem, "what": what, "needs": needs})
     for plugin in plugins():
         if plugin.group == kind:

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from aspire.cli import main
 from aspire.cli._app import build, compose_config, plain
-from aspire.cli.hparams import PUBLISHED, read, settings
+from aspire.cli._comments import entries
+from aspire.cli.hparams import PUBLISHED, settings
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError
 from aspire.training.settings import FitSettings
@@ -28,6 +29,11 @@ SOURCES = {
     "unified": r"\[[VSR]\]|^ours: .{5,}|^tuned here",
     "mini": r"^default of |^tuned here",
 }
+
+
+def read(path: Path) -> list[tuple[str, str, str]]:
+    """Key, value and the comment beside it, which is its source."""
+    return [(e.key, e.value, e.beside) for e in entries(path) if e.value is not None]
 
 
 @pytest.fixture(autouse=True)
