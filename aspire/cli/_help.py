@@ -84,7 +84,9 @@ class Page:
         """The configuration with its references as they stand; of Hydra's own only a launcher."""
         values: Any = OmegaConf.to_container(self.config, resolve=False)
         launcher = values.pop("hydra")["launcher"]
-        return values | ({"hydra": {"launcher": launcher}} if LAUNCHER in self.chosen else {})
+        if LAUNCHER in self.chosen:
+            values["hydra"] = {"launcher": launcher}
+        return dict(values)
 
     @cached_property
     def keys(self) -> dict[str, Any]:
