@@ -3,7 +3,8 @@
 What comes with this package or is installed is known by its version; that of a plug-in is
 beside its name. A module of the user's own is known by its source: change it, and what it made is
 made again. Its source is the module's file and those of the user's other modules that it imports,
-however they are nested; what is imported under a computed name is not seen.
+however they are nested; what is imported under a computed name is not seen. Of the script or
+notebook itself that runs, only the definitions count that are used (:mod:`aspire.own_script`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from aspire.identity import Json, digest_of
+from aspire.own_objects import name_of
+from aspire.own_script import SCRIPT, definition
 from aspire.plugins import versions
 
 PACKAGE = Path(__file__).parent
@@ -62,11 +67,13 @@ def targets_in(value: Any) -> Iterator[str]:
 
 
 def code_of(thing: Any) -> dict[str, str]:
-    """The same for an object: its classes, and those of what objects of ours hold.
+    """The same for an object: its classes, and those of what objects of ours and of theirs hold.
 
-    Attributes with a leading underscore are not looked at, for they hold what is loaded later.
+    Attributes with a leading underscore are not looked at, for they hold what is loaded later. A
+    class or function of the script that runs has a digest of its own, under its dotted name.
     """
     modules: set[str] = set()
+    of_script: dict[str, list[Json]] = {}
     todo, seen = [thing], set()
     while todo:
         one = todo.pop()
@@ -77,14 +84,33 @@ def code_of(thing: Any) -> dict[str, str]:
             todo += [one.func, *one.args, *one.keywords.values()]
         elif isinstance(one, list | tuple):
             todo += one
-        elif isinstance(one, type) or not hasattr(one, "__dict__"):
-            modules.update(c.__module__ for c in getattr(one, "__mro__", ()))
+        elif isinstance(one, dict):
+            todo += one.values()
+        elif isinstance(one, ModuleType):
+            modules.add(one.__name__)
+        elif isinstance(one, type) or hasattr(one, "__qualname__"):
+            for part in getattr(one, "__mro__", (one,)):
+                if (module := getattr(part, "__module__", None) or "builtins") != SCRIPT:
+                    modules.add(module)
+                    continue
+                content, used = definition(part)
+                of_script.setdefault(name_of(part), []).append(content)
+                todo += used
         else:
-            modules.add(getattr(one, "__module__", None) or "builtins")
-            modules.update(c.__module__ for c in type(one).__mro__)
-            if type(one).__module__.partition(".")[0] == __name__.partition(".")[0]:
-                todo += [v for k, v in vars(one).items() if not k.startswith("_")]
-    return _digests(modules)
+            todo += [type(one), *_parts(one)]
+    return _digests(modules) | {k: digest_of(v) for k, v in sorted(of_script.items())}
+
+
+def _parts(one: Any) -> list[Any]:
+    """The modules of a network; what an object of ours, or of theirs, holds."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(one, torch.nn.Module):
+        return list(one.modules())
+    module = type(one).__module__
+    ours = module.partition(".")[0] in (__name__.partition(".")[0], SCRIPT)
+    if not hasattr(one, "__dict__") or not (ours or any(_own([module]))):
+        return []
+    return [v for k, v in vars(one).items() if not k.startswith("_")]
 
 
 def _digests(modules: Iterable[str]) -> dict[str, str]:

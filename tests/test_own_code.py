@@ -8,11 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from aspire.baselines.erm import ERM
 from aspire.discovery.effect import Effect
+from aspire.identity import digest_of
 from aspire.own_code import code_digests, code_of, targets_in
+from aspire.own_objects import described
 from aspire.pipeline.stages.discover import RankStage
 
 FILES = {
@@ -73,6 +77,78 @@ def test_code_of_a_stage_is_that_of_what_it_holds(mine: Path) -> None:
     ours = RankStage(Effect(), 2)
     ours._loaded = score  # type: ignore[attr-defined]
     assert code_of(ours) == {}
+
+
+SCRIPT = """
+import functools
+WIDTH = 4
+def twice(x): return 2 * x
+class Base:
+    def run(self): return twice(WIDTH)
+class Net(Base):
+    size = 3
+    @functools.cached_property
+    def far(self): return {s for s in ("a", "b")} | {"c"}
+def unrelated(): return 0
+def around(n):
+    def inner(x): return x + n
+    return inner
+"""
+
+
+def of_script(text: str, name: str = "Net") -> dict[str, str]:
+    """The code of a thing of a script that runs."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(text, "script.py", "exec"), names)
+    return code_of(eval(name, names))
+
+
+def test_of_the_script_that_runs_only_what_is_used_counts() -> None:
+    before = of_script(SCRIPT)
+    assert set(before) == {"__main__.Net", "__main__.Base", "__main__.twice"}
+    for old, new in (("return 0", "return 1"), ("class Net", "# a remark\n\nclass Net")):
+        assert of_script(SCRIPT.replace(old, new)) == before
+    for old, new, changed in (
+        ("2 * x", "3 * x", "twice"),
+        ("WIDTH = 4", "WIDTH = 5", "Base"),
+        ("size = 3", "size = 4", "Net"),
+        ('"c"', '"d"', "Net"),
+    ):
+        after = of_script(SCRIPT.replace(old, new))
+        assert {k for k in after if after[k] != before[k]} == {f"__main__.{changed}"}
+
+
+def test_a_function_is_what_it_holds_too() -> None:
+    inner = "__main__.around.<locals>.inner"
+    found = [of_script(SCRIPT, f"around({n})")[inner] for n in (1, 1, 2)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_objects_are_described_by_what_they_hold() -> None:
+    first, other = Holds(1, Path("a")), Holds(1, Path("b"))
+    assert described(first) == {"own": f"{__name__}.Holds", "n": 1, "path": "a"}
+    assert described(first) != described(other)
+    assert described(np.arange(3)) == described(np.arange(3)) != described(np.arange(4))
+    assert described({"x": {2, 1}}) == described({"x": {1, 2}})
+    assert described({"y": float("nan")}) == {"y": "nan"}
+    first.path = first  # type: ignore[assignment]
+    assert described(first)["path"] == f"again {__name__}.Holds"  # type: ignore[index, call-overload]
+
+
+def test_a_network_is_its_modules_and_tensors() -> None:
+    def made(seed: int, rate: float = 0.5) -> Any:
+        torch.manual_seed(seed)
+        return torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(rate))
+
+    assert described(made(0)) == described(made(0).eval())
+    assert len({digest_of(described(n)) for n in (made(0), made(1), made(0, 0.4))}) == 3
+
+
+class Holds:
+    def __init__(self, n: int, path: Path) -> None:
+        self.n = n
+        self.path = path
+        self._loaded = object()
 
 
 def test_targets_are_found_at_any_depth() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,15 @@ def checked_dataset(
     return check_dataset(read_dataset(node), **settings, cache=cache)
 
 
-def check_annotations(cfg: DictConfig, dataset: Dataset, splits: Sequence[Split]) -> None:
+def check_annotations(
+    cfg: DictConfig, dataset: Dataset, splits: Sequence[Split], given: Container[str] = ()
+) -> None:
     """Refuse backends that pass on what came with a dataset, where nothing came with it.
+
+    Args:
+        cfg: names them.
+        dataset, splits: whose images are looked at.
+        given: groups of which an object takes the place, whatever the configuration says.
 
     Raises:
         ConfigError: with the choices there are.
@@ -62,7 +69,7 @@ def check_annotations(cfg: DictConfig, dataset: Dataset, splits: Sequence[Split]
         ),
         ("segmenter", "mask_filename", "AnnotationSegmenter", "masks", "segmentations/<image>.png"),
     ):
-        if not str(cfg[key].get("_target_")).endswith(f".{target}"):
+        if key in given or not str(cfg[key].get("_target_")).endswith(f".{target}"):
             continue
         if column in rows and (rows[column] != "").any():
             continue

@@ -159,6 +159,14 @@ def config_folder(args: Sequence[str]) -> Path | None:
     return Path(search) if search else None
 
 
+def choices_of(group: str) -> list[str]:
+    """The choices of a group of ``conf/``, those of plug-ins too."""
+    with initialized():
+        loader = GlobalHydra.instance().config_loader()
+        found: list[str] = loader.get_group_options(group, ObjectType.CONFIG)
+    return found
+
+
 def _groups(loader: ConfigLoader) -> list[str]:
     found: list[str] = loader.list_groups("")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,40 @@ from aspire.cli._app import compose_config, plain
 from aspire.cli._words import quoted
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError
+from aspire.own_objects import label_of, name_of
 from aspire.reporting.compare import EXECUTION
-from aspire.stored.config import absolute, leaves
+from aspire.stored.config import OWN, absolute, leaves, refuse_own
 
 LIST_GROUPS = ("filter",)  # groups of which several choices hold at once
 KEY = re.compile(r"[\w./-]+")
 Json = Mapping[str, Any]
 
 
-def stored_yaml(cfg: DictConfig) -> bytes:
-    """The text of a run's ``config.yaml``: resolved, with absolute paths."""
-    return OmegaConf.to_yaml(absolute(plain(cfg))).encode()
+def stored_yaml(cfg: DictConfig, own: Mapping[str, Any] | None = None) -> bytes:
+    """The text of a run's ``config.yaml``: resolved, with absolute paths.
+
+    Args:
+        cfg: the configuration.
+        own: see :func:`with_names`.
+    """
+    return OmegaConf.to_yaml(with_names(absolute(plain(cfg)), own or {})).encode()
+
+
+def with_names(settings: Json, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain settings in which objects that took the place of some are called by their name.
+
+    Args:
+        settings: by group.
+        own: group -> object. Those of ``filter`` are listed beside the chosen ones.
+    """
+    named: dict[str, Any] = {**settings}
+    for group, thing in own.items():
+        if group == "filter":
+            further = {label_of(f): {OWN: name_of(unwrap(f))} for f in thing}
+            named[group] = {**(named.get(group) or {}), **further}
+        elif group in named:
+            named[group] = {OWN: name_of(unwrap(thing))}
+    return named
 
 
 def compose_words(stored: Json, result: Json) -> list[str]:
@@ -40,6 +64,9 @@ def compose_words(stored: Json, result: Json) -> list[str]:
     Raises:
         ConfigError: when no words lead to the stored settings.
     """
+    for group, node in stored.items():
+        for part in node.values() if group in LIST_GROUPS else (node,):
+            refuse_own(group, part)
     for key, _ in leaves(stored):
         if not KEY.fullmatch(key):
             raise ConfigError(f"config.yaml: {key[:80]!r} is no key that can be typed again.")

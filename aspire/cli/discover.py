@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from aspire.classification.predictor import Probabilities
 from aspire.cli._app import plain, task_overrides
 from aspire.cli._results import dataset_entry, decisions_entry, discovery_entry, stage_entries
 from aspire.cli._show import show_features, show_groups
-from aspire.cli._stored import stored_yaml
+from aspire.cli._stored import stored_yaml, with_names
 from aspire.cli.jobs import Job
 from aspire.console import console
 from aspire.data.table import Dataset, Split
@@ -33,37 +34,71 @@ def job(cfg: DictConfig) -> None:
     """Caption, extract, edit, score and rank; print the features of each class."""
     work = Job("discover", cfg)
     work.refuse_random()
+    show_groups(work.experiment.dataset)
+    choice = str(HydraConfig.get().runtime.choices["classifier"])
+    found = discovered(work, choice, overrides=task_overrides())
     experiment = work.experiment
-    show_groups(experiment.dataset)
-    splits = _splits(experiment.dataset, str(cfg.split))
-    pipeline = experiment.pipeline_of(splits)
-    pipeline.check()
-    if experiment.audited.exists:  # examined before a word is paid for
-        classifier = experiment.classifier(int(cfg.seed), pipeline)
-        pipeline.quote()
-    else:
-        pipeline.quote()
-        classifier = experiment.classifier(int(cfg.seed), pipeline)
-    discovery = pipeline.discover(classifier)
-    result = _result(work, pipeline, discovery, classifier)
-    folder = _write(work, discovery, result)
-    show_features(experiment.dataset, discovery.features, int(cfg.top), experiment.decisions)
-    _show_tested(discovery)
-    _show_agreement(result)
-
-    # Imported here and last: drawing takes seconds to load, and the numbers are safe by now.
-    from aspire.reporting.discovery_report import write_discovery_report
-
-    files = {img_id: ref.file for img_id, ref in pipeline.refs.items()}
-    report = write_discovery_report(folder, work.outputs, experiment.dataset.root, files)
+    show_features(experiment.dataset, found.discovery.features, int(cfg.top), experiment.decisions)
+    _show_tested(found.discovery)
+    _show_agreement(found.result)
+    report = found.write_report()
     console.show(
         "\n[bold]report[/bold]    {}\n[bold]features[/bold]  {}\n[bold]edits[/bold]     {}\n"
         "[bold]next[/bold]      open the report in a browser; "
         "aspire run trains the shortcuts away",
         report,
-        discovery.features.folder / "records.jsonl",
-        discovery.edits.folder,
+        found.discovery.features.folder / "records.jsonl",
+        found.discovery.edits.folder,
     )
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a classifier leans on, and where that is kept.
+
+    Args:
+        work: the job that found it.
+        pipeline, discovery: the stages, and what they gave.
+        result: content of ``result.json``.
+        folder: that it is in.
+    """
+
+    work: Job
+    pipeline: Pipeline
+    discovery: Discovery
+    result: dict[str, Any]
+    folder: Path
+
+    def write_report(self) -> Path:
+        """The page about it, written into the folder."""
+        # drawing takes seconds to load, and by now the numbers are safe
+        from aspire.reporting.discovery_report import write_discovery_report
+
+        files = {img_id: ref.file for img_id, ref in self.pipeline.refs.items()}
+        root = self.work.experiment.dataset.root
+        return write_discovery_report(self.folder, self.work.outputs, root, files)
+
+
+def discovered(work: Job, choice: str, **typed: Any) -> Found:
+    """Look for the shortcuts of the job's classifier, and keep the result.
+
+    Args:
+        work: of this verb.
+        choice: what the classifier is called.
+        **typed: how it was asked for: ``overrides``, or in Python the ``call``.
+    """
+    experiment, seed = work.experiment, int(work.cfg.seed)
+    pipeline = experiment.pipeline_of(_splits(experiment.dataset, str(work.cfg.split)))
+    pipeline.check()
+    if experiment.audited.exists:  # examined before a word is paid for
+        classifier = experiment.classifier(seed, pipeline)
+        pipeline.quote()
+    else:
+        pipeline.quote()
+        classifier = experiment.classifier(seed, pipeline)
+    discovery = pipeline.discover(classifier)
+    result = {"overrides": [], **typed, **_result(work, pipeline, discovery, classifier, choice)}
+    return Found(work, pipeline, discovery, result, _write(work, discovery, result))
 
 
 def _splits(dataset: Dataset, given: str) -> list[Split]:
@@ -80,25 +115,24 @@ def _splits(dataset: Dataset, given: str) -> list[Split]:
 
 
 def _result(
-    work: Job, pipeline: Pipeline, discovery: Discovery, classifier: Probabilities
+    work: Job, pipeline: Pipeline, discovery: Discovery, classifier: Probabilities, choice: str
 ) -> dict[str, Any]:
     """Everything the report needs."""
-    cfg, seed = work.cfg, int(work.cfg.seed)
+    cfg, seed = with_names(plain(work.cfg), work.own), int(work.cfg.seed)
     examination = work.experiment.examinations[seed]
     return {
         "schema": 1,
         "aspire": __version__,
         "dataset": dataset_entry(work.experiment),
         "splits": [s.name.lower() for s in pipeline.splits],
-        "overrides": task_overrides(),
         "seed": seed,
-        "settings": {k: plain(cfg[k]) for k in SETTINGS},
+        "settings": {k: cfg[k] for k in SETTINGS},
         "classifier": {
-            "choice": str(HydraConfig.get().runtime.choices["classifier"]),
-            "settings": plain(cfg.classifier),
+            "choice": choice,
+            "settings": cfg["classifier"],
             "digest": classifier.digest,
         },
-        **decisions_entry(cfg.decisions),
+        **decisions_entry(cfg["decisions"]),
         "stages": stage_entries(pipeline, work.outputs),
         "discovery": {str(seed): discovery_entry(pipeline, discovery, work.outputs, examination)},
     }
@@ -112,7 +146,7 @@ def _write(work: Job, discovery: Discovery, result: dict[str, Any]) -> Path:
     key = digest_of(made_of)[:8]
     folder = work.outputs / "discover" / f"{file_name(work.experiment.dataset.name)}-{key}"
     tidy(folder)
-    write_atomic(folder / "config.yaml", stored_yaml(work.cfg))
+    write_atomic(folder / "config.yaml", stored_yaml(work.cfg, work.own))
     write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
     return folder
 

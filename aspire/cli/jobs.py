@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from aspire.errors import ConfigError
 from aspire.experiment import Audited, Experiment, Shared
 from aspire.generation.base import Loggable, Personaliser
 from aspire.identity import digest_of
-from aspire.own_code import code_digests, targets_in
+from aspire.own_code import code_digests, code_of, targets_in
+from aspire.own_objects import described, label_of
 from aspire.pipeline.parts import Backends, StageSettings
 from aspire.pretrained import content_digest
 from aspire.recipe import Exchange, Parts, Recipe
@@ -45,6 +46,8 @@ class Job:
         cfg: the configuration.
         overrides: what it was composed with; the user's own words when None.
         shared: of the experiment, with those of other jobs on the same dataset.
+        own: group of conf/ -> the object that takes the place of what it describes. Those of
+            ``filter`` come behind the chosen ones.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class Job:
         cfg: DictConfig,
         overrides: Sequence[str] | None = None,
         shared: Shared | None = None,
+        own: Mapping[str, Any] | None = None,
     ) -> None:
         self.cfg = cfg
+        self.own = dict(own or {})
         self._composed: dict[Any, tuple[DictConfig, dict[str, str]]] = {}
         self._recipes: dict[int, Recipe] = {}
         self.shared = shared or Shared()
@@ -66,18 +71,18 @@ class Job:
         ]
 
     @classmethod
-    def of(cls, verb: str, words: Sequence[str]) -> Job:
-        """The job of ``aspire VERB WORDS``, for a script."""
-        return cls(verb, compose_config(verb, words)[0], words)
+    def of(cls, verb: str, words: Sequence[str], **further: Any) -> Job:
+        """The job of ``aspire VERB WORDS``, for a script; see the class for what is further."""
+        return cls(verb, compose_config(verb, words)[0], words, **further)
 
     @property
     def outputs(self) -> Path:
         """Where everything goes."""
         return Path(self.cfg.paths.outputs)
 
-    def part(self, group: str) -> Any:
-        """The object that a group of conf/ describes."""
-        return build(self.cfg[group])
+    def part(self, group: str, cfg: DictConfig | None = None) -> Any:
+        """The object that a group of conf/ describes, or the one in its place."""
+        return self.own[group] if group in self.own else build((cfg or self.cfg)[group])
 
     # --- the experiment ------------------------------------------------------------------------
 
@@ -90,15 +95,9 @@ class Job:
         cfg = self.cfg
 
         def backends(splits: Sequence[Split]) -> Backends:
-            check_annotations(cfg, dataset, splits)
-            return Backends(
-                captioner=build(cfg.captioner),
-                extractor=build(cfg.extractor),
-                segmenter=build(cfg.segmenter),
-                inpainter=build(cfg.inpainter),
-                restyler=build(cfg.restyler),
-                **self._exchanged(cfg),
-            )
+            check_annotations(cfg, dataset, splits, given=self.own)
+            first = ("captioner", "extractor", "segmenter", "inpainter", "restyler")
+            return Backends(**{k: self.part(k) for k in first}, **self._exchanged(cfg))
 
         return Experiment(
             dataset,
@@ -119,7 +118,7 @@ class Job:
         return dataset, report
 
     def _audited(self) -> Audited:
-        source: Source = build(self.cfg.classifier)
+        source: Source = self.part("classifier")
 
         def recipe(baseline: str, seed: int) -> Recipe:
             choices = {"baseline": baseline, "augmentation": "none"}
@@ -130,18 +129,24 @@ class Job:
         return Audited(
             source,
             recipe,
-            lambda run: build(read_network(run.folder)),
+            lambda run: self.own.get("model") or build(read_network(run.folder)),
             # torch is only asked when there is something to predict
             lambda: build(self.cfg.trainer).torch_device(),
         )
 
     def _exchanged(self, cfg: DictConfig) -> dict[str, Any]:
-        """The backends of ``EXCHANGED``."""
+        """The backends of ``EXCHANGED``; an arm that names another has that."""
+
+        def part(group: str) -> Any:
+            other = plain(cfg[group]) != plain(self.cfg[group])
+            return build(cfg[group]) if other else self.part(group, cfg)
+
+        chosen = (build(f) for f in cfg.get("filter", {}).values())
         return {
-            "score": build(cfg.score),
-            "personaliser": self._watched(build(cfg.personaliser), cfg),
-            "sampler": build(cfg.generator),
-            "filters": tuple(build(f) for f in cfg.get("filter", {}).values()),
+            "score": part("score"),
+            "personaliser": self._watched(part("personaliser"), cfg),
+            "sampler": part("generator"),
+            "filters": (*chosen, *self.own.get("filter", ())),
         }
 
     def _watched(self, personaliser: Personaliser, cfg: DictConfig) -> Personaliser:
@@ -228,19 +233,21 @@ class Job:
         """What ``aspire train`` with the same words and these choices would train."""
         cfg, chosen = self.composed(seed, **choices)
         if id(cfg) not in self._recipes:  # the configuration lives as long as the job
-            self._recipes[id(cfg)] = self._recipe(cfg, chosen)
+            own = {k: v for k, v in self.own.items() if k not in choices}
+            self._recipes[id(cfg)] = self._recipe(cfg, chosen, own)
         return self._recipes[id(cfg)]
 
-    def _recipe(self, cfg: DictConfig, chosen: dict[str, str]) -> Recipe:
+    def _recipe(self, cfg: DictConfig, chosen: dict[str, str], own: Mapping[str, Any]) -> Recipe:
+        labels = {k: chosen[k] for k in ("baseline", "model", "augmentation")}
         return Recipe(
-            identity=training_identity(cfg),
-            labels={k: chosen[k] for k in ("baseline", "model", "augmentation")},
+            identity=with_own(training_identity(cfg), own),
+            labels=labels | {k: label_of(own[k]) for k in labels if k in own},
             seed=int(cfg.seed),
             augmentation=build(cfg.augmentation),
             groups=build(cfg.groups),
-            parts=lambda: _parts(cfg),
+            parts=lambda: _parts(cfg, own),
             loggers=_loggers(cfg),
-            config=lambda: stored_yaml(cfg),
+            config=lambda: stored_yaml(cfg, own),
             words=self.overrides,
             exchange=self._exchange(cfg),
         )
@@ -269,19 +276,28 @@ def training_identity(cfg: DictConfig) -> dict[str, Any]:
     return identity
 
 
+def with_own(identity: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The same where objects take the place of some parts: what they are, and their code."""
+    held = {k: v for k, v in own.items() if k in IDENTITY}
+    code = {**identity.get("code", {}), **code_of(list(held.values()))}
+    replaced = {**identity, **{k: described(v) for k, v in held.items()}}
+    return {**replaced, "code": code} if code else replaced
+
+
 def _exchangeable(cfg: DictConfig) -> list[Any]:
     """Plain values of ``EXCHANGED`` and of its stages."""
     stages = [plain(cfg.stage[k]) for k in EXCHANGED_STAGES]
     return [plain(cfg.get(k)) for k in EXCHANGED] + stages
 
 
-def _parts(cfg: DictConfig) -> Parts:
+def _parts(cfg: DictConfig, own: Mapping[str, Any]) -> Parts:
     from aspire.training.settings import FitSettings
 
+    # a copy: what a baseline remembers of one run is no part of the next
     return Parts(
         device=build(cfg.trainer),
-        baseline=build(cfg.baseline),
-        model=build(cfg.model),
+        baseline=copy.deepcopy(own["baseline"]) if "baseline" in own else build(cfg.baseline),
+        model=own.get("model") or build(cfg.model),
         optimizer=build(cfg.optimizer),
         scheduler=build(cfg.scheduler),
         fit=FitSettings(**plain(cfg.fit)),

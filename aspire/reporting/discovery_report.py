@@ -117,7 +117,7 @@ def page_of(result: Json, artifacts: Artifacts, pictures: Pictures, name: str) -
         ),
         stages=tuple(stages_of(result, artifacts)),
         settings=tuple(flat(result["settings"])),
-        command=shlex.join(["aspire", "discover", *result["overrides"]]),
+        command=result.get("call") or shlex.join(["aspire", "discover", *result["overrides"]]),
         absent=tuple(sorted(artifacts.absent)),  # last: filled by what is above
     )
 

@@ -82,6 +82,11 @@ def find_results(folder: Path) -> list[dict[str, Any]]:
     Raises:
         ConfigError: when the folder is missing or holds none.
     """
+    return [result for _, result in find_runs(folder)]
+
+
+def find_runs(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The same, each with its folder."""
     folder = Path(folder)
     results = []
     for path in sorted(folder.rglob("result.json")) if folder.is_dir() else []:
@@ -90,7 +95,7 @@ def find_results(folder: Path) -> list[dict[str, Any]]:
             continue
         content = read_any(path.parent)
         if "weights_sha256" in content:  # of a training run, not of a whole `aspire run`
-            results.append(content)
+            results.append((path.parent, content))
     if not results:
         raise ConfigError(
             f"{folder}: no finished training run below it. Expected folders with a result.json; "

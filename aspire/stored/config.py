@@ -28,6 +28,8 @@ LARGEST = 2**20  # bytes of a configuration; ours have some 10,000
 # Library functions that look up what another argument names, which then is a target too.
 _LOOKUPS = ("hydra.utils.get_method", "hydra.utils.get_class", "hydra.utils.get_object")
 
+OWN = "own"  # in place of _target_: the name of an object that a script handed over
+
 _own: ContextVar[frozenset[str]] = ContextVar("own", default=frozenset())
 
 
@@ -87,12 +89,31 @@ def read_node(folder: Path, group: str) -> Json:
         StoredConfigError: as :func:`read_config`, and where it has no such part.
     """
     node = read_config(folder).get(group)
+    refuse_own(group, node)
     if not isinstance(node, dict) or "_target_" not in node:
         raise StoredConfigError(
             f"{Path(folder) / 'config.yaml'}: {group} names no class. Expected what aspire train "
             f"wrote there: {group}: {{_target_: ...}}."
         )
     return node
+
+
+def refuse_own(group: str, node: Any) -> None:
+    """Refuse to make what was handed over as an object: a file knows no more than its name.
+
+    Raises:
+        StoredConfigError: saying how it is handed over again.
+    """
+    if isinstance(node, Mapping) and OWN in node:
+        again = {
+            "model": "Its weights are here: aspire.load_run(DIR, model=...) in Python, with the "
+            "same network.",
+            "dataset": "Give the data again: dataset=... on the command line.",
+        }
+        raise StoredConfigError(
+            f"{group} was an object of Python, {str(node[OWN])[:200]}, which no file describes. "
+            f"{again.get(group, 'Run the script again that made it.')}"
+        )
 
 
 def read_network(folder: Path) -> Json:

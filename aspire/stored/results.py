@@ -188,6 +188,7 @@ class DiscoveryResult(WholeResult, kw_only=True):
     seed: int
     classifier: _Classifier
     overrides: list[str]
+    call: str = ""  # in Python
 
 
 def read_training(folder: Path) -> Json:

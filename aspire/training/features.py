@@ -57,6 +57,8 @@ def features_of(
         "split": split,
         "autocast": str(setup.device_settings.autocast()),
     }
+    if "code" in shared.training:  # equal weights of a network that computes something else
+        identity["network"] = [shared.training["model"], shared.training["code"]]
     path = shared.root / "features" / f"{digest_of(identity)[:16]}.safetensors"
     if path.is_file():
         if intact(path):
