@@ -32,6 +32,8 @@ GROUPS = {
 # Keys of a dataset that are not for its class, see conf/dataset/.
 _OF_A_DATASET = {"on_bad": "error", "duplicates": False, "thorough": False}
 
+_OF_THE_PIPELINE = ("root", "refs")
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -58,6 +60,9 @@ class Plugin:
             parameters = [*inspect.signature(self.entry.load()).parameters.values()]
         except Exception:  # whatever somebody's module does when it is imported
             parameters = []
+        if self.group == "generator":  # completed by the pipeline, which knows the dataset
+            node["_partial_"] = True
+            parameters = [p for p in parameters if p.name not in _OF_THE_PIPELINE]
         for parameter in parameters:
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 default = "???" if parameter.default is parameter.empty else parameter.default

@@ -51,6 +51,7 @@ POSITIONAL = {
     "data": ("action",),
     "hparams": ("preset",),
     "list": ("kind",),
+    "new": ("kind", "name"),
     "sweep": ("action", "dir"),
     "generate": ("action", "image"),
     "wandb": ("action", "dir"),

@@ -329,6 +329,14 @@ class List(Verb):
     format: Format
 
 
+class New(Verb):
+    """``aspire new``."""
+
+    kind: str
+    name: str
+    folder: str | None
+
+
 class Hparams(Verb):
     """``aspire hparams``."""
 
