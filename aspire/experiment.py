@@ -240,8 +240,12 @@ class Experiment:
 
     # --- training ------------------------------------------------------------------------------
 
-    def train(self, recipe: Recipe) -> TrainedRun:
-        """The run of a recipe: the finished one if there is one, else trained now."""
+    def train(self, recipe: Recipe, said: str = "test") -> TrainedRun:
+        """The run of a recipe: the finished one if there is one, else trained now.
+
+        Args:
+            said: the split whose numbers are shown.
+        """
         generated = None
         if recipe.augmentation.uses_generated:
             generated = self.generate(recipe.seed, recipe).kept
@@ -269,13 +273,14 @@ class Experiment:
         remembered().trained = run.folder
         if not self._seen("train", job.key):
             console.show(
-                "  {:<12} {:<4} {} + {}, seed {}: test {}  [dim]{}[/dim]",
+                "  {:<12} {:<4} {} + {}, seed {}: {} {}  [dim]{}[/dim]",
                 "train",
                 run.state,
                 job.labels["baseline"],
                 job.labels["augmentation"],
                 job.seed,
-                in_words(run.result["metrics"]["test"]),
+                said,
+                in_words(run.result["metrics"][said]),
                 job.key,
             )
         return run

@@ -31,6 +31,7 @@ from aspire.cli._own import own_targets
 from aspire.cli._plugins import add_to_hydra
 from aspire.cli._secrets import refuse_secrets
 from aspire.cli._signals import STOPPED, Stopped, stoppable
+from aspire.cli._tuned import check_tuned, with_values_files
 from aspire.cli._words import refuse_pickles, with_positionals
 from aspire.confdir import conf_dir
 from aspire.console import Console
@@ -84,6 +85,8 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
         if set(OPTIONS) & set(args):
             return complete(args)
         refuse_pickles(args)
+        args = with_values_files(args)
+        sys.argv[1:] = args
         if asked is not None:
             show_help(verb, args, asked)
             return 0
@@ -161,6 +164,7 @@ class ReportingJob:
         try:
             try:
                 check_preset(HydraConfig.get().runtime.choices)
+                check_tuned(HydraConfig.get().runtime.choices)
                 check_arm(HydraConfig.get().runtime.choices, task_overrides())
                 refuse_secrets(walk(_resolved(cfg)))
                 check_values(cfg, self.verb)
@@ -200,7 +204,7 @@ def say(text: str, exit_code: int = 1) -> None:
 def compose_config(verb: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     """The configuration that ``aspire VERB OVERRIDES`` would run with, and its choices."""
     with initialized():  # by the verb, where there is one
-        cfg = compose(verb, list(overrides), return_hydra_config=True)
+        cfg = compose(verb, with_values_files(overrides), return_hydra_config=True)
         chosen = {str(k): str(v) for k, v in cfg.hydra.runtime.choices.items()}
         check_preset(chosen)
         check_arm(chosen, overrides)

@@ -185,6 +185,16 @@ class Train(Base):
     sweep: Sweeping
 
 
+class Tune(Base):
+    """``aspire tune``."""
+
+    n_trials: Count
+    sampler: Literal["tpe", "random"]
+    seeds: Annotated[Sequence[Natural], Meta(min_length=1)]
+    space: Any
+    sweep: Sweeping
+
+
 class Discover(Base):
     """``aspire discover``."""
 

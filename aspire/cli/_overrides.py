@@ -21,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from aspire.checking import hint_at
 from aspire.cli._keys import keys_of
 from aspire.cli._secrets import refuse_secrets, typed
-from aspire.cli._words import parsed_or_none, readable
+from aspire.cli._tuned import choices_of, is_file
+from aspire.cli._words import parsed_or_none, quoted, readable
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError, did_you_mean
 
@@ -194,8 +195,8 @@ def _values(override: Override) -> list[str]:
 def _first(override: Override) -> str:
     values = _values(override)
     if isinstance(override.value(), list):
-        return f"[{','.join(values)}]"
-    return values[0] if values else "null"
+        return f"[{','.join(map(quoted, values))}]"
+    return quoted(values[0]) if values else "null"
 
 
 def check_choices(words: Sequence[str]) -> None:
@@ -219,20 +220,31 @@ def _refuse_unknown(loader: ConfigLoader, groups: Sequence[Override], own: Path 
 
 def _check_choice(loader: ConfigLoader, override: Override, own: Path | None) -> list[str]:
     group = override.key_or_group
-    options = loader.get_group_options(group, ObjectType.CONFIG)
-    if own:  # the user's own files join ours
-        options = sorted({*options, *(p.stem for p in (own / group).glob("*.yaml"))})
     values = _values(override)
     if override.is_choice_sweep() and not values:
-        return [f"{override.input_line}: no choice matches. Choices: {', '.join(options)}."]
-    problems = []
-    for value in values:
-        if value not in options and value != "null":
-            problems.append(
-                f"{group}={value}: no such choice.{did_you_mean(value, options)} Choices: "
-                f"{', '.join(options) or 'none'}."
-            )
-    return problems
+        options = ", ".join(_options(loader, group, own))
+        return [f"{override.input_line}: no choice matches. Choices: {options}."]
+    return [problem for value in values for problem in _check_value(loader, group, value, own)]
+
+
+def _check_value(loader: ConfigLoader, group: str, value: str, own: Path | None) -> list[str]:
+    if group == "hparams" and is_file(value):
+        named = choices_of(value)
+        return [p for g, v in named for p in _check_value(loader, g, v, own)]
+    options = _options(loader, group, own)
+    if value in options or value == "null":
+        return []
+    return [
+        f"{group}={value}: no such choice.{did_you_mean(value, options)} Choices: "
+        f"{', '.join(options) or 'none'}."
+    ]
+
+
+def _options(loader: ConfigLoader, group: str, own: Path | None) -> list[str]:
+    options: list[str] = loader.get_group_options(group, ObjectType.CONFIG)
+    if own:  # the user's own files join ours
+        options = sorted({*options, *(p.stem for p in (own / group).glob("*.yaml"))})
+    return options
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:

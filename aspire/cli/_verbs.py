@@ -4,6 +4,7 @@ VERBS = {
     "quickstart": "aspire run experiment=quickstart: see it work, minutes on a laptop",
     "run": "the whole pipeline: a baseline without and with ASPIRE, then table and report",
     "train": "one baseline on one dataset, with the chosen augmentation",
+    "tune": "the settings with which a method does best on the val split",
     "discover": "which features is a classifier leaning on? caption, extract, edit, score",
     "generate": "personalise, generate, filter: the augmented set",
     "evaluate": "a finished run on a dataset: every group metric",

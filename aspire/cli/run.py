@@ -22,6 +22,7 @@ from aspire.cli._results import (
 )
 from aspire.cli._show import show_features, show_groups
 from aspire.cli._stored import stored_yaml
+from aspire.cli._tuned import remark_on
 from aspire.cli.jobs import IDENTITY, Job
 from aspire.console import console
 from aspire.data.table import Split
@@ -57,6 +58,7 @@ def job(cfg: DictConfig) -> None:
     arms = _arms(cfg)
     experiment = work.experiment
     show_groups(experiment.dataset)
+    remark_on(HydraConfig.get().runtime.choices, experiment.dataset.name, seeds)
     folder = _folder(experiment, cfg, seeds, arms)
     generating = _generating(work, arms, seeds[0])
     if not (folder / "result.json").is_file():

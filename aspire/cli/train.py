@@ -15,6 +15,7 @@ from aspire.cli import _plan, _sweep
 from aspire.cli._app import plain, task_overrides
 from aspire.cli._datasets import called
 from aspire.cli._show import show_groups, show_metrics
+from aspire.cli._tuned import remark_on
 from aspire.cli.jobs import Job
 from aspire.console import console
 from aspire.errors import AspireError
@@ -44,6 +45,7 @@ def job(cfg: DictConfig) -> None:
             return
         work = Job("train", cfg)
         show_groups(work.experiment.dataset)
+        remark_on(HydraConfig.get().runtime.choices, work.experiment.dataset.name, [cfg.seed])
         try:
             run = work.experiment.train(work.recipe())
         except RunningError as error:
@@ -93,6 +95,7 @@ def _job_of_sweep(cfg: DictConfig, words: list[str]) -> None:
         _sweep.refuse_ranks(cfg)
         with run_policy(started=started):
             work = Job("train", cfg, shared=shared_by(cfg))
+            remark_on(HydraConfig.get().runtime.choices, work.experiment.dataset.name, [cfg.seed])
             run = work.experiment.train(work.recipe())
     except RunningError as error:
         ledger.note(words, about, command, error.look.folder)

@@ -197,7 +197,7 @@ def _refusal(path: Path, key: str, target: Any) -> str:
 _CLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(yaml.SafeLoader):
+class PlainLoader(yaml.SafeLoader):
     """Plain values only; no aliases, of which a small file can make an endless one."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -215,7 +215,7 @@ def _parsed(path: Path) -> Json:
     try:
         if own_file(path).stat().st_size > LARGEST:
             raise ValueError(f"larger than {LARGEST} bytes")
-        content = yaml.load(path.read_bytes(), _Loader)
+        content = yaml.load(path.read_bytes(), PlainLoader)
         if not isinstance(content, dict) or not content:
             raise ValueError("no keys and values")
     except DamagedError as error:
