@@ -34,6 +34,7 @@ GROUPS = {
     "score": ("Scores", "How features are ranked, and which of them are called shortcuts."),
     "personaliser": ("Personalisers", "What a generator learns from the edited images first."),
     "generator": ("Generators", "What makes the images without the shortcut."),
+    "space": ("Search spaces", "What `aspire tune` tries of a baseline's settings."),
     "filter": ("Filters", "Which generated images are kept."),
     "engine": ("Engines", "Where the stages of the pipeline run."),
     "logger": ("Loggers", "Where the curves of a training go."),

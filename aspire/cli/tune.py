@@ -231,7 +231,7 @@ class _Search:
         )
         values = self._file(best.values)
         values.tuned = tuned
-        write_values(self.values_file, values, "aspire train hparams=THIS FILE; see docs/sweeps.md")
+        write_values(self.values_file, values, "aspire train hparams=THIS FILE; see docs/tuning.md")
         return self.values_file
 
     def _file(self, values: Mapping[str, Any]) -> TunedValues:
