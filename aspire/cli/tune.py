@@ -111,7 +111,7 @@ class _Search:
         self.space = dimensions(plain(cfg.space), now, typed)
         data = self.work.experiment.dataset_digest
         same = [w for w in self.words if w.partition("=")[0].split(".")[0] not in NON_IDENTITY_KEYS]
-        common = {
+        common: dict[str, Any] = {
             "version": VERSION,
             "data": data,
             "preset": self.preset,
