@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from aspire.checking import hint_at
 from aspire.cli._keys import keys_of
 from aspire.cli._secrets import refuse_secrets, typed
-from aspire.cli._tuned import choices_of, is_file
+from aspire.cli._tuned import is_file, named_by
 from aspire.cli._words import parsed_or_none, quoted, readable
 from aspire.confdir import conf_dir
 from aspire.errors import ConfigError, did_you_mean
@@ -229,7 +229,7 @@ def _check_choice(loader: ConfigLoader, override: Override, own: Path | None) ->
 
 def _check_value(loader: ConfigLoader, group: str, value: str, own: Path | None) -> list[str]:
     if group == "hparams" and is_file(value):
-        named = choices_of(value)
+        named = named_by(value)
         return [p for g, v in named for p in _check_value(loader, g, v, own)]
     options = _options(loader, group, own)
     if value in options or value == "null":

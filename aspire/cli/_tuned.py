@@ -90,7 +90,7 @@ def _added(choice: str) -> str:
     return quoted(path)
 
 
-def choices_of(choice: str) -> list[tuple[str, str]]:
+def named_by(choice: str) -> list[tuple[str, str]]:
     """(group, choice) of everything in ``conf/`` that a file or folder of values names."""
     found = read_choice(choice)
     first = next(iter(found.values()))
