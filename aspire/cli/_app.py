@@ -32,7 +32,7 @@ from aspire.cli._plugins import add_to_hydra
 from aspire.cli._secrets import refuse_secrets
 from aspire.cli._signals import STOPPED, Stopped, stoppable
 from aspire.cli._tuned import check_tuned, with_values_files
-from aspire.cli._words import refuse_pickles, with_positionals
+from aspire.cli._words import refuse_pickles, with_flags, with_positionals
 from aspire.confdir import conf_dir
 from aspire.console import Console
 from aspire.errors import AspireError, ConfigError
@@ -47,6 +47,7 @@ from aspire.stored.trouble import storage_error
 POSITIONAL = {
     "table": ("dir",),
     "report": ("dir",),
+    "review": ("dir",),
     "evaluate": ("run",),
     "predict": ("run", "images"),
     "data": ("action",),
@@ -134,7 +135,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
 
 def _as_typed(verb: str, argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
     """The words as Hydra takes them, and those behind ``--help``; None where nobody asks."""
-    args = ["format=json" if a == "--json" else a for a in argv]
+    args = with_flags(argv)
     asked = None
     if found := [number for number, a in enumerate(args) if a in HELP]:
         args, asked = args[: found[0]], [a for a in args[found[0] + 1 :] if a not in HELP]

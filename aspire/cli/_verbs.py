@@ -12,6 +12,7 @@ VERBS = {
     "sweep": "the jobs of a sweep: which are done, running, failed, and why",
     "table": "results of many runs, mean and standard deviation over seeds",
     "report": "one self-contained HTML page about a finished run, discovery or sweep",
+    "review": "a page on which a person accepts, rejects and sorts what was found and made",
     "rerun": "a finished run again from its folder; says whether the numbers are the same",
     "diff": "two runs side by side: settings, code, data, environment, results",
     "wandb": "uploads, a dashboard, and sweeps driven by W&B's agents",

@@ -53,6 +53,27 @@ def for_shell(word: str) -> str:
     return shlex.quote(word) if re.search(r'["$`!]|\\\\', word) else f'"{word}"'
 
 
+# Options as other programs have them, and the override that each is short for.
+FLAGS = {"--json": "format=json", "--no-browser": "browser=false"}
+
+
+def with_flags(args: Sequence[str]) -> list[str]:
+    """The words with overrides in place of the options that are short for them.
+
+    >>> with_flags(["DIR", "--no-browser", "--port", "80", "--port=81", "--json"])
+    ['DIR', 'browser=false', 'port=80', 'port=81', 'format=json']
+    """
+    words: list[str] = []
+    for word in args:
+        if words and words[-1] == "--port":
+            words[-1] = f"port={word}"
+        elif word.startswith("--port="):
+            words.append(word.removeprefix("--"))
+        else:
+            words.append(FLAGS.get(word, word))
+    return words
+
+
 def with_positionals(args: Sequence[str], keys: Sequence[str]) -> list[str]:
     r"""The words with those that stand for keys written as overrides.
 

@@ -89,6 +89,7 @@ class Job:
     @cached_property
     def experiment(self) -> Experiment:
         """The dataset, read and checked, and everything that is done with it."""
+        decisions = read_decisions(self.cfg.decisions)  # before any image is read
         if self.shared.data is None:
             self.shared.data = self._checked()
         dataset, checks = self.shared.data
@@ -108,7 +109,7 @@ class Job:
             lambda: build(cfg.engine),
             self._audited,
             self.shared,
-            read_decisions(cfg.decisions),
+            decisions,
         )
 
     def _checked(self) -> tuple[Dataset, CheckReport]:

@@ -15,15 +15,18 @@ import msgspec
 from aspire.errors import DamagedError
 from aspire.records import Edit, EditKind, Effect, Rejected, SpuriousFeature
 from aspire.reporting.artifacts import Artifacts, Json
+from aspire.reporting.decided import decisions_of
 from aspire.reporting.examined import Examined, examined
-from aspire.reporting.labels import SCORES, agreement_of, evidence_of, judged, why
+from aspire.reporting.labels import SCORES, agreement_of, evidence_of, judged, passes, why
 from aspire.reporting.pictures import Picture, Pictures
+from aspire.stored.decisions import Decisions
 
 T = TypeVar("T")
 
 TOP = 8  # features listed per class
 ILLUSTRATED = 3  # of them with pictures
 EXAMPLES = 4  # strips per feature
+KEPT = 3  # originals a feature that are kept beside the page for a review
 STRIPS = 240  # strips on a page, which must stay below 20 MB
 
 
@@ -55,6 +58,7 @@ class FeatureView:
         judged: whether there was enough evidence for one.
         seeds: classifiers for which it is a shortcut.
         net_drop: mean drop less that under the controls; None without controls.
+        decided: "accepted" or "rejected" by a person, or "".
         strips: its edits with the largest drops.
     """
 
@@ -63,6 +67,7 @@ class FeatureView:
     judged: bool
     seeds: int
     net_drop: float | None
+    decided: str = ""
     strips: list[Strip] = field(default_factory=list)
 
 
@@ -145,6 +150,7 @@ def views_of(
         examples: strips a feature, at most.
     """
     found = result["discovery"]
+    decisions = decisions_of(result)
     edits = artifacts.lines(result["stages"]["edit"]["folder"], Edit)
     features = {
         seed: [_record(f, SpuriousFeature) for f in d["features"]] for seed, d in found.items()
@@ -153,7 +159,7 @@ def views_of(
         (f.y, f.kind, f.phrase) for group in features.values() for f in group if f.spurious
     )
     views = [
-        _view(result, seed, features[seed], seeds, edits, artifacts) for seed, d in found.items()
+        _view(result, seed, features[seed], seeds, edits, artifacts, decisions) for seed in found
     ]
     if views:
         _illustrate(views[0], result, edits, artifacts, pictures, examples)
@@ -181,6 +187,7 @@ def _view(
     seeds: Mapping[tuple[int, EditKind, str], int],
     edits: Sequence[Edit],
     artifacts: Artifacts,
+    decisions: Decisions | None,
 ) -> SeedView:
     discovery = result["discovery"][seed]
     score = result["settings"].get("score", {})
@@ -196,19 +203,13 @@ def _view(
     classes = []
     for y, name in enumerate(result["dataset"]["class_names"]):
         mine = sorted((f for f in features if f.y == y), key=lambda f: f.rank)
-        strong = [f for f in mine if f.spurious]
+        strong = [called(f, decisions) for f in mine if f.spurious]
         note = without.get(f"{y:03d}", "no edit of a correctly classified image")
         classes.append(
             ClassView(
                 name=name,
                 features=tuple(
-                    FeatureView(
-                        feature=f,
-                        why=why(f, score),
-                        judged=judged(f, score),
-                        seeds=seeds[f.y, f.kind, f.phrase],
-                        net_drop=net_drop(f),
-                    )
+                    feature_view(f, score, seeds[f.y, f.kind, f.phrase], decisions)
                     for f in mine[:TOP]
                 ),
                 spurious=len(strong),
@@ -233,6 +234,45 @@ def _view(
         edits=len(effects),
         examined=examined(discovery.get("examination"), result["dataset"]["class_names"]),
     )
+
+
+def feature_view(
+    feature: SpuriousFeature,
+    score: Mapping[str, Any],
+    seeds: int,
+    decisions: Decisions | None = None,
+) -> FeatureView:
+    """One feature under the name that a person gave it.
+
+    Args:
+        feature: with its evidence.
+        score: settings of the score.
+        seeds: classifiers for which it is a shortcut.
+        decisions: that were obeyed; None where nobody decided.
+    """
+    word = ""
+    if decisions is not None:
+        verdicts = {True: "accepted", False: "rejected", None: ""}
+        word = verdicts[decisions.judged.get((feature.y, feature.kind, feature.phrase))]
+    reason = why(feature, score)
+    if word:
+        alone = msgspec.structs.replace(feature, spurious=passes(feature, score))
+        reason = f"{word} by a person; by its numbers: {why(alone, score)}"
+    return FeatureView(
+        feature=called(feature, decisions),
+        why=reason,
+        judged=judged(feature, score),
+        seeds=seeds,
+        net_drop=net_drop(feature),
+        decided=word,
+    )
+
+
+def called(feature: SpuriousFeature, decisions: Decisions | None) -> SpuriousFeature:
+    """The same under the name that a person gave it."""
+    if decisions is None:
+        return feature
+    return msgspec.structs.replace(feature, phrase=decisions.called(feature.phrase))
 
 
 def net_drop(feature: SpuriousFeature) -> float | None:
@@ -261,13 +301,20 @@ def _illustrate(
     effect_of = {e.edit_id: e for e in artifacts.lines(folder, Effect) if e.edit_id in wanted}
     for feature, edit_id in chosen:
         if edit_id in edit_of and edit_id in effect_of:
-            strip = _strip(edit_of[edit_id], effect_of[edit_id], result, artifacts, pictures)
+            strip = strip_of(edit_of[edit_id], effect_of[edit_id], result, artifacts, pictures)
             feature.strips.append(strip)
+    # for aspire review, which shows all of them and may come when the dataset is not at hand
+    listed = [e for c in view.classes for f in c.features for e in f.feature.examples[:KEPT]]
+    images = {e.edit_id: e.img_id for e in edits}
+    for edit_id in listed[:STRIPS]:
+        if edit_id in images:
+            pictures.original(images[edit_id], "before")
 
 
-def _strip(
+def strip_of(
     edit: Edit, effect: Effect, result: Json, artifacts: Artifacts, pictures: Pictures
 ) -> Strip:
+    """The pictures of one edit, and what the classifier says of each."""
     names = result["dataset"]["class_names"]
     name, y = names[edit.y], edit.y
     folder = artifacts.outputs / result["stages"]["edit"]["folder"]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aspire.reporting.artifacts import Artifacts, Json, read_result
 from aspire.reporting.coverage_gaps import Gap, Outcome, gaps_of, outcomes_of
+from aspire.reporting.decided import Told, told_of
 from aspire.reporting.discovery import ClassView, SeedView, views_of
 from aspire.reporting.labels import listed
 from aspire.reporting.page import flat, stages_of, write_page
@@ -32,6 +33,7 @@ class DiscoveryPage:
         stages, settings: how the stages went and how they were set.
         command: what was typed.
         absent: folders of artifacts that are not in the outputs folder.
+        told: what a person decided.
     """
 
     name: str
@@ -49,6 +51,7 @@ class DiscoveryPage:
     settings: tuple[tuple[str, str], ...]
     command: str
     absent: tuple[str, ...]
+    told: Told = field(default_factory=Told)
 
 
 def write_discovery_report(
@@ -67,7 +70,9 @@ def write_discovery_report(
     """
     folder = Path(folder)
     pictures = Pictures(folder / "report_images", dataset_root, files or {})
-    page = page_of(read_result(folder), Artifacts(Path(outputs)), pictures, folder.name)
+    result = read_result(folder)
+    page = page_of(result, Artifacts(Path(outputs)), pictures, folder.name)
+    page = replace(page, told=told_of(result, folder))
     return write_page(folder / "report.html", "discovery.html.j2", page=page)
 
 

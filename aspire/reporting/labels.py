@@ -102,6 +102,11 @@ def why(feature: SpuriousFeature, score: Mapping[str, Any]) -> str:
     return next((no for passed, _, no in checks if not passed), "left out by the score's rule")
 
 
+def passes(feature: SpuriousFeature, score: Mapping[str, Any]) -> bool:
+    """Whether it passes every threshold of the score."""
+    return all(CHECKS[k](feature, v)[0] for k, v in score.items() if k in CHECKS)
+
+
 def judged(feature: SpuriousFeature, score: Mapping[str, Any]) -> bool:
     """Whether there was enough evidence to judge it, be it for or against.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ from aspire.text import visible
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
     """Render a template of this folder into a file. Equal values give equal bytes."""
+    write_atomic(path, rendered(template, **values))
+    return path
+
+
+def rendered(template: str, **values: Any) -> bytes:
+    """A template of this folder, filled."""
+    return _environment().get_template(template).render(**values).encode()
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -37,8 +49,7 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
         "kinds": KINDS,
         "number": number,
     }
-    write_atomic(path, environment.get_template(template).render(**values).encode())
-    return path
+    return environment
 
 
 def _shown(value: Any) -> Any:

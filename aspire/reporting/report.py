@@ -16,6 +16,7 @@ from aspire.records import Concept, FilterDecision, Neighbour, SyntheticImage
 from aspire.reporting import summary
 from aspire.reporting.artifacts import Artifacts, Json, read_result
 from aspire.reporting.coverage_gaps import gaps_of, outcomes_of
+from aspire.reporting.decided import decisions_of, told_of
 from aspire.reporting.discovery import views_of
 from aspire.reporting.page import flat, stages_of, write_page
 from aspire.reporting.pictures import Picture, Pictures
@@ -60,6 +61,7 @@ def write_report(
         gaps=_gaps(result),
         groups=summary.groups_of(result),
         discoveries=discoveries,
+        told=told_of(result, folder),
         outcomes=outcomes_of(result, artifacts),
         untested=[g for view in discoveries[:1] for g in gaps_of(result, artifacts, view)],
         generations=Generations(result, artifacts, pictures).views(),
@@ -95,6 +97,7 @@ class Generations:
         self.artifacts = artifacts
         self.pictures = pictures
         self.classes: list[str] = result["dataset"]["class_names"]
+        self.decisions = decisions_of(result)
 
     def views(self) -> list[Json]:
         """Per seed: counts by class and filter; for the first seed with pictures."""
@@ -121,6 +124,7 @@ class Generations:
                     | {
                         "asked": asked.get(str(y), 0),
                         "concept": concepts.get(y),
+                        "avoided": self._avoided(concepts.get(y)),
                         "reasons": dict(reasons),
                     }
                     | {"gallery": [], "nearest": [], "rejects": []}
@@ -135,6 +139,11 @@ class Generations:
             view |= {"made": generation["generate"]["records"], "reasons": generation["reasons"]}
             views.append(view)
         return views
+
+    def _avoided(self, concept: Concept | None) -> list[str]:
+        """The features of a class by their names."""
+        phrases = () if concept is None else concept.avoided
+        return [p if self.decisions is None else self.decisions.called(p) for p in phrases]
 
     def _gallery(self, folder: str, kept: Sequence[SyntheticImage]) -> list[Json]:
         chosen = sorted(spread(kept, self.gallery), key=lambda i: (i.prompt, i.img_id))

@@ -16,7 +16,7 @@ from aspire.cli._overrides import check_overrides
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Verbs whose words are files of a finished run: what they do with them is tested in tests/cli.
-OF_A_RUN = {"rerun", "diff", "evaluate", "predict", "report", "doctor"}
+OF_A_RUN = {"rerun", "diff", "evaluate", "predict", "report", "review", "doctor"}
 
 
 def commands() -> list[str]:
