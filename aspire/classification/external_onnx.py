@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from aspire.classification.external_file import FileClassifier, views
 from aspire.data.images import Pixels
 from aspire.errors import ConfigError, last_line
 from aspire.identity import Json
+from aspire.onnx_file import OnnxFile
 from aspire.stored.seals import file_digest
 
 
@@ -31,73 +30,14 @@ class Onnx(FileClassifier):
     holds = "an ONNX file"
 
     def content(self) -> Json:
-        return [file_digest(f) for f in [self.path, *self._beside()]]
+        return [file_digest(f) for f in [self.path, *self._file.beside()]]
 
-    def _beside(self) -> list[Path]:
-        """The files with weights that the graph names, in the order of their names.
-
-        Raises:
-            ConfigError: when one is missing, or is not where ONNX files may have theirs.
-        """
-        onnx = _installed("onnx")
-        from onnx.external_data_helper import ExternalDataInfo, _get_all_tensors, uses_external_data
-
-        try:
-            model = onnx.load(self.path, load_external_data=False)
-        except Exception as error:  # protobuf's own classes
-            raise self._unreadable(error) from None
-        folder = self.path.resolve().parent
-        tensors = (t for t in _get_all_tensors(model) if uses_external_data(t))
-        files = []
-        for name in sorted({ExternalDataInfo(t).location for t in tensors}):
-            file = (folder / name).resolve()
-            if not file.is_relative_to(folder):
-                raise ConfigError(
-                    f"classifier.path={self.path} has its weights in {name}, which is not in its "
-                    "folder or below. ONNX allows no other place."
-                )
-            if not file.is_file():
-                raise ConfigError(
-                    f"classifier.path={self.path} has its weights in {name} beside it, and there "
-                    f"is no such file in {self.path.parent}. Copy it there."
-                )
-            files.append(file)
-        return files
-
-    def _unreadable(self, error: Exception) -> ConfigError:
-        reason = last_line(error)
-        return ConfigError(
-            f"classifier.path={self.path} cannot be read as ONNX: {reason} Is the file whole? "
-            "Expected what torch.onnx.export writes."
-        )
+    @property
+    def _file(self) -> OnnxFile:
+        return OnnxFile(self.path, "classifier.path")
 
     def load(self, device: Any) -> _OnnxNetwork:
-        onnxruntime = _installed("onnxruntime")
-        wanted = ["CPUExecutionProvider"]
-        if str(device).startswith("cuda"):
-            wanted.insert(0, "CUDAExecutionProvider")
-        there = onnxruntime.get_available_providers()
-        try:
-            session = onnxruntime.InferenceSession(
-                str(self.path), providers=[p for p in wanted if p in there]
-            )
-        except Exception as error:  # onnxruntime's own classes, one a kind of failure
-            raise self._unreadable(error) from None
-        return _OnnxNetwork(session, self.preprocessing, self.output)
-
-
-def _installed(name: str) -> Any:
-    """A library of the extra ``onnx``.
-
-    Raises:
-        ConfigError: with what to type when it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(
-            f"classifier=onnx needs {name}: pip install 'aspire-shortcuts[onnx]'"
-        ) from error
+        return _OnnxNetwork(self._file.session(device), self.preprocessing, self.output)
 
 
 class _OnnxNetwork:
