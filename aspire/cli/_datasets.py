@@ -74,7 +74,7 @@ def check_annotations(
         if column in rows and (rows[column] != "").any():
             continue
         choices = [
-            f"  {f'{key}={p.stem}':<31}{p.read_text().splitlines()[0]}"
+            f"  {f'{key}={p.stem}':<31}{p.read_text('utf-8').splitlines()[0]}"
             for p in sorted((conf_dir() / key).glob("*.yaml"))
             if OmegaConf.select(OmegaConf.load(p), "_target_") != cfg[key]._target_
         ]

@@ -42,7 +42,7 @@ def _list(cfg: DictConfig) -> None:
     for column in ("dataset", "what", "root"):
         table.add_column(column, no_wrap=column == "dataset", overflow="fold")
     for path in sorted((conf_dir() / "dataset").glob("*.yaml")):
-        what = path.read_text().splitlines()[0].lstrip("# ")
+        what = path.read_text("utf-8").splitlines()[0].lstrip("# ")
         node = OmegaConf.load(path)
         if "defaults" in node:
             composed, _ = compose_config("data", [f"dataset={path.stem}"])

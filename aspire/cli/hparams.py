@@ -202,7 +202,7 @@ def _markdown(preset: str, head: list[str], body: list[list[str]], note: str = "
 
 def _title(preset: str) -> str:
     """What the preset is, in its file's own words."""
-    lines = (conf_dir() / "hparams" / f"{preset}.yaml").read_text().splitlines()[1:]
+    lines = (conf_dir() / "hparams" / f"{preset}.yaml").read_text("utf-8").splitlines()[1:]
     words: list[str] = []
     for line in lines:
         if not line.startswith("# "):

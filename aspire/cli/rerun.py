@@ -122,7 +122,10 @@ def _share(outputs: Path, target: Path) -> None:
     there, here = outputs / "artifacts", target / "artifacts"
     if there.is_dir() and not here.exists():
         target.mkdir(parents=True, exist_ok=True)
-        here.symlink_to(there.resolve(), target_is_directory=True)
+        try:
+            here.symlink_to(there.resolve(), target_is_directory=True)
+        except OSError:  # Windows lets few people make links, and some file systems nobody
+            shutil.copytree(there, here)
 
 
 def _train(command: Sequence[str], target: Path, run: TrainedRun) -> TrainedRun:

@@ -174,7 +174,7 @@ def sweep_file(cfg: Any) -> dict[str, Any]:
         )
     if cfg.method not in METHODS:
         raise ConfigError(f"method={cfg.method}: expected {', '.join(METHODS[:-1])} or bayes.")
-    content = yaml.safe_load((conf_dir() / "experiment" / f"{cfg.of}.yaml").read_text())
+    content = yaml.safe_load((conf_dir() / "experiment" / f"{cfg.of}.yaml").read_text("utf-8"))
     varied = content["hydra"]["sweeper"]["params"]
     parameters = {k: {"values": _values(v)} for k, v in varied.items()}
     fixed = [f"experiment={cfg.of}", "hydra.mode=RUN"]  # one job of it, not the whole

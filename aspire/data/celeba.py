@@ -159,7 +159,7 @@ def _read_attributes(path: Path) -> pd.DataFrame:
         table = read_csv(path)
         require_columns(table, ("image_id",), path)
         return table
-    lines = path.read_text(errors="replace").splitlines()
+    lines = path.read_text("utf-8", errors="replace").splitlines()
     count = lines[0].strip() if lines else ""
     if not count.isdigit() or len(lines) < 2:
         raise DataError(
@@ -176,7 +176,7 @@ def _read_partition(path: Path) -> pd.DataFrame:
         require_columns(table, ("image_id", "partition"), path)
         table = table[["image_id", "partition"]]
     else:
-        lines = path.read_text(errors="replace").splitlines()
+        lines = path.read_text("utf-8", errors="replace").splitlines()
         table = _rows(lines, ["image_id", "partition"], path, first=1)
     bad = np.flatnonzero(~table["partition"].isin([0, 1, 2]).to_numpy())
     if len(bad) or not len(table):

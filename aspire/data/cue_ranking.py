@@ -86,7 +86,7 @@ class _Plain(pickle.Unpickler):
 
 def _load_json(path: Path) -> object:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}.") from None
 

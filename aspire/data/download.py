@@ -288,12 +288,12 @@ class DatasetFiles:
 
     def _record(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):
-            return dict(json.loads((self.root / RECORD).read_text()))
+            return dict(json.loads((self.root / RECORD).read_text("utf-8")))
         return {}
 
     def _write_record(self, record: Mapping[str, Any]) -> None:
         temporary = self.work / RECORD
-        temporary.write_text(json.dumps(record, indent=1))
+        temporary.write_text(json.dumps(record, indent=1), "utf-8")
         temporary.replace(self.root / RECORD)
 
     @contextmanager

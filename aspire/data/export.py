@@ -86,9 +86,9 @@ class Export:
                     place = _ImageFolder(self.dataset, entries) if to == "folder" else _Flat()
                     self._write_files(entries, place, partial, advance)
             card = Card(self.dataset, self.generated, self.licence, self.homepage, self.command)
-            (partial / "README.md").write_text(card.text(to, self._counts(entries)))
+            (partial / "README.md").write_text(card.text(to, self._counts(entries)), "utf-8")
             mark = {"aspire": __version__, "dataset": self.dataset.name, "to": to}
-            (partial / MARK).write_text(json.dumps(mark))
+            (partial / MARK).write_text(json.dumps(mark), "utf-8")
             if folder.exists():
                 shutil.rmtree(folder)
             partial.replace(folder)
@@ -236,7 +236,7 @@ class _Flat(_Layout):
         path = PurePosixPath(str(entry.values["img_filename"]))
         if path.is_absolute() or ".." in path.parts:
             path = PurePosixPath(safe(str(entry.values["img_id"])) + path.suffix)
-        return f"images/{path.as_posix()}"
+        return f"images/{portable(path).as_posix()}"
 
     def mask(self, name: str) -> str:
         return f"masks/{name.removeprefix('images/')}"
@@ -258,7 +258,8 @@ class _ImageFolder(_Layout):
         parts = [Split(values["split"]).name.lower(), self.classes[values["y"]]]
         if self.inner:
             parts.append(self.attributes[values["place"]])
-        return "/".join([*parts, PurePosixPath(str(values["img_filename"])).name])
+        name = PurePosixPath(PurePosixPath(str(values["img_filename"])).name)
+        return "/".join([*parts, portable(name).as_posix()])
 
     def mask(self, name: str) -> str:
         return f"segmentations/{name}"
@@ -286,6 +287,16 @@ def safe(name: str) -> str:
     """
     usable = re.sub(r"[^\w .,()+=-]", "_", name).strip(" .") or "_"
     return usable if len(usable.encode()) <= 100 and not is_device(usable) else file_name(name)
+
+
+def portable(path: PurePosixPath) -> PurePosixPath:
+    """A relative path of a file that every file system takes, its ending kept.
+
+    >>> portable(PurePosixPath("a: b./CON.jpg"))
+    PurePosixPath('a_ b/CON-a3dbc4b6.jpg')
+    """
+    ending = re.sub(r"[^\w.]", "_", path.suffix)
+    return PurePosixPath(*map(safe, path.parts[:-1]), f"{safe(path.stem)}{ending}")
 
 
 def distinct(names: Sequence[str]) -> list[str]:

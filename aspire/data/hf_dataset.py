@@ -212,7 +212,7 @@ class HFDataset:
             with locked(Path(f"{folder}.lock")):
                 if not index.is_file():
                     self._write(parts, column, folder, needed)
-        content = json.loads(index.read_text())
+        content = json.loads(index.read_text("utf-8"))
         return folder if content["inside"] else self.images, content["files"]
 
     def _write(self, parts: Mapping[str, Any], column: str, folder: Path, needed: bool) -> None:
@@ -251,7 +251,7 @@ class HFDataset:
                 (unfinished / name).write_bytes(content)
                 files.append(name)
         index = {"inside": inside == {True}, "files": files}
-        (unfinished / "index.json").write_text(json.dumps(index))
+        (unfinished / "index.json").write_text(json.dumps(index), "utf-8")
         os.replace(unfinished, folder)  # noqa: PTH105
 
 

@@ -129,7 +129,7 @@ def _build(
     end = rows[-1][0] + rows[-1][1] * rows[-1][2] * 3 if rows else 0
     with (
         (partial / "pixels.bin").open("r+b" if rows else "wb") as data,
-        (partial / "index.jsonl").open("a") as index,
+        (partial / "index.jsonl").open("a", encoding="utf-8") as index,
         ThreadPoolExecutor(threads or os.cpu_count()) as pool,
         progress.task("decode", total=len(paths), done=len(rows)) as advance,
     ):

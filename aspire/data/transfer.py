@@ -203,7 +203,7 @@ class _Sink:
         assert self.answer is not None
         if self.start == 0:  # what is there is of no use from here on
             self.part.unlink(missing_ok=True)
-        _origin_file(self.part).write_text(json.dumps(asdict(self.answer)))
+        _origin_file(self.part).write_text(json.dumps(asdict(self.answer)), "utf-8")
         self.tick = self.stack.enter_context(
             meter(self.progress, self.part.stem, self.total or 0, self.start)
         )
@@ -283,7 +283,7 @@ def _origin_file(part: Path) -> Path:
 
 def _read_origin(part: Path) -> _Origin | None:
     with suppress(OSError, ValueError, TypeError):
-        return _Origin(**json.loads(_origin_file(part).read_text()))
+        return _Origin(**json.loads(_origin_file(part).read_text("utf-8")))
     return None
 
 

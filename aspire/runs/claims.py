@@ -279,14 +279,16 @@ def _place() -> str:
     parts = [socket.gethostname()]
     for path in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
         with contextlib.suppress(OSError):
-            parts.append(str(path.readlink()) if path.is_symlink() else path.read_text().strip())
+            parts.append(
+                str(path.readlink()) if path.is_symlink() else path.read_text("utf-8").strip()
+            )
     return "|".join(parts)
 
 
 def _born(pid: int) -> str:
     """When a process began, so that a later one with its number is not taken for it."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""
 

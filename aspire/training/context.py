@@ -31,6 +31,7 @@ from aspire.rng import seed_for
 from aspire.stored.files import locked
 from aspire.stored.notes import note
 from aspire.stored.seals import intact, write_sealed
+from aspire.text import file_name
 from aspire.training.features import collect, features_of, logits_of
 from aspire.training.job import VERSION
 from aspire.training.phases import Phase, Setup, run_phase
@@ -103,7 +104,7 @@ class TrainingContext(Setup):
             table = replace(table, weight=sample_weights)
         todo = Phase(
             phase,
-            self.folder / "checkpoints" / phase,
+            self.folder / "checkpoints" / file_name(phase),
             objective,
             net or self.network(phase),
             table,
@@ -220,7 +221,7 @@ class TrainingContext(Setup):
         return np.random.default_rng(seed_for(self.seed, name, "rng"))
 
     def remember(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        path = self.folder / "state" / f"{name}.npy"
+        path = self.folder / "state" / f"{file_name(name)}.npy"
         if path.is_file():
             if intact(path):
                 kept: NDArray[Any] = np.load(path, allow_pickle=False)

@@ -74,11 +74,10 @@ class TrainingJob:
 
     def folder(self, root: Path) -> Path:
         """``<root>/<dataset>/<baseline>/<augmentation>/<model>-s<seed>-<key>``."""
-        labels = self.labels
+        labels = {name: file_name(label) for name, label in self.labels.items()}
         name = f"{labels['model']}-s{self.seed}-{self.key}"
-        return (
-            root / file_name(self.dataset.name) / labels["baseline"] / labels["augmentation"] / name
-        )
+        folder = root / file_name(self.dataset.name)
+        return folder / labels["baseline"] / labels["augmentation"] / name
 
     @property
     def name(self) -> str:

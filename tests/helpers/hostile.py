@@ -1,5 +1,8 @@
 """Names as somebody may give them, and what must not come of them."""
 
+import re
+from pathlib import PurePath
+
 NAMES = {
     "markup": "car [red]",
     "closing markup": "cat[/bold]",
@@ -29,3 +32,14 @@ NAMES = {
     "path": "../../x\\y",
     "script link": "javascript:alert(1)",
 }
+
+
+def refused(path: PurePath) -> list[str]:
+    """The parts of a relative path that Windows, macOS or Linux would not take for a name."""
+    return [
+        part
+        for part in path.parts
+        if re.search(r'[<>:"|?*\\\x00-\x1f]|[. ]$', part)
+        or re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", part)
+        or len(part.encode()) > 255
+    ]

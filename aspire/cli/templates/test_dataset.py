@@ -19,7 +19,7 @@ d.jpg,cat,outdoors,test
 
 
 def test_a_folder_is_read(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text(LABELS)
+    (tmp_path / "labels.csv").write_text(LABELS, "utf-8")
     dataset = Blank(tmp_path).read()
     assert dataset.table["y"].tolist() == [0, 1, 1, 0]
     assert dataset.table["place"].tolist() == [0, 1, 0, 1]
@@ -29,6 +29,6 @@ def test_a_folder_is_read(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Expected Blank unpacked there \(labels.csv"):
         Blank(tmp_path / "nowhere").read()
-    (tmp_path / "labels.csv").write_text(LABELS.replace("dog,indoors", "bird,indoors"))
+    (tmp_path / "labels.csv").write_text(LABELS.replace("dog,indoors", "bird,indoors"), "utf-8")
     with pytest.raises(DataError, match="column 'y' holds nan in row 2"):
         Blank(tmp_path).read()
