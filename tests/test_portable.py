@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from commands import FORKS
 from hydra.utils import instantiate
 
 from aspire.cli.rerun import _share
@@ -67,7 +68,7 @@ def test_a_rerun_needs_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_images_are_loaded_by_a_spawned_process(waterbirds: Dataset, tmp_path: Path) -> None:
-    """As Windows and macOS start their workers: nothing but what is pickled is there."""
+    """As on Windows and macOS nothing but what is pickled is there; FORKS only has the imports."""
     train, val = (ImageTable.of(waterbirds, s) for s in (Split.TRAIN, Split.VAL))
 
     cache = open_cache(tmp_path / "cache", "key", train.paths, SMALL.stored_side)
@@ -80,7 +81,7 @@ def test_images_are_loaded_by_a_spawned_process(waterbirds: Dataset, tmp_path: P
         )  # fmt: skip
         loader = data.train_dataloader()
         if workers:
-            loader.multiprocessing_context = "spawn"
+            loader.multiprocessing_context = FORKS
         loader.sampler.set_epoch(0)
         return [batch.image for batch in loader]
 
