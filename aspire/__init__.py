@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aspire.baselines.base import Objective as Objective
     from aspire.baselines.base import StepOutput as StepOutput
     from aspire.data.table import Dataset as Dataset
+    from aspire.data.table import Split as Split
     from aspire.data.transforms import Preprocessing as Preprocessing
     from aspire.errors import AspireError as AspireError
 
@@ -39,6 +40,7 @@ _PLACES = {
     "Objective": "aspire.baselines.base",
     "Preprocessing": "aspire.data.transforms",
     "Run": "aspire.api.runs",
+    "Split": "aspire.data.table",
     "StepOutput": "aspire.baselines.base",
     "discover": "aspire.api.discovering",
     "generate": "aspire.api.generating",

@@ -1,10 +1,11 @@
-"""How long work shows where it is: a bar on a terminal, a line now and then in a log."""
+"""How long work shows where it is: a bar on a terminal or in a notebook, a line in a log."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -30,11 +31,11 @@ class Silent:
 
 
 class Bars:
-    """A rich bar on a terminal; elsewhere a plain line every ``every`` seconds.
+    """A rich bar on a terminal, and in a notebook with ipywidgets; else a line now and then.
 
     Args:
         console: where to write.
-        every: seconds between plain lines, each with the rate so far and the time left.
+        every: seconds between those lines, each with the rate so far and the time left.
         clock: seconds, from any beginning.
     """
 
@@ -47,7 +48,7 @@ class Bars:
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Advance]:
-        if self.console.is_terminal:
+        if self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets")):
             with RichBars(
                 TextColumn("  {task.description:<12}"),
                 BarColumn(bar_width=32),

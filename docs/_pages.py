@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import os
 import re
 import shutil
@@ -80,10 +81,15 @@ def docstring(target: str) -> tuple[str, str] | None:
 def prose(text: str) -> str:
     """A docstring as Markdown: double backticks become single ones, ``Args:`` a list."""
     text = inspect.cleandoc(text).replace("``", "`")
+    text = re.sub(r":\w+:`[~.]?([^`]+)`", r"`\1`", text)
     out: list[str] = []
     listing = False
+    text = re.sub(r"^(>>>.*?)(?=\n\n|\Z)", r"```python\n\1\n```", text, flags=re.M | re.S)
     for line in text.splitlines():
-        if re.fullmatch(r"(Args|Returns|Raises|Yields):", line):
+        if line == "Returns:":
+            out += ["", "**Returns**", ""]
+            listing = False
+        elif re.fullmatch(r"(Args|Raises|Yields):", line):
             out += ["", f"**{line[:-1]}**", ""]
             listing = True
         elif listing and re.match(r" {4}\S", line):
@@ -93,7 +99,7 @@ def prose(text: str) -> str:
                 listing = False
             out.append(line if not listing else f"  {line.strip()}")
         else:
-            out.append(line)
+            out.append(line.removeprefix("    ") if "**Returns**" in out else line)
     return "\n".join(out).strip()
 
 
@@ -136,6 +142,106 @@ def write_commands() -> None:
         if header:
             page += [f"## aspire {path.stem}", "", "```text", header.rstrip(), "```", ""]
     _write("commands.md", page)
+
+
+@dataclass(frozen=True)
+class Public:
+    """A name of ``import aspire``: where it is defined, and its node."""
+
+    name: str
+    module: str
+    node: ast.stmt
+
+
+def public_names() -> Iterator[Public]:
+    """The functions and classes that ``aspire/__init__.py`` gives, those of the metrics last."""
+    tree = ast.parse((ROOT / "aspire/__init__.py").read_text("utf-8"))
+    places = next(
+        n.value for n in tree.body if isinstance(n, ast.Assign) and "_PLACES" in ast.unparse(n)
+    )
+    for name, module in ast.literal_eval(places).items():
+        if name != "metrics":
+            yield Public(f"aspire.{name}", module, _defined(module, name))
+    metrics = ast.parse((ROOT / "aspire/metrics.py").read_text("utf-8"))
+    for node in metrics.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield Public(f"aspire.metrics.{node.name}", "aspire.metrics", node)
+
+
+def _defined(module: str, name: str) -> ast.stmt:
+    tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text("utf-8"))
+    return next(n for n in tree.body if getattr(n, "name", None) == name)
+
+
+def signature(node: ast.stmt, name: str) -> str:
+    """A call as it is written, a line for each argument where it is long."""
+    if isinstance(node, ast.ClassDef):
+        inits = [n for n in node.body if getattr(n, "name", "") == "__init__"]
+        if not inits:  # a dataclass takes its fields
+            fields = [ast.unparse(n) for n in node.body if isinstance(n, ast.AnnAssign)]
+            made = any("dataclass" in ast.unparse(d) for d in node.decorator_list)
+            return (
+                f"class {name}(" + "".join(f"\n    {f}," for f in fields) + "\n)"
+                if made
+                else f"class {name}"
+            )
+        node = inits[0]
+        name = f"class {name}"
+    assert isinstance(node, ast.FunctionDef)
+    words = re.sub(r"^self(, )?", "", ast.unparse(node.args))
+    result = f" -> {ast.unparse(node.returns)}" if node.returns and "class" not in name else ""
+    whole = f"{name}({words}){result}"
+    if len(whole) <= 90:
+        return whole
+    parts = re.split(r", (?![^\[]*\])", words)
+    spaced = (re.sub(r"(: .*[^=])=(?=[^=]*$)", r"\1 = ", part) for part in parts)
+    return f"{name}(\n" + "".join(f"    {p},\n" for p in spaced) + f"){result}"
+
+
+def write_api() -> None:
+    """Every public name with its signature and docstring."""
+    page = [
+        "# API reference",
+        "",
+        "What `import aspire` gives. How it goes together: [the Python API](../python.md).",
+        "",
+    ]
+    for public in sorted(public_names(), key=lambda p: (p.name.count("."), not p.name.islower())):
+        node = public.node
+        assert isinstance(node, ast.ClassDef | ast.FunctionDef)
+        page += [f"## {public.name}", "", "```python", signature(node, public.name), "```", ""]
+        page += [prose(ast.get_docstring(node) or ""), ""]
+        for member in node.body if isinstance(node, ast.ClassDef) else ():
+            text = ast.get_docstring(member) if isinstance(member, ast.FunctionDef) else None
+            if text and isinstance(member, ast.FunctionDef) and not member.name.startswith("_"):
+                decorators = " ".join(map(ast.unparse, member.decorator_list))
+                called = f".{member.name}"
+                shown = called if "property" in decorators else signature(member, called)
+                page += [f"### {public.name.rpartition('.')[2]}{called}", ""]
+                page += ["```python", shown, "```", "", prose(text), ""]
+    _write("api.md", page)
+
+
+def write_notebooks() -> None:
+    """The notebooks as pages: text and code, each with the file to run."""
+    names = []
+    for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
+        names.append(path.stem)
+        page: list[str] = []
+        for cell in json.loads(path.read_text("utf-8"))["cells"]:
+            text = "".join(cell["source"])
+            code = cell["cell_type"] == "code"
+            page += [*(["```python", text, "```"] if code else [text]), ""]
+        page += [f"{{download}}`The notebook <../../notebooks/{path.name}>`, to run it yourself."]
+        _write(f"notebooks/{path.stem}.md", page)
+    index = [
+        "# Notebooks",
+        "",
+        "Each runs in a minute on two cores, without a GPU or a download, and is run by the tests.",
+        "",
+        *("```{toctree}", "", *names, "```"),
+    ]
+    _write("notebooks/index.md", index)
 
 
 def write_copies() -> None:
@@ -193,4 +299,6 @@ def write() -> None:
     """Write every made page below ``docs/made``."""
     write_choices()
     write_commands()
+    write_api()
+    write_notebooks()
     write_copies()

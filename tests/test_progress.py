@@ -46,6 +46,36 @@ def test_what_was_done_before_is_no_part_of_the_rate() -> None:
     assert lines_of(300, 200, [(40.0, 10)]) == ["generate: 210/300, 4 s each, 6 min left"]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_bar_in_a_notebook_where_it_can_show_one(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    class Bar:
+        def __init__(self, *columns: object, **options: object) -> None:
+            shown.append("bar")
+
+        def __enter__(self) -> "Bar":
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def add_task(self, name: str, total: int, completed: int) -> int:
+            shown.append(f"{name} {completed}/{total}")
+            return 0
+
+        def advance(self, task: int, number: int) -> None:
+            shown.append(f"+{number}")
+
+    monkeypatch.setattr("aspire.progress.RichBars", Bar)
+    monkeypatch.setattr("aspire.progress.find_spec", lambda name: there or None)
+    bars = Bars(Console(file=io.StringIO(), force_jupyter=True))
+    with bars.task("edit", 5, 1) as advance:
+        advance(2)
+    assert shown == (["bar", "edit 1/5", "+2"] if there else [])
+
+
 @pytest.mark.parametrize("number", [0, 4])
 def test_nothing_done_and_all_done_divide_by_nothing(number: int) -> None:
     expected = {0: "generate: 0/4", 4: "generate: 4/4, 8 s each, 0 s left"}

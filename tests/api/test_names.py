@@ -60,7 +60,7 @@ def taken_by(function: object) -> str:
 
 
 def test_the_public_names() -> None:
-    others = {"__version__", "metrics", "Objective"}
+    others = {"__version__", "metrics", "Objective", "Split"}
     assert set(aspire.__all__) == {*TAKEN, *MEMBERS, *others}
     assert set(dir(aspire)) >= set(aspire.__all__)
 
