@@ -1,7 +1,8 @@
-"""Classes and functions that stand elsewhere by now; folders that were written before say where.
+"""Classes and functions that stand elsewhere by now, and settings that there were not at first.
 
 A stored configuration is read with the names of today. What is hashed into the name of a run keeps
-the names of then, so that a move of code changes no key.
+the names of then, so that a move of code changes no key. Nor does a setting that came later, where
+it says what was done before.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ MOVED = {
 }
 _BEFORE = {new: old for old, new in MOVED.items()}
 
+# Setting -> the value with which all is as it was before there was the setting.
+ADDED = {
+    "baseline.base_selection": None,
+    "baseline.enlarged": False,
+    "fit.frozen": None,
+    "model.view": None,
+}
+
 
 def of_today(value: Any) -> Any:
     """Plain nested values in which every name that has moved is that of today."""
@@ -33,6 +42,21 @@ def of_today(value: Any) -> Any:
 def as_first_named(value: Any) -> Any:
     """The same with the names that were hashed when a class stood where it stood first."""
     return _renamed(value, _BEFORE.get)
+
+
+def without_added(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by group, those of ``ADDED`` left out where they say what was done before.
+
+    >>> without_added({"model": {"size": 8, "view": None}, "fit": {"frozen": True}, "seed": 0})
+    {'model': {'size': 8}, 'fit': {'frozen': True}, 'seed': 0}
+    """
+
+    def kept(group: str, node: Any) -> Any:
+        if not isinstance(node, Mapping):
+            return node
+        return {k: v for k, v in node.items() if ADDED.get(f"{group}.{k}", ...) is not v}
+
+    return {group: kept(group, node) for group, node in settings.items()}
 
 
 def _renamed(value: Any, name: Callable[[str, str], str]) -> Any:

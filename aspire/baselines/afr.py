@@ -12,7 +12,8 @@ the step to stop at are those that are best on val.
 Deviations:
 - All pairs of gamma and lambda descend side by side, in closed form, since they share the features.
 - Val is judged every fiftieth of the steps.
-- The first stage is the ERM checkpoint of the run's selection rule; the authors take the last.
+- The first stage is the ERM checkpoint of the run's selection rule unless ``base_selection`` says
+  otherwise; the authors take the last.
 
 The images held out are real ones, and how badly ERM does on them is asked of an ERM of real images
 alone; the network and so the features are learnt from the mixture without what is held out.
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -52,6 +53,8 @@ class AFR:
         head_steps: steps of the second stage, at least 1 (authors: 500 on Waterbirds, 1000 on
             CelebA).
         head_lr: their size, above 0 (authors: 0.01 on Waterbirds, 0.02 on CelebA).
+        base_selection: "last" for the last weights of the first stage (authors), None for those of
+            the run's selection rule, which chooses gamma, lambda and step in either case.
 
     Raises:
         ConfigError: for values out of range.
@@ -66,6 +69,7 @@ class AFR:
         strengths: NonNegatives = (0.0, 0.1, 0.2, 0.3),
         head_steps: Count = 500,
         head_lr: Positive = 0.01,
+        base_selection: Literal["last"] | None = None,
     ) -> None:
         limit = 1 / (2 * head_lr)
         if max(strengths) > limit:
@@ -78,6 +82,7 @@ class AFR:
         self.strengths = tuple(strengths)
         self.head_steps = head_steps
         self.head_lr = head_lr
+        self.base_selection = base_selection
 
     def run(self, ctx: RunContext) -> Classifier:
         real = ctx.real
@@ -90,7 +95,7 @@ class AFR:
                 "the second stage forgets it. Try a larger baseline.holdout."
             )
         true = torch.from_numpy(y).to(ctx.device)
-        biased = real.erm(rows=kept)
+        biased = real.erm(rows=kept, select=self.base_selection)
 
         def sure() -> NDArray[np.float64]:
             seen = with_one(real.features(biased, Split.TRAIN)[rows]).to(ctx.device)
@@ -101,7 +106,8 @@ class AFR:
         own = None if real.train.weight is None else real.train.weight[rows]
 
         hidden = {real.train.paths[row] for row in rows}
-        net = ctx.erm(rows=np.flatnonzero([path not in hidden for path in ctx.train.paths]))
+        learnt = np.flatnonzero([path not in hidden for path in ctx.train.paths])
+        net = ctx.erm(rows=learnt, select=self.base_selection)
         place = np.flatnonzero(ctx.train.is_real)[rows]
         features = with_one(ctx.features(net, Split.TRAIN)[place]).to(ctx.device)
         val = with_one(ctx.features(net, Split.VAL)).to(ctx.device)

@@ -103,6 +103,7 @@ class RunContext(Protocol):
     seed: int
     steps: int  # optimiser steps a whole fit has, unless told otherwise
     batch_size: int
+    accumulate: int  # batches a step
     folder: Path  # of the run, for files a method makes
     preprocessing: Preprocessing  # of the model
     pixels: PixelReader
@@ -160,6 +161,7 @@ class RunContext(Protocol):
         lr: float | None = None,
         weight_decay: float | None = None,
         select: str | None = None,
+        accumulate: int | None = None,
     ) -> Classifier:
         """The ERM of this seed, trained once for all methods that start from it.
 
@@ -167,6 +169,7 @@ class RunContext(Protocol):
             rows: train on these rows of ``self.train`` only.
             steps, lr, weight_decay, select: as for :meth:`fit`. The evaluation that counts may be
                 another for each method; the training is shared all the same.
+            accumulate: batches a step, if not as configured.
         """
         ...
 

@@ -7,8 +7,11 @@ Deviations: the reference's predictions themselves define the cells, as in the p
 code clusters its features unless told otherwise). Batch normalisation is in training mode, since
 the network learns from these batches alone (the authors' code sets the encoder to evaluation).
 Cells are drawn from with replacement, so that a small one does not shrink the tuples. A step holds
-about ``fit.batch_size`` images (the authors add up the gradients of 32 tuples). The reference is
-this run's ERM, stopped early instead of held back by a strong weight decay.
+about ``fit.batch_size`` images (the authors add up the gradients of 32 tuples, as does
+``fit.accumulate=32``). The cross-entropy is of all images of a batch; where ``positives`` and
+``negatives`` differ, the authors cut it to as many of each kind as the smaller of the two. The
+reference is this run's ERM, stopped early instead of held back by a strong weight decay; it makes a
+step of every batch, however many of them a step of the tuples has.
 
 The reference is of the real images alone; the tuples are of the mixture. A generated image lies in
 the cell that this reference puts it in: one without the shortcut is a positive or a hard negative.
@@ -219,8 +222,8 @@ class CnC:
         self.reference = reference
 
     def run(self, ctx: RunContext) -> Classifier:
-        steps = max(1, round(self.reference * ctx.steps))
-        reference = ctx.real.erm(steps=steps, select="last")
+        steps = max(1, round(self.reference * ctx.steps)) * ctx.accumulate
+        reference = ctx.real.erm(steps=steps, select="last", accumulate=1)
         predicted = ctx.remember(
             "reference_predictions", lambda: ctx.predict(reference, Split.TRAIN).numpy()
         )

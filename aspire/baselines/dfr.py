@@ -13,7 +13,8 @@ Deviations:
 - The class weights that the authors' code can also search are left out: they are for two classes,
   and balanced groups make balanced classes where every class has the same groups.
 - With more than two classes it is one-vs-rest, which is what the authors' solver does there.
-- The base is the ERM checkpoint of the run's selection rule; the authors take the last.
+- The base is the ERM checkpoint of the run's selection rule unless ``base_selection`` says
+  otherwise; the authors take the last.
 
 The strength is found out on val, which is real. The base learns from the mixture, and so does the
 head where it is refitted on train, with generated images in the group of their scene.
@@ -50,6 +51,8 @@ class DFR:
             ones the first (authors: 1, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01).
         refits: balanced subsamples whose coefficients are averaged, at least 1 (authors: 20 on
             val, 10 on train).
+        base_selection: "last" for the last weights of the base (authors), None for those of the
+            run's selection rule, which chooses the strength in either case.
 
     Raises:
         ConfigError: for values out of range.
@@ -62,14 +65,16 @@ class DFR:
         source: Literal["val", "train"] = "val",
         strengths: Positives = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01),
         refits: Count = 20,
+        base_selection: Literal["last"] | None = None,
     ) -> None:
         self.source = source
         self.strengths = tuple(strengths)
         self.refits = refits
+        self.base_selection = base_selection
         self.needs = Needs(train_groups=source == "train", val_groups=True)  # type: ignore[misc]
 
     def run(self, ctx: RunContext) -> Classifier:
-        net = ctx.erm()
+        net = ctx.erm(select=self.base_selection)
         split = Split.VAL if self.source == "val" else Split.TRAIN
         table = ctx.table(split)
         pool = _Pool(

@@ -10,7 +10,10 @@ Deviations:
   datasets of different sizes.
 - An error row is drawn ``upweight`` times as often as another, with replacement; the authors put
   copies of it into the list that they shuffle. The expected batch is the same. Their ``lambda_up``
-  counts the copies added, hence ``upweight = lambda_up + 1``.
+  counts the copies added, hence ``upweight = lambda_up + 1``. Their epochs go over that longer
+  list: with ``enlarged`` stage 2 has as many steps as that takes, without those of the run.
+- The error set is of the last weights of stage 1 in evaluation mode, as in Algorithm 1. The
+  authors' code takes what the network answers during the last epoch of stage 1, before each update.
 
 Stage 1 and its error set are of the real images alone; stage 2 learns from the mixture, in which
 generated images keep their share.
@@ -18,6 +21,7 @@ generated images keep their share.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -37,6 +41,8 @@ class JTT:
             60 of 300 epochs on Waterbirds, 1 of 50 on CelebA).
         upweight: how often an error row is drawn compared with another, at least 1; 1 is ERM
             (authors: 21, 51 or 101, tuned).
+        enlarged: whether stage 2 has the run's number of epochs of the list with its copies, as
+            the authors count, in place of the run's steps, which are equal for all arms.
 
     Raises:
         ConfigError: for a value outside its range.
@@ -44,9 +50,15 @@ class JTT:
 
     needs: ClassVar[Needs] = Needs()
 
-    def __init__(self, identify: PositiveFraction = 0.2, upweight: AtLeastOne = 20.0) -> None:
+    def __init__(
+        self,
+        identify: PositiveFraction = 0.2,
+        upweight: AtLeastOne = 20.0,
+        enlarged: bool = False,
+    ) -> None:
         self.identify = identify
         self.upweight = upweight
+        self.enlarged = enlarged
 
     def run(self, ctx: RunContext) -> Classifier:
         if self.upweight == 1:
@@ -68,4 +80,21 @@ class JTT:
             )
             return ctx.erm()
         weights = ctx.train.reweighted(np.where(wrong, self.upweight, 1.0))
-        return ctx.fit("train", CrossEntropy(), sample_weights=weights)
+        if not self.enlarged:
+            return ctx.fit("train", CrossEntropy(), sample_weights=weights)
+        longer = enlarged_steps(ctx.steps, len(wrong), errors, self.upweight, ctx.batch_size)
+        ctx.record(enlarged_steps=longer)
+        return ctx.fit("train", CrossEntropy(), sample_weights=weights, steps=longer)
+
+
+def enlarged_steps(steps: int, images: int, errors: int, upweight: float, batch_size: int) -> int:
+    """Steps of as many epochs of the list in which each error stands ``upweight`` times.
+
+    The authors' Waterbirds, 300 epochs of 4,795 images in batches of 64, with 240 errors:
+
+    >>> enlarged_steps(22_500, 4_795, 240, 101, 64)
+    135000
+    """
+    longer = images + (upweight - 1) * errors
+    epochs = steps / math.ceil(images / batch_size)
+    return round(epochs * math.ceil(longer / batch_size))

@@ -152,14 +152,13 @@ def in_image(mask: Mask, height: int, width: int, preprocessing: Preprocessing) 
     The way back from :meth:`Preprocessing.evaluation`: false where that cuts off.
     """
     size = preprocessing.size
-    shorter = round(size / preprocessing.crop)
-    scale = shorter / min(height, width)
-    resized = max(shorter, round(height * scale)), max(shorter, round(width * scale))
-    top, left = (resized[0] - size) // 2, (resized[1] - size) // 2
-    whole = np.zeros(resized, dtype=bool)
-    whole[top : top + size, left : left + size] = mask
+    seen, resized, (top, left) = preprocessing.placed(height, width)
+    view = np.zeros(resized, dtype=bool)
+    view[top : top + size, left : left + size] = mask
+    whole = np.zeros((height, width), dtype=bool)
     rows, columns = (
         ((np.arange(n) + 0.5) * m / n).astype(np.int64)
-        for n, m in zip((height, width), resized, strict=True)
+        for n, m in zip(whole[seen].shape, resized, strict=True)
     )
-    return whole[rows][:, columns]
+    whole[seen] = view[rows][:, columns]
+    return whole

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aspire.classification.classifier import Classifier
-from aspire.data.transforms import Preprocessing
+from aspire.data.transforms import Preprocessing, View
 from aspire.errors import ConfigError, DataError, ServiceError, did_you_mean
 from aspire.values import Side
 
@@ -35,14 +35,22 @@ class SmallCNN:
     Args:
         image_size: input side in pixels.
         widths: channels of the blocks.
+        view: of an image, see :class:`~aspire.data.transforms.Preprocessing`.
     """
 
-    def __init__(self, image_size: Side = 64, widths: Sequence[int] = (24, 64, 96, 128)) -> None:
+    def __init__(
+        self,
+        image_size: Side = 64,
+        widths: Sequence[int] = (24, 64, 96, 128),
+        view: View | None = None,
+    ) -> None:
         self.image_size = image_size
         self.widths = tuple(widths)
+        self.view = view
 
     def preprocessing(self) -> Preprocessing:
-        return Preprocessing(size=self.image_size, crop=1.0, mean=(0.5,) * 3, std=(0.25,) * 3)
+        mean, std = (0.5,) * 3, (0.25,) * 3
+        return Preprocessing(size=self.image_size, crop=1.0, mean=mean, std=std, view=self.view)
 
     def build(self, num_classes: int) -> Classifier:
         layers: list[nn.Module] = [nn.Conv2d(3, self.widths[0], 4, stride=2, padding=1, bias=False)]
@@ -78,17 +86,23 @@ class TimmModel:
         architecture: timm name, with or without a weights tag (``resnet50.tv_in1k``).
         weights: "hub" (timm's own download), "none" (random) or a file (.safetensors or .pth).
         image_size: input side in pixels; None for the size of the weights.
+        view: of an image, see :class:`~aspire.data.transforms.Preprocessing`.
 
     Raises:
         ConfigError: for an architecture that timm does not know.
     """
 
     def __init__(
-        self, architecture: str, weights: str = "hub", image_size: Side | None = None
+        self,
+        architecture: str,
+        weights: str = "hub",
+        image_size: Side | None = None,
+        view: View | None = None,
     ) -> None:
         self.architecture = architecture
         self.weights = weights
         self.image_size = image_size
+        self.view = view
 
     def preprocessing(self) -> Preprocessing:
         import timm
@@ -101,6 +115,7 @@ class TimmModel:
             std=tuple(config.std),
             crop=config.crop_pct or 0.875,
             interpolation=config.interpolation or "bilinear",
+            view=self.view,
         )
 
     def build(self, num_classes: int) -> Classifier:

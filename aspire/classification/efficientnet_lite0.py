@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aspire.classification.backbones import TimmModel
 from aspire.classification.classifier import Classifier
-from aspire.data.transforms import Preprocessing
+from aspire.data.transforms import Preprocessing, View
 from aspire.eye import load_package_weights
 from aspire.values import Side
 
@@ -15,11 +15,14 @@ class EfficientNetLite0(TimmModel):
     Args:
         image_size: input side in pixels (weights: 224).
         weights: "package", "none", "hub" or a file, see :class:`TimmModel`.
+        view: of an image, see :class:`~aspire.data.transforms.Preprocessing`.
     """
 
-    def __init__(self, image_size: Side = 224, weights: str = "package") -> None:
+    def __init__(
+        self, image_size: Side = 224, weights: str = "package", view: View | None = None
+    ) -> None:
         super().__init__(
-            "tf_efficientnet_lite0", "none" if weights == "package" else weights, image_size
+            "tf_efficientnet_lite0", "none" if weights == "package" else weights, image_size, view
         )
         self.from_package = weights == "package"
 
@@ -30,6 +33,7 @@ class EfficientNetLite0(TimmModel):
             mean=(127 / 255,) * 3,
             std=(128 / 255,) * 3,
             interpolation="bicubic",
+            view=self.view,
         )
 
     def build(self, num_classes: int) -> Classifier:

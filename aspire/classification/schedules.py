@@ -14,3 +14,9 @@ def constant(optimizer: Optimizer, steps: int) -> LRScheduler | None:
 def cosine(optimizer: Optimizer, steps: int) -> LRScheduler | None:
     """Down to 0 over the run along half a cosine (Loshchilov and Hutter 2017)."""
     return CosineAnnealingLR(optimizer, T_max=steps)
+
+
+def cosine_to_hundredth(optimizer: Optimizer, steps: int) -> LRScheduler | None:
+    """Down to a hundredth of the rate along half a cosine (AFR's authors on CelebA)."""
+    (rate,) = {float(group["lr"]) for group in optimizer.param_groups}
+    return CosineAnnealingLR(optimizer, T_max=steps, eta_min=rate / 100)

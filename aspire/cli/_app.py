@@ -325,6 +325,15 @@ def check_preset(choices: Mapping[str, str | None]) -> None:
     loader = GlobalHydra.instance().config_loader()
     methods = loader.get_group_options(f"hparams/paper/{dataset}", ObjectType.CONFIG)
     if method in methods:
+        path = conf_dir() / "hparams" / "paper" / f"{pair}.yaml"
+        schedule = OmegaConf.load(path).get("scheduler") if path.is_file() else None
+        if schedule and choices.get("scheduler") != "constant":
+            typed = f"scheduler={choices.get('scheduler')}"
+            raise ConfigError(
+                f"hparams=paper has a schedule of its own for baseline={method} on dataset="
+                f"{dataset}, {schedule.path}; {typed} would be left out. Leave it out, or type "
+                "scheduler.path=aspire.classification.schedules.NAME."
+            )
         return
     if methods:
         there = f"{', '.join(methods)} there"

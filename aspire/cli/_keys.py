@@ -117,6 +117,7 @@ class Fit(Section):
     augment: bool
     accumulate: Count
     ema: OpenFraction | None
+    frozen: bool | None
 
 
 class Paths(Section):

@@ -23,6 +23,7 @@ from aspire.errors import ConfigError
 from aspire.experiment import Audited, Experiment, Shared
 from aspire.generation.base import Loggable, Personaliser
 from aspire.identity import digest_of
+from aspire.moved import without_added
 from aspire.own_code import code_digests, code_of, targets_in
 from aspire.own_objects import described, label_of
 from aspire.pipeline.parts import Backends, StageSettings
@@ -267,7 +268,7 @@ class Job:
 
 def training_identity(cfg: DictConfig) -> dict[str, Any]:
     """What a training run is made of besides data and seed; files by what is in them."""
-    settings = {k: plain(cfg[k]) for k in IDENTITY}
+    settings = without_added({k: plain(cfg[k]) for k in IDENTITY})
     whole = partial(content_digest, whole=True)
     identity: dict[str, Any] = contents(settings, whole, elsewhere=False)
     if code := code_digests(targets_in(list(identity.values()))):

@@ -30,7 +30,7 @@ from aspire.environment import FILE, environment
 from aspire.errors import ConfigError
 from aspire.experiment import Experiment
 from aspire.identity import arm_name, digest_of
-from aspire.moved import as_first_named
+from aspire.moved import as_first_named, without_added
 from aspire.own_code import code_digests, targets_in
 from aspire.pipeline.deciding import check_seeds
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
@@ -200,7 +200,7 @@ def _folder(
         del settings["decisions"]
     else:
         settings["decisions"] = experiment.decisions.digest
-    identity = contents(as_first_named(settings), content_digest)
+    identity = contents(as_first_named(without_added(settings)), content_digest)
     identity |= {"seeds": seeds, "arms": [list(a) for a in arms], "data": experiment.dataset_digest}
     if code := code_digests(targets_in(identity)):
         identity["code"] = code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -13,6 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aspire.data.images import Pixels
+from aspire.values import Side
+
+View = Literal["squash"] | Side
+WHOLE = 2**15  # a side that no image has
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class Preprocessing:
         interpolation: "bilinear" or "bicubic".
         min_scale: training crops cover at least this fraction of the area, in (0, 1].
         flip: whether training mirrors half of the images.
+        view: what evaluation sees in place of the above: "squash", the centre of the whole image
+            after it was squeezed to a square of ``size / crop`` (group_DRO on Waterbirds), or a
+            number, the central square of so many pixels of the file (178: group_DRO on CelebA).
     """
 
     size: int
@@ -38,25 +45,48 @@ class Preprocessing:
     interpolation: str = "bilinear"
     min_scale: float = 0.7
     flip: bool = True
+    view: View | None = None
 
     @property
     def stored_side(self) -> int:
         """Larger images are shrunk to this shorter side when they are decoded: 256 or more."""
+        if self.view is not None:  # whoever published a view cut it from the file itself
+            return WHOLE
         return max(256, round(self.size / self.crop))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for identities and results."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in plain.items() if (k, v) != ("view", None)}  # as before there was
 
     def evaluation(self, pixels: Pixels) -> Tensor:
         """The centre of an image: (H, W, 3) uint8 -> (3, size, size) uint8."""
-        height, width = pixels.shape[:2]
-        shorter = round(self.size / self.crop)
-        scale = shorter / min(height, width)
-        size = max(shorter, round(height * scale)), max(shorter, round(width * scale))
-        image = self._resize(pixels, *size) if (height, width) != size else _channels_first(pixels)
-        top, left = (size[0] - self.size) // 2, (size[1] - self.size) // 2
+        seen, size, (top, left) = self.placed(*pixels.shape[:2])
+        pixels = pixels[seen]
+        same = pixels.shape[:2] == size
+        image = _channels_first(pixels) if same else self._resize(pixels, *size)
         return image[:, top : top + self.size, left : left + self.size]
+
+    def placed(
+        self, height: int, width: int
+    ) -> tuple[tuple[slice, slice], tuple[int, int], tuple[int, int]]:
+        """How an image of that size comes into the evaluation's view.
+
+        Returns:
+            The rows and columns that are taken, the (height, width) they are resized to, and the
+            (top, left) from which ``size`` pixels are cut.
+        """
+        shorter = round(self.size / self.crop)
+        if isinstance(self.view, int):
+            side = min(self.view, height, width)
+            seen = tuple(slice(a := round((n - side) / 2), a + side) for n in (height, width))
+            return (seen[0], seen[1]), (self.size, self.size), (0, 0)
+        size = (shorter, shorter)
+        if self.view is None:
+            scale = shorter / min(height, width)
+            size = max(shorter, round(height * scale)), max(shorter, round(width * scale))
+        corner = (size[0] - self.size) // 2, (size[1] - self.size) // 2
+        return (slice(0, height), slice(0, width)), size, corner
 
     def training(self, pixels: Pixels, seed: int) -> Tensor:
         """A random crop (ratio 3/4 to 4/3) and flip drawn from ``seed`` alone; as ``evaluation``.

@@ -62,6 +62,7 @@ class TrainingContext(Setup):
         super().__post_init__()
         self.steps = self.fit_settings.steps
         self.batch_size = self.fit_settings.batch_size
+        self.accumulate = self.fit_settings.accumulate
 
     @property
     def real(self) -> TrainingContext:
@@ -123,8 +124,10 @@ class TrainingContext(Setup):
         lr: float | None = None,
         weight_decay: float | None = None,
         select: str | None = None,
+        accumulate: int | None = None,
     ) -> Classifier:
         fit = self._settings(steps, select)
+        fit = replace(fit, accumulate=accumulate or fit.accumulate)
         settings = _given(lr=lr, weight_decay=weight_decay)
         shared = self.shared if self.device_settings.share_stages else None
         root = shared.root / "erm" if shared else self.folder / "checkpoints"

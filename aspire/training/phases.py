@@ -190,6 +190,8 @@ def _module(setup: Setup, phase: Phase) -> ClassificationModule:
     for part in (net, *objective.modules()):
         if isinstance(part, Classifier):
             part.whole_input = objective.whole_images
+            if fit.frozen:
+                part.backbone.requires_grad_(False)
             setup.prepare(part)
     return ClassificationModule(
         net,

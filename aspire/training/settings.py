@@ -29,6 +29,8 @@ class FitSettings:
             whole batch (GroupDRO, CVaR, ...) looks at each of them alone.
         ema: decay of the exponential moving average of the weights that is measured, selected and
             kept (Polyak and Juditsky 1992); None for the weights themselves.
+        frozen: True to train the last layers alone: backbones keep the weights they begin with,
+            while the statistics of batch normalisation follow the images.
 
     Raises:
         ConfigError: when the numbers do not fit together.
@@ -41,6 +43,7 @@ class FitSettings:
     augment: bool = True
     accumulate: Count = 1
     ema: OpenFraction | None = None
+    frozen: bool | None = None
 
     def __post_init__(self) -> None:
         selection_rule(self.selection)

@@ -243,7 +243,14 @@ def test_best_pair_and_step_under_the_rule_become_the_head() -> None:
     # 120 steps are judged each 2nd; 2 x 2 pairs, so the 7th call is step 4, gamma 1, strength 0
     head = np.array([[0.1, 0.3, 0.0], [0.2, -0.1, 0.5]])
     made = context((x, y), (val, truth), score, head)
-    afr = AFR(holdout=0.5, gammas=(0.5, 1.0), strengths=(0.0, 0.1), head_steps=120, head_lr=0.1)
+    afr = AFR(
+        holdout=0.5,
+        gammas=(0.5, 1.0),
+        strengths=(0.0, 0.1),
+        head_steps=120,
+        head_lr=0.1,
+        base_selection="last",
+    )
     net = afr.run(made)
     assert len(calls) == 60 * 4
     assert made.recorded == {
@@ -254,6 +261,7 @@ def test_best_pair_and_step_under_the_rule_become_the_head() -> None:
     }
     kept, rows = divide(made.train, 0.5, np.random.default_rng(7))
     assert made.asked[0]["rows"].tolist() == kept.tolist()
+    assert [keywords["select"] for keywords in made.asked] == ["last", "last"]
     p = torch.from_numpy(x[rows] @ head[:, :-1].T + head[:, -1]).softmax(1)
     p = p.numpy()[np.arange(30), y[rows]]
     given = {

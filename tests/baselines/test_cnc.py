@@ -275,6 +275,7 @@ def run(
     steps: int = 100,
     batch_size: int = 32,
     real: Any = None,
+    accumulate: int = 1,
 ) -> SimpleNamespace:
     """What CnC asks of a context whose first ERM predicts as given."""
     asked = SimpleNamespace(fits=[], erm=[], real=[], records={}, warnings=[], names=[])
@@ -297,6 +298,7 @@ def run(
         train=table,
         steps=steps,
         batch_size=batch_size,
+        accumulate=accumulate,
         fit=fit,
         erm=lambda **keywords: asked.erm.append(keywords) or "reference",
         predict=predict,
@@ -312,7 +314,7 @@ def run(
 
 def test_a_short_erm_and_then_a_fresh_network_on_tuples() -> None:
     asked = run(CnC(positives=3, negatives=1), [0, 0, 1, 1], [0, 1, 1, 0], batch_size=20)
-    assert asked.erm == [{"steps": 20, "select": "last"}]
+    assert asked.erm == [{"steps": 20, "select": "last", "accumulate": 1}]
     assert asked.names == ["reference_predictions"]
     ((phase, objective, keywords),) = asked.fits
     assert phase == "train"
@@ -329,7 +331,7 @@ def test_generated_images_lie_where_the_reference_puts_them() -> None:
     # of class 0 row 0 is right and row 4, generated, is not; of class 1 rows 2 and 3 are right
     real = np.array([True, True, True, True, False])
     asked = run(CnC(positives=1, negatives=1), [0, 0, 1, 1, 0], [0, 0, 1, 1, 1], real=real)
-    assert asked.real == [{"steps": 20, "select": "last"}]
+    assert asked.real == [{"steps": 20, "select": "last", "accumulate": 1}]
     assert asked.erm == []
     assert asked.records["reference_errors"] == 0
     ((_, _, keywords),) = asked.fits
@@ -340,6 +342,12 @@ def test_generated_images_lie_where_the_reference_puts_them() -> None:
 def test_a_tuple_is_never_cut() -> None:
     asked = run(CnC(), [0, 0, 1, 1], [0, 1, 1, 0], batch_size=4)
     assert asked.records["images_per_step"] == 32
+
+
+def test_the_reference_makes_a_step_of_every_batch() -> None:
+    """A step of 32 tuples is 32 steps of the reference: as many images, and not 70 steps of it."""
+    asked = run(CnC(reference=0.2), [0, 0, 1, 1], [0, 1, 1, 0], steps=350, accumulate=32)
+    assert asked.erm == [{"steps": 2240, "select": "last", "accumulate": 1}]
 
 
 def test_the_reference_has_at_least_one_step() -> None:

@@ -177,7 +177,8 @@ class Context(SimpleNamespace):
         self.scored: list[tuple[np.ndarray, np.ndarray | None]] = []
         self.net: Classifier | None = None
 
-    def erm(self) -> Classifier:
+    def erm(self, *, select: str | None) -> Classifier:
+        self.selected = select
         torch.manual_seed(0)
         self.net = classifier(self.splits[Split.VAL][0].shape[1], self.info.num_classes)
         return self.net
@@ -208,6 +209,14 @@ class Context(SimpleNamespace):
 
     def warn(self, text: str) -> None:
         self.warned.append(text)
+
+
+@pytest.mark.parametrize("rule", [None, "last"])
+def test_the_base_is_selected_as_it_is_said(rule: Any) -> None:
+    x, y, group = toy()
+    ctx = Context({Split.VAL: (x, y, group)})
+    DFR(refits=1, strengths=[1.0], base_selection=rule).run(ctx)  # type: ignore[arg-type]
+    assert ctx.selected == rule
 
 
 @pytest.mark.parametrize("source", ["val", "train"])

@@ -30,6 +30,7 @@ class Context:
         self.train = ImageTable((Path("x"),) * len(Y), np.array(Y), np.full(len(Y), -1), weight)
         self.info = SimpleNamespace(num_classes=3)
         self.steps = 50
+        self.batch_size = 4
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.recorded: dict[str, Any] = {}
         self.warnings: list[str] = []
@@ -80,6 +81,16 @@ def test_errors_of_a_short_erm_count_more_in_a_fresh_fit() -> None:
     assert keywords["sample_weights"].tolist() == [1, 7.5, 1, 1, 7.5, 1]
     assert ctx.recorded == {"identify_steps": 10, "error_images": 2}
     assert ctx.warnings == []
+
+
+def test_the_second_stage_has_epochs_of_the_enlarged_list() -> None:
+    # 6 images are 2 batches of 4, 25 epochs; with 2 errors 10 times more they are 26, 7 batches
+    ctx = Context(PREDICTED)
+    run(ctx, identify=0.2, upweight=11, enlarged=True)
+    _, keywords = ctx.asked[2]
+    assert keywords["steps"] == 175
+    assert keywords["sample_weights"].tolist() == [1, 11, 1, 1, 11, 1]
+    assert ctx.recorded["enlarged_steps"] == 175
 
 
 def test_odds_are_those_of_a_list_with_the_errors_added_lambda_times() -> None:

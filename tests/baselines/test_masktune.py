@@ -150,6 +150,18 @@ def test_masks_in_the_image_by_hand() -> None:
     assert (in_image(mask, 8, 16, Preprocessing(size=2, crop=0.5)) == expected).all()
 
 
+def test_masks_of_published_views_by_hand() -> None:
+    mask = np.array([[True, False], [False, False]])
+    # all of a 4 x 8 image squeezed to 2 x 2: a quarter of it is masked
+    expected = np.zeros((4, 8), dtype=bool)
+    expected[:2, :4] = True
+    assert (in_image(mask, 4, 8, Preprocessing(size=2, crop=1.0, view="squash")) == expected).all()
+    # the central 4 x 4 pixels of an 8 x 6 image
+    expected = np.zeros((8, 6), dtype=bool)
+    expected[2:4, 1:3] = True
+    assert (in_image(mask, 8, 6, Preprocessing(size=2, view=4)) == expected).all()
+
+
 @pytest.mark.parametrize("shape", [(100, 100), (90, 160), (301, 217), (48, 64)])
 @pytest.mark.parametrize(("size", "crop"), [(64, 0.875), (64, 1.0), (100, 0.9)])
 def test_what_is_masked_is_what_the_evaluation_sees(

@@ -18,7 +18,7 @@ from aspire.baselines.erm import ERM, CrossEntropy
 from aspire.baselines.groupdro import GroupDRO
 from aspire.classification.backbones import SmallCNN
 from aspire.classification.classifier import Classifier
-from aspire.classification.schedules import constant, cosine
+from aspire.classification.schedules import constant, cosine, cosine_to_hundredth
 from aspire.data.datamodule import Batch
 from aspire.data.table import Split
 from aspire.errors import AspireError, ConfigError
@@ -154,6 +154,36 @@ def test_two_accumulated_batches_are_one_of_twice_the_size(
         assert run.phases["erm"]["steps"] == STEPS
     for name, value in nets[0].items():
         np.testing.assert_allclose(nets[1][name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_an_erm_may_make_a_step_of_every_batch(context: Callable[..., TrainingContext]) -> None:
+    alone = context("alone", fit_settings=FitSettings(STEPS, 2, 8, "last"))
+    within = context("within", fit_settings=FitSettings(STEPS // 2, 1, 8, "last", accumulate=2))
+    expected = weights(alone.erm(select="last"))
+    assert equal(weights(within.erm(steps=STEPS, select="last", accumulate=1)), expected)
+
+
+def test_of_a_frozen_network_only_the_last_layer_learns(
+    context: Callable[..., TrainingContext],
+) -> None:
+    run = context("a", fit_settings=FitSettings(STEPS, 2, 8, "last", frozen=True))
+    start = {k: v.detach().clone() for k, v in run.network("erm").named_parameters()}
+    net = ERM().run(run)
+    moved = {k for k, v in net.named_parameters() if not torch.equal(v.detach(), start[k])}
+    assert moved == {"head.weight", "head.bias"}
+
+
+def test_the_rate_of_afr_ends_at_a_hundredth() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.4)
+    schedule = cosine_to_hundredth(optimizer, 10)
+    assert schedule is not None
+    rates = []
+    for _ in range(10):
+        optimizer.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    assert rates[4] == pytest.approx(0.004 + 0.396 / 2)
+    assert rates[9] == pytest.approx(0.004)
 
 
 def test_a_compiled_network_learns_the_same(
