@@ -326,7 +326,7 @@ def check_preset(choices: Mapping[str, str | None]) -> None:
     methods = loader.get_group_options(f"hparams/paper/{dataset}", ObjectType.CONFIG)
     if method in methods:
         path = conf_dir() / "hparams" / "paper" / f"{pair}.yaml"
-        schedule = OmegaConf.load(path).get("scheduler") if path.is_file() else None
+        schedule = OmegaConf.select(OmegaConf.load(path), "scheduler") if path.is_file() else None
         if schedule and choices.get("scheduler") != "constant":
             typed = f"scheduler={choices.get('scheduler')}"
             raise ConfigError(
