@@ -65,6 +65,7 @@ class Eye:
         self.remembered = remembered * 2**20
         self._known: OrderedDict[bytes, Sight] = OrderedDict()
         self._size = 0
+        self._last: tuple[Sight, tuple[Floats, ...]] | None = None
 
     def identity(self) -> Mapping[str, Json]:
         """Everything a sight depends on, without loading the network."""
@@ -84,12 +85,18 @@ class Eye:
     def forget(self) -> None:
         """Let go of every sight."""
         self._known.clear()
-        self._size = 0
+        self._size, self._last = 0, None
 
     def logits(self, features: NDArray[Any]) -> Floats:
         """(..., 1280) features -> (..., 1000) logits of ImageNet's classes."""
         weight, bias = self._head
         return np.asarray(features.astype(np.float32) @ weight.T + bias)
+
+    def answers(self, sight: Sight) -> tuple[Floats, ...]:
+        """(h, w, 1000) logits of every cell, for each size; those of the last sight are kept."""
+        if self._last is None or self._last[0] is not sight:
+            self._last = sight, tuple(self.logits(grid) for grid in sight.maps)
+        return self._last[1]
 
     def _look(self, image: Pixels) -> Sight:
         shape = ",".join(map(str, image.shape)).encode()

@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 from aspire.classification.predictor import Source
 from aspire.cli._app import build, class_of, compose_config, own_keys, plain, task_overrides
 from aspire.cli._arms import groups_of_arm, takes, values_of_arm
-from aspire.cli._datasets import check_annotations, checked_dataset
+from aspire.cli._datasets import checked_dataset
+from aspire.cli._photographs import choose_for_photographs
 from aspire.cli._stored import stored_yaml
 from aspire.cli._words import quoted
 from aspire.console import console
@@ -97,7 +98,7 @@ class Job:
         cfg = self.cfg
 
         def backends(splits: Sequence[Split]) -> Backends:
-            check_annotations(cfg, dataset, splits, given=self.own)
+            choose_for_photographs(cfg, dataset, splits, self.outputs / "cache", given=self.own)
             first = ("captioner", "extractor", "segmenter", "inpainter", "restyler")
             return Backends(**{k: self.part(k) for k in first}, **self._exchanged(cfg))
 

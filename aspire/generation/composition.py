@@ -52,11 +52,13 @@ class CompositionPersonaliser:
         if not evidence.objects:
             return Rejected(item_id=concept_id, reason="no_object_mask", detail=evidence.name)
         contexts = []
+        annotated = evidence.objects[0].mask is not None
         for phrase, weight in free_scenes(evidence):
             donors = [
                 ref.img_id
                 for ref in evidence.scenes.get(phrase, ())
-                if ref.mask is not None and not (evidence.phrases[ref.img_id] & avoided)
+                if (ref.mask is not None or not annotated)
+                and not (evidence.phrases[ref.img_id] & avoided)
             ]
             if donors:
                 contexts.append((phrase, weight, tuple(sorted(donors)[: self.max_donors])))

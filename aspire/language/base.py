@@ -58,6 +58,17 @@ class Captioner(Protocol):
         ...
 
 
+@runtime_checkable
+class ClassAware(Protocol):
+    """A captioner that looks past the class object, and so has to know it."""
+
+    def caption_classes(
+        self, images: Sequence[LoadedImage], class_words: Sequence[Sequence[str]]
+    ) -> list[str | None]:
+        """The same as ``caption``, told for each image the words that name its class object."""
+        ...
+
+
 class Extractor(Protocol):
     """Finds the foreground and background phrases of captions."""
 

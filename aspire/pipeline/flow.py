@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from aspire.discovery.base import Evidence
 from aspire.discovery.collapse import Collapser
 from aspire.discovery.rank import gather, phrases_of
 from aspire.editing.donors import Hand, deal
+from aspire.generation.base import Sampler
 from aspire.identity import digest_of
 from aspire.language.base import Priced
 from aspire.pipeline.deciding import check_dataset, check_found, check_phrases, say_unfound
@@ -116,7 +118,7 @@ class Pipeline:
     def captions(self) -> Artifact[Caption]:
         """Captions of all training images."""
         return self.store.run(
-            CaptionStage(self.backends.captioner, self.dataset.root),
+            CaptionStage(self.backends.captioner, self.dataset.root, self._object_words),
             list(self.refs.values()),
             {"dataset": self.dataset_digest},
             self.engine,
@@ -135,6 +137,15 @@ class Pipeline:
             self.engine,
             self.settings.extract["max_rejected"],
         )
+
+    @cached_property
+    def _object_words(self) -> list[tuple[str, ...]]:
+        """For each class the phrases that name its object, its name first."""
+        further = self.dataset.class_words or [()] * self.num_classes
+        return [
+            tuple(dict.fromkeys(w.lower().replace("_", " ") for w in (name, *words)))
+            for name, words in zip(self.dataset.class_names, further, strict=True)
+        ]
 
     def quote(self) -> None:
         """Let an extractor that costs money say its price before any other costly work.
@@ -203,16 +214,12 @@ class Pipeline:
             )
             for e in chosen
         ]
-        further = self.dataset.class_words or [()] * self.num_classes
         stage = EditStage(
             root=self.dataset.root,
             segmenter=self.backends.segmenter,
             inpainter=self.backends.inpainter,
             restyler=self.backends.restyler,
-            class_words=[
-                tuple(dict.fromkeys(w.lower().replace("_", " ") for w in (name, *words)))
-                for name, words in zip(self.dataset.class_names, further, strict=True)
-            ],
+            class_words=self._object_words,
             **settings,
         )
         upstream = {"extract": self.extractions.digest, "dataset": self.dataset_digest}
@@ -281,9 +288,16 @@ class Pipeline:
     def check_making(self) -> None:
         """The same for what generates, which is needed last."""
         self.backends.personaliser.identity()
-        self.backends.sampler(root=self.dataset.root, refs=self.refs).identity()
+        self.sampler().identity()
         for judge in self.backends.filters:
             judge.measured()
+
+    def sampler(self) -> Sampler:
+        """What generates; told what class objects are called where it looks for them."""
+        told: dict[str, Any] = {"root": self.dataset.root, "refs": self.refs}
+        if "class_words" in signature(self.backends.sampler).parameters:
+            told["class_words"] = self._object_words
+        return self.backends.sampler(**told)
 
     def examine(self, classifier: Probabilities) -> Examination:
         """How the classifier does on the images that are looked at, or on a sample of many.

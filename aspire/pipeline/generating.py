@@ -146,13 +146,16 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
         for e in discovery.effects.records
     ]
     said = wordings_of(pipeline)
+    # Images without a mask are left out where others have one.
+    refs = list(pipeline.refs.values())
+    known = [r for r in refs if r.mask is not None] or refs
     evidence = [
         ClassEvidence(
             y=y,
             name=class_name,
             features=tuple(f for f in discovery.features.records if f.y == y),
             effects=tuple(e for e in effects if e.y == y),
-            objects=tuple(r for r in pipeline.refs.values() if r.y == y and r.mask is not None),
+            objects=tuple(r for r in known if r.y == y),
             scenes=scenes,
             phrases=pipeline.phrases,
             edited={
@@ -196,7 +199,7 @@ def _requests(
     pipeline: Pipeline, concepts: Artifact[Concept], seed: int
 ) -> list[GenerationRequest]:
     """Every image to be made, the usual ones spread evenly among those of a class."""
-    sampler = pipeline.backends.sampler(root=pipeline.dataset.root, refs=pipeline.refs)
+    sampler = pipeline.sampler()
     phrases: dict[int, list[frozenset[str]]] = defaultdict(list)
     for img_id, found in pipeline.phrases.items():
         phrases[pipeline.refs[img_id].y].append(found)
@@ -229,7 +232,7 @@ def _images(
     requests: Sequence[GenerationRequest],
     seed: int,
 ) -> Artifact[SyntheticImage]:
-    sampler = pipeline.backends.sampler(root=pipeline.dataset.root, refs=pipeline.refs)
+    sampler = pipeline.sampler()
     said = wordings_of(pipeline)
     number = Counter(r.concept.y for r in requests)
     usual = float(pipeline.settings.generate.get("usual", 0.0))
