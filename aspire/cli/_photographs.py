@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aspire.confdir import conf_dir
 from aspire.console import console
-from aspire.data.table import Dataset, Split
+from aspire.data.table import Dataset
 from aspire.progress import duration
 from aspire.yardstick import yardstick
 
@@ -48,46 +48,53 @@ STANDS = {
 
 
 def choose_for_photographs(
-    cfg: DictConfig,
-    dataset: Dataset,
-    splits: Sequence[Split],
-    cache: Path,
-    given: Container[str] = (),
-) -> None:
-    """Put the small eye in place of backends that have nothing to pass on, and say so in a line.
+    cfg: DictConfig, dataset: Dataset, given: Container[str] = ()
+) -> dict[str, Stand]:
+    """Put the small eye in place of backends that have nothing to pass on.
 
     Args:
-        cfg: of the job, changed in place: what is chosen is what is stored and hashed.
-        dataset, splits: whose images are looked at.
-        cache: where the yardstick of this machine is kept.
+        cfg: of a job, changed in place: what is chosen is what is stored and hashed.
+        dataset: what is looked at.
         given: groups of which an object takes the place, whatever the configuration says.
+
+    Returns:
+        What stands in, by group.
     """
-    rows = dataset.table[dataset.table["split"].isin([int(s) for s in splits])]
+    table = dataset.table
     missing = {
         group: stand
         for group, stand in STANDS.items()
         if group not in given
         and str(cfg[group].get("_target_")).endswith(f".{stand.target}")
-        and not (stand.column in rows and (rows[stand.column] != "").any())
+        and not (stand.column in table and (table[stand.column] != "").any())
     }
-    if not missing:
-        return
     with open_dict(cfg):
         for group, stand in missing.items():
             cfg[group] = OmegaConf.load(conf_dir() / group / f"{stand.choice}.yaml")
-    wanted = " ".join(f"{group}={s.larger}" for group, s in missing.items())
-    console.print(_said(dataset.name, missing, wanted, cache), markup=False, style="yellow")
+    return missing
 
 
-def _said(name: str, missing: dict[str, Stand], wanted: str, cache: Path) -> str:
-    """One line: what is taken, and what more would give and cost."""
+def say_chosen(name: str, missing: Mapping[str, Stand], cache: Path) -> None:
+    """One line: what is taken, and what more would give and cost.
+
+    Args:
+        name: of the dataset.
+        missing: see :func:`choose_for_photographs`.
+        cache: where the yardstick of this machine is kept.
+    """
+    if not missing:
+        return
     what = " and no ".join(s.what for s in missing.values())
     taken = " ".join(f"{group}={s.choice}" for group, s in missing.items())
+    larger = " ".join(f"{group}={s.larger}" for group, s in missing.items())
     gigabytes = sum(s.gigabytes for s in missing.values())
-    return (
+    time = _time_of(sum(s.teraflop for s in missing.values()), cache)
+    console.print(
         f"{name} has no {what}: taken is {taken}, a small network of 1,000 words that comes with "
-        f"the installation. More words and finer masks: {wanted}, {gigabytes:.1f} GB once from "
-        f"the Hub and {_time_of(sum(s.teraflop for s in missing.values()), cache)}."
+        f"the installation. More words and finer masks: {larger}, {gigabytes:.1f} GB once from "
+        f"the Hub and {time}.",
+        markup=False,
+        style="yellow",
     )
 
 

@@ -14,7 +14,7 @@ from aspire.classification.predictor import Source
 from aspire.cli._app import build, class_of, compose_config, own_keys, plain, task_overrides
 from aspire.cli._arms import groups_of_arm, takes, values_of_arm
 from aspire.cli._datasets import checked_dataset
-from aspire.cli._photographs import choose_for_photographs
+from aspire.cli._photographs import choose_for_photographs, say_chosen
 from aspire.cli._stored import stored_yaml
 from aspire.cli._words import quoted
 from aspire.console import console
@@ -96,9 +96,12 @@ class Job:
             self.shared.data = self._checked()
         dataset, checks = self.shared.data
         cfg = self.cfg
+        missing = choose_for_photographs(cfg, dataset, self.own)
 
         def backends(splits: Sequence[Split]) -> Backends:
-            choose_for_photographs(cfg, dataset, splits, self.outputs / "cache", given=self.own)
+            if ("photographs", "") not in self.shared.announced:
+                self.shared.announced.add(("photographs", ""))
+                say_chosen(dataset.name, missing, self.outputs / "cache")
             first = ("captioner", "extractor", "segmenter", "inpainter", "restyler")
             return Backends(**{k: self.part(k) for k in first}, **self._exchanged(cfg))
 
@@ -225,6 +228,7 @@ class Job:
             return self._composed[words, seed]
         if seed is None:
             found = compose_config("train", words)
+            choose_for_photographs(found[0], self.experiment.dataset, self.own)
         else:
             cfg, chosen = self.composed(None, **choices)
             found = copy.deepcopy(cfg), chosen
