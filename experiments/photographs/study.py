@@ -1,7 +1,7 @@
 """What is found in photographs alone, without captions, masks and network.
 
-    python experiments/photographs/study.py          # all of it
-    python experiments/photographs/study.py masks    # or a part: masks, shortcuts, balanced, folders
+    python experiments/photographs/study.py
+    python experiments/photographs/study.py masks  # one of masks, shortcuts, balanced, folders
 
 Reads ../shared/data or $ASPIRE_SHARED_DATA; waterpets' captions and masks are hidden from what is
 judged, and its masks judge. Sheets of 40 masks and of 40 edits go to outputs/photographs.
