@@ -58,7 +58,7 @@ class Eye:
     """
 
     def __init__(
-        self, sides: Sequence[int] = SIDES, device: str = "auto", remembered: Count = 256
+        self, sides: Sequence[int] = SIDES, device: str = "auto", remembered: Count = 384
     ) -> None:
         self.sides = tuple(sides)
         self.device = device

@@ -43,12 +43,14 @@ def test_the_small_eye_takes_the_place_of_missing_captions_and_masks(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = Job.of("discover", words)
-    backends = job.experiment.pipeline_of([Split.TRAIN]).backends
+    pipeline = job.experiment.pipeline_of([Split.TRAIN])
+    backends = pipeline.backends
     assert isinstance(backends.captioner, ImagenetCaptioner)
     assert isinstance(backends.segmenter, ActivationSegmenter)
     # what is stored and hashed, and what pastes objects later
     assert job.cfg.captioner._target_.endswith(".ImagenetCaptioner")
     assert job.cfg.generator.segmenter._target_.endswith(".ActivationSegmenter")
+    assert pipeline.sampler().objects.class_words == [("cat",), ("dog",)]  # type: ignore[attr-defined]
     job.experiment.pipeline_of([Split.VAL])
     said = " ".join(capsys.readouterr().out.split())
     assert said.count(LINE) == 1

@@ -78,6 +78,13 @@ def test_strongest_scenes_and_first_donors_are_kept() -> None:
     assert concept.objects == ("a",)
 
 
+def test_without_any_annotated_mask_every_image_may_give_object_and_scene() -> None:
+    concept = learn(objects=(ref("a", 0, None), ref("b", 0, None)))
+    assert isinstance(concept, Concept)
+    assert concept.objects == ("a", "b")
+    assert concept.contexts[0] == Context(phrase="lake", weight=0.75, donors=("bare", "l1", "l2"))
+
+
 def test_spurious_object_leaves_every_scene_without_it() -> None:
     concept = learn(features=(feature("boat", kind="remove_object"),), effects=())
     assert isinstance(concept, Concept)
