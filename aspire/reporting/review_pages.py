@@ -23,6 +23,9 @@ from aspire.stored.decisions import Decisions, Judge, Merge, Rename, Sort, Step
 from aspire.version import __version__
 
 LISTED = 8  # features of a class that no score and nobody calls a shortcut
+CLASSES = 12  # of a page
+ILLUSTRATED = 40  # features of a class with pictures, where all of them are listed
+OTHERS = 50  # phrases that one may be counted together with, the strongest ones
 TILES = 48  # images of a page
 SHOWS = {"kept": "kept", "rejected": "not kept", "decided": "decided by you", "all": "all"}
 JUDGED = {"accept": True, "reject": False}
@@ -172,27 +175,35 @@ class Pages:
         files = {sha: m.file for found in review.images.values() for sha, m in found.items()}
         self.pictures = Served(review.folder / "report_images", files)
 
-    def features(self, only: int | None = None) -> bytes:
-        """The page of the features.
+    def features(self, only: int | None = None, number: int = 1) -> bytes:
+        """A page of the features.
 
         Args:
             only: index of a class whose features are listed one and all; None for the first ones
                 of every class.
+            number: of the page of classes, from 1.
         """
         review, now = self.review, self.review.decisions()
-        shown = range(len(review.class_names)) if only is None else [only]
+        every = range(len(review.class_names))
+        pages = -(-len(every) // CLASSES)
+        number = min(max(1, number), pages)
+        first = (number - 1) * CLASSES
         classes = []
-        for y in shown:
+        for y in every[first : first + CLASSES] if only is None else [only]:
             rows = self._rows(y, now)
             chosen = [
                 r for n, r in enumerate(rows)
                 if only is not None or n < LISTED or r.found or r.verdict
             ]  # fmt: skip
-            rows_shown = tuple(self._illustrated(r, now) for r in chosen)
+            rows_shown = tuple(
+                self._described(r, pictures=n < ILLUSTRATED or r.found or bool(r.verdict))
+                for n, r in enumerate(chosen)
+            )
             classes.append(
                 {"y": y, "name": review.class_names[y], "rows": rows_shown, "all": len(rows)}
             )
-        return self._page("review.html.j2", now, page="features", classes=classes, only=only)
+        about = {"classes": classes, "only": only, "number": number, "pages": pages}
+        return self._page("review.html.j2", now, page="features", **about)
 
     def _rows(self, y: int, now: Decisions) -> list[Row]:
         mine = [e for key, e in self.review.features.items() if key[0] == y]
@@ -202,7 +213,8 @@ class Pages:
             _, kind, phrase = own.key
             under = [e for e in mine if now.merged.get(e.key[2]) == phrase and e.key[1] == kind]
             verdict = {True: "accept", False: "reject", None: ""}[now.judged.get(own.key)]
-            others = [(e.key[2], now.called(e.key[2])) for e in roots if e.key[1] == kind]
+            alike = [e.key[2] for e in roots if e.key[1] == kind and e is not own][:OTHERS]
+            others = sorted(((p, now.called(p)) for p in alike), key=lambda o: o[1])
             rows.append(
                 Row(
                     id=f"f-{y}-{mine.index(own)}",
@@ -210,7 +222,7 @@ class Pages:
                     name=now.called(phrase),
                     verdict=verdict,
                     renamed=phrase in now.names,
-                    others=tuple(sorted((o for o in others if o[0] != phrase), key=lambda o: o[1])),
+                    others=tuple(others),
                     strips=(),
                     sentence="",
                     kind=KINDS.get(kind, kind),
@@ -218,8 +230,9 @@ class Pages:
             )
         return rows
 
-    def _illustrated(self, row: Row, now: Decisions) -> Row:
-        strips = tuple(s for p in row.parts for s in self.review.strips(p, self.pictures))
+    def _described(self, row: Row, pictures: bool) -> Row:
+        parts = row.parts if pictures else ()
+        strips = tuple(s for p in parts for s in self.review.strips(p, self.pictures))
         feature = msgspec.structs.replace(row.own.view.feature, phrase=row.name)
         sentence = evidence_of(feature, self.review.class_names[feature.y])
         return replace(row, strips=strips, sentence=sentence[0].upper() + sentence[1:])

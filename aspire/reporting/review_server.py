@@ -103,14 +103,14 @@ class ReviewApp:
         classes = len(self.review.class_names)
         y = request.args.get("class", type=int)
         y = y if y is not None and 0 <= y < classes else None
+        page = request.args.get("page", 1, type=int)
         if what == "":
-            return Response(self.pages.features(y), mimetype="text/html")
+            return Response(self.pages.features(y, page), mimetype="text/html")
         if what == "images" and self.review.images:
             seeds = list(self.review.images)
             seed = request.args.get("seed", type=int)
             seed = seed if seed in seeds else seeds[0]
             show = known(request.args.get("show"), list(SHOWS), "kept")
-            page = request.args.get("page", 1, type=int)
             return Response(self.pages.images(seed, y or 0, show, page), mimetype="text/html")
         return _text("No such page.", 404)
 

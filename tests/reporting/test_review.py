@@ -130,6 +130,25 @@ def test_images_are_sorted_one_by_one_and_together(app: ReviewApp) -> None:
     assert "0 of 0 images of waterbird" in page(app, "images?class=1").text
 
 
+def test_much_is_turned_over_page_by_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, most in (("CLASSES", 1), ("LISTED", 1), ("TILES", 2), ("ILLUSTRATED", 0)):
+        monkeypatch.setattr(f"aspire.reporting.review_pages.{name}", most)
+    review = Review(run_of(tmp_path).folder)
+    app = ReviewApp(review, Pages(review), 8000, "secret")
+
+    def links(what: str) -> list[str | None]:
+        return [a["href"] for t, a in page(app, what).tags if t == "a" and a.get("rel")]
+
+    assert links("") == ["./?page=2"]
+    assert links("?page=2") == ["./?page=1"]
+    assert "1 of 2 phrases. All phrases of waterbird" in page(app, "?page=2").text
+    assert links("?class=1") == []
+    assert len([a for _, a in page(app, "?class=1").tags if "feature" in (a.get("class") or "")])
+    assert links("images?show=all&page=2") == [
+        f"images?seed=0&class=0&show=all&page={n}" for n in (1, 3)
+    ]
+
+
 def test_addresses_that_make_no_sense_show_something(app: ReviewApp) -> None:
     for what in ("images?seed=9&class=-1&page=-5&show=x", "images?page=99&class=a", "?class=77"):
         assert get(app, what).status_code == 200
