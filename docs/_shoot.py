@@ -1,6 +1,7 @@
 """Pictures of the site, from a finished quickstart: ``python docs/_shoot.py REPORT.html [REVIEW]``.
 
-REVIEW is the address that ``aspire review`` says. Writes ``docs/pictures/``. Needs playwright and a Chromium.
+REVIEW is the address that ``aspire review`` says. Writes ``docs/pictures/``. Needs playwright and a
+Chromium.
 """
 
 from __future__ import annotations
