@@ -120,7 +120,7 @@ def problem_of(key: str, value: Any, hint: Any) -> Iterator[str]:
     try:
         converted = msgspec.convert(value, hint)
     except msgspec.ValidationError:
-        near = did_you_mean(str(value), [c for c in _choices(hint) if isinstance(c, str)])
+        near = did_you_mean(str(value), [c for c in literals(hint) if isinstance(c, str)])
         given = "" if _secret(hint) else f"={shown(value)}"
         yield f"{key}{given}: expected {words(hint)}.{near}"
         return
@@ -209,10 +209,10 @@ def _options(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
 
 
-def _choices(hint: Any) -> list[Any]:
+def literals(hint: Any) -> list[Any]:
     """Members of the literals in it."""
-    literals = [o for o in _options(hint) if get_origin(o) is typing.Literal]
-    return [c for literal in literals for c in get_args(literal)]
+    found = [o for o in _options(hint) if get_origin(o) is typing.Literal]
+    return [c for literal in found for c in get_args(literal)]
 
 
 def _words(hint: Any) -> list[str]:

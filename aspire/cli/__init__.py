@@ -25,6 +25,7 @@ Start here:
   aspire VERB --help                what a verb takes, and examples
   aspire VERB --help KEY            what a key or a group means, takes and is
   aspire train --cfg job            the configuration, without running anything
+  eval "$(aspire completion bash)"  completion; also zsh; fish: aspire completion fish | source
   aspire train -m seed=0,1,2        a sweep
 
 Results go to ./outputs (or $ASPIRE_OUTPUTS)."""
@@ -57,6 +58,9 @@ def _start(args: list[str]) -> int:
         print(f"aspire {__version__}")
         return 0
     verb, rest = args[0], args[1:]
+    if verb == "completion":  # aspire completion SHELL
+        args = ["-sc", *(f"install={shell}" for shell in rest)]
+        verb = "-sc"
     if verb in ("-sc", "--shell-completion"):
         verb, rest = "train", args  # completion is of all verbs
     if verb not in VERBS:

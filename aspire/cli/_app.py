@@ -84,7 +84,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     code: int | None = None
     try:
         if set(OPTIONS) & set(args):
-            return complete(args)
+            return complete(args, POSITIONAL)
         refuse_pickles(args)
         args = with_values_files(args)
         sys.argv[1:] = args

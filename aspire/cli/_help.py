@@ -109,7 +109,7 @@ class Page:
             files += [(path.with_stem(name), prefix) for name in _extended(path)]
         return said
 
-    def _options(self, group: str) -> list[str]:
+    def options(self, group: str) -> list[str]:
         """The choices of a group, those of plug-ins and of the user's own folder too."""
         loader = GlobalHydra.instance().config_loader()
         own = (self.own / group).glob("*.yaml") if self.own else ()
@@ -134,6 +134,10 @@ class Page:
         target = node.get("_target_") if isinstance(node, Mapping) else None
         return arguments_of(str(target)).get(name, "").replace("``", "") if target else ""
 
+    def hint(self, key: str) -> Any:
+        """The annotation of what a key takes."""
+        return hint_at(self.values, key, keys_of(self.verb))
+
     def explained(self, key: str) -> str:
         """The key, or where nothing is said about it the section around it that is explained."""
         while not self.meaning(key) and "." in key and key.rpartition(".")[0] not in self.chosen:
@@ -146,7 +150,7 @@ class Page:
         """All that the verb takes."""
         header = self.config.hydra.help.header
         console.print(str(header).rstrip())
-        groups = [g for g in self.chosen if len(self._options(g)) > 1]
+        groups = [g for g in self.chosen if len(self.options(g)) > 1]
         own = [k for k in self.keys if k.partition(".")[0] not in groups]
         console.show("\n[bold]keys[/bold], each typed as KEY=VALUE")
         self._show_keys(own)
@@ -155,7 +159,7 @@ class Page:
             table = _table()
             for group in groups:
                 table.add_row(
-                    self._choice(group), f"{self.said[group]}: {', '.join(self._options(group))}"
+                    self._choice(group), f"{self.said[group]}: {', '.join(self.options(group))}"
                 )
             console.print(table)
         example = groups[0] if groups else own[0]
@@ -193,14 +197,14 @@ class Page:
         console.show("[bold]{}[/bold]  {}", key, self.meaning(self.explained(key)))
         table = _table()
         table.add_row("default", _default(value) + self._resolved(key, value))
-        table.add_row("takes", words(hint_at(self.values, key, keys_of(self.verb))))
+        table.add_row("takes", words(self.hint(key)))
         console.print(table)
 
     def _explain_group(self, group: str) -> None:
         console.show("[bold]{}[/bold]  {}", group, self.said.get(group, ""))
         table = _table()
         found = {c["name"]: c["what"] for c in choices(group)}
-        for name in self._options(group):
+        for name in self.options(group):
             path, _ = self._file(group, name)
             table.add_row(
                 f"{group}={name}", found.get(name) or (heading(path) if path.is_file() else "")
@@ -237,7 +241,7 @@ class Page:
         """GROUP=CHOICE of every choice that has the key."""
         for group in self.chosen:
             if key.startswith(f"{group}."):
-                for name in self._options(group):
+                for name in self.options(group):
                     path, prefix = self._file(group, name)
                     if path.is_file() and key in {prefix + e.key for e in entries(path)}:
                         yield f"{group}={name}"

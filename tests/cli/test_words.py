@@ -9,7 +9,6 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from aspire.cli import main
-from aspire.cli._verbs import VERBS
 from aspire.cli._words import quoted, with_positionals
 
 HOSTILE = [
@@ -93,38 +92,6 @@ def test_a_group_that_a_verb_does_not_have(capsys: pytest.CaptureFixture[str]) -
     assert "model: aspire report does not take it." in capsys.readouterr().err
     assert main(["evaluate", "run", "loger=none"]) == 2
     assert "loger: no such key." in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("before", [[], ["train"], ["table"]])
-def test_completion_is_installed_as_help_says(
-    before: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*before, "-sc", "install=bash"]) == 0
-    assert capsys.readouterr().out.rstrip().endswith("-F hydra_bash_completion aspire")
-    assert main([*before, "-sc", "install=tcsh"]) == 2
-    assert "install=tcsh: expected bash, fish or zsh." in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("aspire ", list(VERBS)),
-        ("aspire tr", list(VERBS)),
-        ("aspire train fit.st", ["fit.steps="]),
-        ("aspire table form", ["format="]),
-        ("aspire evaluate trainer=a", ["trainer=auto"]),
-        ("aspire nothing x", []),
-    ],
-)
-def test_completion_completes(
-    line: str,
-    expected: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setenv("COMP_LINE", line)
-    assert main(["-sc", "query=bash"]) == 0
-    assert capsys.readouterr().out.split() == expected
 
 
 def test_lists_and_mappings_are_read_back() -> None:
