@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import gc
+import ipaddress
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from typing import Any
 # One thread a process, those that tests start included: workers times threads are the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
+os.environ.pop("WANDB_API_KEY", None)
 os.environ.pop("COLUMNS", None)  # the width of the terminal that pytest was started in
 
 import numpy as np
@@ -109,6 +114,23 @@ def _quiet_process() -> Iterator[None]:
 def _composing_once() -> Iterator[None]:
     """A file of conf/ is read once for all tests, and equal words are composed once."""
     with composing_once():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_other_machine() -> Iterator[None]:
+    """Nothing may count on the network, nor on what somebody's server says."""
+    connect = socket.socket.connect
+
+    def here(self: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else ""
+        with contextlib.suppress(ValueError):  # a name, or the path of a local socket
+            if ipaddress.ip_address(host).is_global:
+                raise OSError(errno.ENETUNREACH, f"no test connects to {host}")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", here)
         yield
 
 
