@@ -60,8 +60,8 @@ def train(
         baseline: the name of a method (``"erm"``, the default, ``"groupdro"``, ``"jtt"``, ...), or
             an object with ``needs`` and ``run(ctx)``.
         objective: in place of a baseline: a loss of your own, ``loss(logits, y)`` of logits (B, K)
-            and classes (B,) to a scalar, or an :class:`aspire.Objective` that also sees groups and
-            rows of the batch.
+            and classes (B,) to a scalar, or an :class:`aspire.Objective` that sees the whole batch
+            (its groups where its class says ``needs = aspire.Needs(train_groups=True)``).
         model: the name of a backbone (``"small_cnn"``, the default, ``"efficientnet_lite0"``,
             ``"resnet50"``); a class or function that makes a network, called with ``num_classes=K``
             where it has a parameter of that name, so that the seed decides its first weights; or a

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from aspire.cli._composing import composing_once
-from aspire.cli._overrides import check_overrides
+from aspire.cli._overrides import check_overrides, initialized_apart
 from aspire.cli._plugins import add_to_hydra
 from aspire.cli._words import quoted
+from aspire.errors import AspireError
 from aspire.memory import keep_freed_memory
 from aspire.own_code import find_code_in
 from aspire.stored.trouble import storage_error
@@ -24,17 +26,28 @@ def calling(outputs: object = "") -> Iterator[None]:
     Raises:
         AspireError: for all that the user can mend, a full disk included.
     """
+    if _within.get():  # one function of the API calls another
+        yield
+        return
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     keep_freed_memory()
     find_code_in(Path.cwd())
     add_to_hydra()
+    token = _within.set(True)
     try:
-        with composing_once():
+        with composing_once(), initialized_apart():
             yield
-    except OSError as problem:
+    except AspireError:
+        raise
+    except Exception as problem:
         if (told := storage_error(problem, outputs)) is not None:
             raise told from problem
         raise
+    finally:
+        _within.reset(token)
+
+
+_within: ContextVar[bool] = ContextVar("within", default=False)
 
 
 def place(outputs: str | Path | None) -> dict[str, Any]:

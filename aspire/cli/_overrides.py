@@ -122,6 +122,18 @@ def initialized() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def initialized_apart() -> Iterator[None]:
+    """The same where an application of somebody else's may be running Hydra in this process."""
+    before = GlobalHydra.instance()
+    theirs, before.hydra = before.hydra, None
+    try:
+        with initialized():
+            yield
+    finally:
+        GlobalHydra.instance().hydra = theirs
+
+
 def check_options(args: Sequence[str]) -> None:
     """Refuse options that Hydra does not take together.
 

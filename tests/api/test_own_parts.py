@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -269,6 +270,45 @@ def test_a_name_is_the_run_of_the_command_line(
     assert run._trained.state == "hit"
     assert aspire.load_run(run.folder).class_names == ("landbird", "waterbird")
     assert str(run).startswith("<run mini_waterbirds, groupdro, small_cnn, seed 3: test acc 0.")
+
+
+class ByGroup(aspire.Objective):
+    """Remembers which groups it was told."""
+
+    needs = aspire.Needs(train_groups=True)
+    told: ClassVar[set[int]] = set()
+
+    def forward(self, net: Any, batch: Any) -> aspire.StepOutput:
+        self.told.update(batch.group.tolist())
+        logits = net(batch.image)
+        return aspire.StepOutput(cross_entropy(logits, batch.y), logits)
+
+
+def test_an_objective_is_told_the_groups_it_needs(train: Any) -> None:
+    run = train(model=Net, transform=HOW, objective=ByGroup())
+    assert ByGroup.told <= {0, 1, 2, 3}
+    assert ByGroup.told
+    assert run.result["needs"] == "train groups"
+
+
+def test_a_network_is_trained_on_as_a_copy(train: Any) -> None:
+    torch.manual_seed(1)
+    network = Net(2)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    trained = train(model=network, transform=HOW).model
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    assert not torch.equal(trained.say.weight, network.say.weight)
+    assert network.training
+
+
+def test_an_application_on_hydra_may_call_it(tmp_path: Path, tiny_data: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("x: 1\n")
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        data = aspire.load_dataset(
+            "mini_waterbirds", scale=0.02, root=tiny_data / "mini_waterbirds", outputs=tmp_path
+        )
+        assert compose("mine").x == 1
+    assert data.name == "mini_waterbirds"
 
 
 def test_own_data(waterbirds: aspire.Dataset, outputs: Path) -> None:
