@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -24,6 +24,8 @@ Floats = NDArray[np.float32]
 
 SIDES = (224, 320, 448)  # it was trained at 224; objects stand out from their surroundings at 448
 _VERSION = 1  # raise when equal images give other sights
+_SEEN = 224  # side of an image of which cells are asked
+_HALFWAY = [2, 3]  # the blocks that give 28 x 28 and 14 x 14 cells
 _STEP = 32  # pixels of the input for one cell of the maps
 
 
@@ -40,7 +42,7 @@ class Sight:
 
     def pooled(self, size: int = 0) -> Floats:
         """(1280,) features of the whole image, as its classifier would have them."""
-        return self.maps[size].mean(axis=(0, 1), dtype=np.float32)
+        return np.asarray(self.maps[size].mean(axis=(0, 1), dtype=np.float32))
 
     @property
     def bytes(self) -> int:
@@ -81,6 +83,31 @@ class Eye:
     def look(self, images: Sequence[Pixels]) -> list[Sight]:
         """What is seen of each (H, W, 3) uint8 image, in order; remembered by its pixels."""
         return [self._look(image) for image in images]
+
+    def cells(self, images: Iterable[Pixels]) -> Floats:
+        """What is seen halfway, where small things are still apart: colours, textures, parts.
+
+        Returns:
+            (N, 14, 14, 152), of each sixteenth part of an image that is brought to 224 x 224: two
+            layers, the finer one pooled.
+        """
+        import cv2
+        import torch
+        from torch.nn.functional import avg_pool2d
+
+        found = []
+        for image in images:
+            small = cv2.resize(image, (_SEEN, _SEEN), interpolation=cv2.INTER_AREA)
+            views = torch.from_numpy((small.astype(np.float32) - 127) / 128)
+            with torch.inference_mode():
+                fine, coarse = self._network.forward_intermediates(
+                    views.permute(2, 0, 1)[None].to(self._device),
+                    indices=_HALFWAY,
+                    intermediates_only=True,
+                )
+                both = torch.cat([avg_pool2d(fine, 2), coarse], 1)[0].permute(1, 2, 0)
+            found.append(both.cpu().numpy())
+        return np.stack(found) if found else np.zeros((0, 14, 14, 152), np.float32)
 
     def forget(self) -> None:
         """Let go of every sight."""

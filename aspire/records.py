@@ -49,8 +49,15 @@ class Caption(Record, frozen=True):
     text: str
 
 
+class Region(Record, frozen=True):
+    """A part of an image as cells of a grid that is laid over all of it."""
+
+    side: int  # cells in a row, and rows
+    cells: str  # a bit for each, row by row, as hexadecimal digits
+
+
 class Extraction(Record, frozen=True):
-    """The phrases of one caption.
+    """The phrases of one caption, or the visual concepts of one image.
 
     ``foreground`` never holds the class object. ``background`` is the one scene the caption
     names, ``alternative`` another scene to move the class object to; both None together where
@@ -61,6 +68,44 @@ class Extraction(Record, frozen=True):
     foreground: tuple[str, ...]
     background: str | None
     alternative: str | None
+    # where each of them is, when that is known already: what was found by looking
+    regions: dict[str, Region] | UnsetType = UNSET
+
+
+class Crop(Record, frozen=True):
+    """A part of an image to show, in fractions of its width and height."""
+
+    img_id: str
+    box: tuple[float, float, float, float]  # left, top, right, bottom
+
+
+class Part(Record, frozen=True):
+    """A cluster that a concept is made of."""
+
+    cluster: int  # row of the class's centres
+    radius: float  # largest squared distance from the centre
+
+
+class VisualConcept(Record, frozen=True):
+    """Parts of images that look alike, and go along with a class."""
+
+    name: str  # its nearest words with a question mark
+    y: int  # the class it was found in
+    parts: tuple[Part, ...]
+    scene: bool  # whether it is what the class object stands before
+    own: float  # share of the class's images that show it, in [0, 1]
+    others: float  # of the other classes' images
+    crops: tuple[Crop, ...]
+
+
+class ConceptSpace(Record, frozen=True):
+    """What concepts are told apart by, learnt from the images of a dataset."""
+
+    mean: tuple[float, ...]  # (C,) of the network's features
+    scale: tuple[float, ...]  # (C,)
+    basis: tuple[tuple[float, ...], ...]  # (D, C)
+    centres: tuple[tuple[tuple[float, ...], ...], ...]  # of each class (K, D)
+    concepts: tuple[VisualConcept, ...]
 
 
 EditKind = Literal["remove_object", "change_background"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from aspire.cli._app import class_of
 from aspire.confdir import conf_dir
 from aspire.console import console
 from aspire.data.table import Dataset
@@ -65,6 +66,7 @@ def choose_for_photographs(
         group: stand
         for group, stand in STANDS.items()
         if group not in given
+        and not (group == "captioner" and _looks(cfg))
         and str(cfg[group].get("_target_")).endswith(f".{stand.target}")
         and not (stand.column in table and (table[stand.column] != "").any())
     }
@@ -72,6 +74,11 @@ def choose_for_photographs(
         for group, stand in missing.items():
             cfg[group] = OmegaConf.load(conf_dir() / group / f"{stand.choice}.yaml")
     return missing
+
+
+def _looks(cfg: DictConfig) -> bool:
+    """Whether the extractor looks at the images itself, so that no caption is asked for."""
+    return not getattr(class_of(str(cfg.extractor._target_)), "needs_captions", True)
 
 
 def say_chosen(name: str, missing: Mapping[str, Stand], cache: Path) -> None:

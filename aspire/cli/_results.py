@@ -11,6 +11,7 @@ from aspire.classification.examination import Examination
 from aspire.discovery.ground_truth import agreement
 from aspire.discovery.rank import phrases_of
 from aspire.experiment import Experiment
+from aspire.language.base import Looking
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery, collapsed_by
 from aspire.pipeline.store import Artifact
@@ -53,8 +54,10 @@ def decisions_entry(path: str | None) -> Json:
 
 def stage_entries(pipeline: Pipeline, outputs: Path) -> Json:
     """The stages that know no classifier."""
+    looked = isinstance(pipeline.backends.extractor, Looking)
+    first = {"concept": pipeline.concepts} if looked else {"caption": pipeline.captions}
     return {
-        "caption": artifact_entry(pipeline.captions, outputs),
+        **{name: artifact_entry(a, outputs) for name, a in first.items()},
         "extract": artifact_entry(pipeline.extractions, outputs),
         "collapse": artifact_entry(pipeline.phrase_groups, outputs),
         "edit": artifact_entry(pipeline.edits, outputs),

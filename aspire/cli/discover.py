@@ -20,6 +20,7 @@ from aspire.console import console
 from aspire.data.table import Dataset, Split
 from aspire.errors import ConfigError, did_you_mean
 from aspire.identity import digest_of
+from aspire.pipeline.feature_table import feature_csv
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery
 from aspire.reporting.labels import REASONS, agreement_of
@@ -27,6 +28,7 @@ from aspire.stored.files import tidy, write_atomic
 from aspire.text import file_name
 from aspire.version import __version__
 
+IMAGES = "features.csv"  # which image shows which shortcut
 SETTINGS = ("score", "stage", "captioner", "extractor", "segmenter", "inpainter", "restyler")
 
 
@@ -44,11 +46,13 @@ def job(cfg: DictConfig) -> None:
     report = found.write_report()
     console.show(
         "\n[bold]report[/bold]    {}\n[bold]features[/bold]  {}\n[bold]edits[/bold]     {}\n"
+        "[bold]images[/bold]    {}\n"
         "[bold]next[/bold]      open the report in a browser; "
         "aspire run trains the shortcuts away",
         report,
         found.discovery.features.folder / "records.jsonl",
         found.discovery.edits.folder,
+        found.folder / IMAGES,
     )
 
 
@@ -98,7 +102,9 @@ def discovered(work: Job, choice: str, **typed: Any) -> Found:
         classifier = experiment.classifier(seed, pipeline)
     discovery = pipeline.discover(classifier)
     result = {"overrides": [], **typed, **_result(work, pipeline, discovery, classifier, choice)}
-    return Found(work, pipeline, discovery, result, _write(work, discovery, result))
+    folder = _write(work, discovery, result)
+    write_atomic(folder / IMAGES, feature_csv(pipeline, discovery.features.records).encode())
+    return Found(work, pipeline, discovery, result, folder)
 
 
 def _splits(dataset: Dataset, given: str) -> list[Split]:

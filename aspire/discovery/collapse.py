@@ -111,6 +111,19 @@ class Collapser:
         return keys
 
 
+class Apart:
+    """Every phrase is counted by itself: two visual concepts with one noun are two things."""
+
+    def identity(self) -> Mapping[str, Json]:
+        return {"collapse": "none"}
+
+    def collapse(
+        self, counts: Mapping[str, int], known: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Phrase -> itself, or what it is known as."""
+        return {phrase: (known or {}).get(phrase, phrase) for phrase in counts}
+
+
 def _bare(phrase: str) -> str:
     """Without articles and without the preposition in front.
 

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from aspire.data.loaded import LoadedImage
 from aspire.identity import Json
+from aspire.records import ConceptSpace, Extraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,27 @@ class Extractor(Protocol):
         Raises:
             ServiceError: when nobody answers any more; what came before it stands.
         """
+        ...
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """An extractor that looks at the images themselves, at many before it speaks of one."""
+
+    def identity(self) -> Mapping[str, Json]: ...
+
+    images_per_class: int
+
+    def learn(
+        self,
+        images: Sequence[LoadedImage],
+        class_words: Sequence[Sequence[str]],
+    ) -> ConceptSpace:
+        """What concepts there are, from at most ``images_per_class`` images of each class."""
+        ...
+
+    def look(self, images: Sequence[LoadedImage], space: ConceptSpace) -> list[Extraction]:
+        """Which of them each image shows, and where."""
         ...
 
 

@@ -17,12 +17,12 @@ from aspire.classification.examination import Examination, examined
 from aspire.classification.predictor import Probabilities
 from aspire.data.table import PHOTOGRAPH, Dataset, Split
 from aspire.discovery.base import Evidence
-from aspire.discovery.collapse import Collapser
+from aspire.discovery.collapse import Apart, Collapser
 from aspire.discovery.rank import gather, phrases_of
 from aspire.editing.donors import Hand, deal
 from aspire.generation.base import Sampler
 from aspire.identity import digest_of
-from aspire.language.base import Priced
+from aspire.language.base import Looking, Priced
 from aspire.pipeline.deciding import check_dataset, check_found, check_phrases, say_unfound
 from aspire.pipeline.parts import (
     Backends,
@@ -44,9 +44,11 @@ from aspire.pipeline.stages.discover import (
 from aspire.pipeline.stages.edit import EditRequest, EditStage
 from aspire.pipeline.stages.examine import SAMPLE, ExamineStage
 from aspire.pipeline.stages.extract import ExtractStage, with_alternatives
+from aspire.pipeline.stages.look import ConceptStage, LookStage, Sample
 from aspire.pipeline.store import Artifact, ArtifactStore
 from aspire.records import (
     Caption,
+    ConceptSpace,
     Edit,
     Effect,
     Extraction,
@@ -56,6 +58,9 @@ from aspire.records import (
 )
 from aspire.rng import seed_for
 from aspire.stored.decisions import Decisions
+
+MOST_SEEN = 2000  # images of all classes that concepts are learnt from: 240 MB of features
+LEAST_SEEN = 20  # of each class all the same
 
 
 class Pipeline:
@@ -96,6 +101,7 @@ class Pipeline:
         self.store = store
         self.engine = engine
         self._found: dict[str, Discovery] = {}  # digest of a classifier -> of it
+        self._learnt: Pipeline | None = None  # whose visual concepts are looked for
 
     @cached_property
     def refs(self) -> dict[str, ImageRef]:
@@ -126,8 +132,40 @@ class Pipeline:
         )
 
     @cached_property
+    def concepts(self) -> Artifact[ConceptSpace]:
+        """Visual concepts of the training images, where the extractor looks for such."""
+        if self._learnt is not None:
+            return self._learnt.concepts
+        extractor = self.backends.extractor
+        assert isinstance(extractor, Looking)
+        by_class: dict[int, list[ImageRef]] = defaultdict(list)
+        for ref in self.refs.values():
+            by_class[ref.y].append(ref)
+        chosen: list[ImageRef] = []
+        for y, refs in sorted(by_class.items()):
+            rng = np.random.default_rng(seed_for(0, "concept", y))
+            most = max(LEAST_SEEN, MOST_SEEN // self.num_classes)
+            number = min(len(refs), extractor.images_per_class, most)
+            chosen += [refs[i] for i in sorted(rng.choice(len(refs), number, replace=False))]
+        words = [class_words(self.dataset, y) for y in range(self.num_classes)]
+        return self.store.run(
+            ConceptStage(extractor, words, self.dataset.root),
+            [Sample(tuple(chosen))],
+            {"dataset": self.dataset_digest},
+            self.engine,
+        )
+
+    @cached_property
     def extractions(self) -> Artifact[Extraction]:
-        """Phrases of all captions."""
+        """Phrases of all captions, or visual concepts of all images."""
+        extractor = self.backends.extractor
+        if isinstance(extractor, Looking):
+            return self.store.run(
+                LookStage(extractor, self.concepts.records[0], self.dataset.root),
+                list(self.refs.values()),
+                {"concept": self.concepts.digest, "dataset": self.dataset_digest},
+                self.engine,
+            )
         stage = self._extract_stage()
         stage.quote(self.captions.records)
         return self.store.run(
@@ -158,7 +196,9 @@ class Pipeline:
 
     def _extract_stage(self) -> ExtractStage:
         words = [class_words(self.dataset, y) for y in range(self.num_classes)]
-        return ExtractStage(self.backends.extractor, {i: words[r.y] for i, r in self.refs.items()})
+        extractor = self.backends.extractor
+        assert not isinstance(extractor, Looking)
+        return ExtractStage(extractor, {i: words[r.y] for i, r in self.refs.items()})
 
     @cached_property
     def phrases(self) -> dict[str, frozenset[str]]:
@@ -230,7 +270,7 @@ class Pipeline:
 
     def on(self, split: Split) -> Pipeline:
         """The same stages for the images of another split; classes, names and store are shared."""
-        return Pipeline(
+        other = Pipeline(
             self.dataset,
             self._digest,
             self.backends,
@@ -239,6 +279,8 @@ class Pipeline:
             self.engine,
             (split,),
         )
+        other._learnt = self._learnt or self
+        return other
 
     @cached_property
     def phrase_groups(self) -> Artifact[PhraseGroup]:
@@ -272,7 +314,10 @@ class Pipeline:
         return dict(counts)
 
     def _collapse(self, words: Vocabulary, upstream: dict[str, str]) -> Artifact[PhraseGroup]:
-        stage = CollapseStage(Collapser(**self.settings.discover["collapse"]))
+        looked = isinstance(self.backends.extractor, Looking)
+        stage = CollapseStage(
+            Apart() if looked else Collapser(**self.settings.discover["collapse"])
+        )
         return self.store.run(stage, [words], upstream, self.engine)
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ from aspire.discovery.base import Score
 from aspire.editing.base import Inpainter, Restyler, Segmenter
 from aspire.errors import AspireError
 from aspire.generation.base import Filter, GeneratedSet, Personaliser, Sampler
-from aspire.language.base import Captioner, Extractor
+from aspire.language.base import Captioner, Extractor, Looking
 from aspire.pipeline.store import Artifact
 from aspire.records import (
     Concept,
@@ -57,7 +57,7 @@ class Backends:
     """
 
     captioner: Captioner
-    extractor: Extractor
+    extractor: Extractor | Looking
     segmenter: Segmenter
     inpainter: Inpainter
     restyler: Restyler

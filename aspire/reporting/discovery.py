@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import msgspec
 
 from aspire.errors import DamagedError
-from aspire.records import Edit, EditKind, Effect, Rejected, SpuriousFeature
+from aspire.records import (
+    ConceptSpace,
+    Edit,
+    EditKind,
+    Effect,
+    Rejected,
+    SpuriousFeature,
+    VisualConcept,
+)
 from aspire.reporting.artifacts import Artifacts, Json
 from aspire.reporting.decided import decisions_of
 from aspire.reporting.examined import Examined, examined
@@ -60,6 +68,8 @@ class FeatureView:
         net_drop: mean drop less that under the controls; None without controls.
         decided: "accepted" or "rejected" by a person, or "".
         strips: its edits with the largest drops.
+        crops: of a visual concept, where it shows most clearly.
+        seen: of a visual concept, how often it is seen.
     """
 
     feature: SpuriousFeature
@@ -69,6 +79,8 @@ class FeatureView:
     net_drop: float | None
     decided: str = ""
     strips: list[Strip] = field(default_factory=list)
+    crops: list[Picture] = field(default_factory=list)
+    seen: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,7 @@ class ClassView:
     @property
     def illustrated(self) -> list[FeatureView]:
         """Features with pictures."""
-        return [f for f in self.features if f.strips]
+        return [f for f in self.features if f.strips or f.crops]
 
 
 @dataclass(frozen=True)
@@ -163,6 +175,9 @@ def views_of(
     ]
     if views:
         _illustrate(views[0], result, edits, artifacts, pictures, examples)
+        if "concept" in result["stages"]:
+            spaces = artifacts.lines(result["stages"]["concept"]["folder"], ConceptSpace)
+            views[0] = _with_concepts(views[0], [c for s in spaces for c in s.concepts], pictures)
     return views
 
 
@@ -309,6 +324,29 @@ def _illustrate(
     for edit_id in listed[:STRIPS]:
         if edit_id in images:
             pictures.original(images[edit_id], "before")
+
+
+def _with_concepts(
+    view: SeedView, concepts: Sequence[VisualConcept], pictures: Pictures
+) -> SeedView:
+    """The view with crops of the features that are visual concepts, and how often each is seen."""
+    known = {(c.y, c.name): c for c in concepts}
+
+    def told(feature: FeatureView, name: str) -> FeatureView:
+        concept = known.get((feature.feature.y, feature.feature.phrase))
+        if concept is None:
+            return feature
+        alt = f"part of an image that shows “{concept.name}”"
+        crops = [pictures.part(c.img_id, c.box, alt) for c in concept.crops]
+        seen = (
+            f"in {concept.own:.0%} of the images of {name} and {concept.others:.0%} of the others"
+        )
+        return replace(feature, crops=[c for c in crops if c is not None], seen=seen)
+
+    classes = tuple(
+        replace(c, features=tuple(told(f, c.name) for f in c.features)) for c in view.classes
+    )
+    return replace(view, classes=classes)
 
 
 def strip_of(

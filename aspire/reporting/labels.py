@@ -13,6 +13,7 @@ KINDS = {"change_background": "scene changed", "remove_object": "object removed"
 REASONS = {
     "no_caption": "there is no caption for it",
     "no_background": "the caption names no scene; its objects are still looked at",
+    "no_concept": "nothing that goes along with a class was seen in it",
     "unreadable": "the answer of the language model could not be read",
     "no_box": "nothing like it was found in the image",
     "low_score": "found, but not surely enough",

@@ -8,12 +8,15 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from PIL import Image, UnidentifiedImageError
 
 from aspire.data.files import NotAFileError, open_regular
 from aspire.stored.notes import note
 from aspire.stored.seals import intact, write_sealed
+
+Box: TypeAlias = tuple[float, float, float, float]
 
 LARGEST = 192  # longer side of an embedded picture, in pixels
 LOSSLESS = 96  # up to this size pictures stay PNG: they are small, and JPEG would smear them
@@ -55,7 +58,20 @@ class Pictures:
 
     def original(self, img_id: str, alt: str) -> Picture | None:
         """An image of the dataset, from the kept copies or from the dataset; else None."""
-        name = hashlib.sha256(img_id.encode(errors="surrogatepass")).hexdigest()[:16]
+        return self._kept(img_id, img_id, None, alt)
+
+    def part(self, img_id: str, box: Box, alt: str) -> Picture | None:
+        """A part of one, likewise.
+
+        Args:
+            img_id: of the image.
+            box: left, top, right, bottom in fractions of width and height.
+            alt: what it shows.
+        """
+        return self._kept(f"{img_id} {box}", img_id, box, alt)
+
+    def _kept(self, key: str, img_id: str, box: Box | None, alt: str) -> Picture | None:
+        name = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:16]
         for copy in (self.kept / f"{name}.png", self.kept / f"{name}.jpeg"):
             if intact(copy):
                 return _embedded(copy.read_bytes(), alt)
@@ -63,7 +79,7 @@ class Pictures:
                 note(f"{copy} is not the picture that was kept: made again, or left out.")
         if self.root is None or img_id not in self.files:
             return None
-        data = _shrunk(self.root / self.files[img_id])
+        data = _shrunk(self.root / self.files[img_id], box)
         picture = None if data is None else _embedded(data, alt)
         if data is not None and picture is not None:
             write_sealed(self.kept / f"{name}.{picture.kind}", data)
@@ -101,10 +117,14 @@ def _is_mask(image: Image.Image) -> bool:
     return image.mode == "L" and len(image.getcolors() or range(9)) <= 2
 
 
-def _shrunk(path: Path) -> bytes | None:
+def _shrunk(path: Path, box: Box | None = None) -> bytes | None:
     """PNG for small images and masks, JPEG for the rest; None when it cannot be read."""
     if (flat := small(path)) is None:
         return None
+    if box is not None:
+        ends = [min(max(b, 0.0), 1.0) * n for b, n in zip(box, flat.size * 2, strict=True)]
+        left, top = (min(int(b), n - 1) for b, n in zip(ends[:2], flat.size, strict=True))
+        flat = flat.crop((left, top, max(left + 1, round(ends[2])), max(top + 1, round(ends[3]))))
     buffer = io.BytesIO()
     if _is_mask(flat):
         flat.convert("1", dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)

@@ -27,6 +27,10 @@ def test_the_report_is_written_named_and_written_again(tmp_path, capsys):
     features = Path(result["discovery"]["0"]["discover"]["folder"]) / "records.jsonl"
     lines = (tmp_path / "outputs" / features).read_text().splitlines()
     assert result["discovery"]["0"]["features"] == [json.loads(line) for line in lines]
+    table = (report.with_name("features.csv")).read_text().splitlines()
+    shortcuts = {f["phrase"] for f in result["discovery"]["0"]["features"] if f["spurious"]}
+    assert table[0] == "path,y,split,feature,present"
+    assert len(table) == 1 + result["dataset"]["images"]["train"] * len(shortcuts)
     before = report.read_bytes()
     report.unlink()
     assert main(["report", str(report.parent)]) == 0

@@ -16,6 +16,7 @@ from aspire.editing.base import Failure, Restyled, RestyleRequest
 from aspire.editing.composition import CompositionRestyler
 from aspire.editing.opencv_inpainter import OpenCVInpainter
 from aspire.errors import AspireError, ConfigError
+from aspire.language.concepts import region_of
 from aspire.pipeline.stages.edit import EditRequest, EditStage
 from aspire.records import Edit, Extraction, ImageRef
 
@@ -319,3 +320,30 @@ def test_an_image_is_no_donor_of_its_own_and_others_are_opened_one_by_one(
     restyler = Looking(OpenCVInpainter())
     edits, _, _ = run(stage(tmp_path, restyler=restyler), asking(ref, forest, sea))
     assert edits[MOVED].donor in ("c", "d")
+
+
+def test_what_was_seen_goes_whole_and_no_segmenter_is_asked_for_it(
+    photo: Callable[..., ImageRef], tmp_path: Path
+) -> None:
+    class OnlyObjects(AnnotationSegmenter):
+        def segment(self, images: Any, phrases: Any) -> Any:
+            raise AssertionError(f"asked for {phrases}")
+
+    cells = np.zeros((4, 4), bool)
+    cells[2:, 1] = True  # rows 16 to 31, columns 8 to 15; the class object reaches into it
+    seen = Extraction(
+        img_id="a",
+        foreground=("disc?",),
+        background=None,
+        alternative=None,
+        regions={"disc?": region_of(cells)},
+    )
+    request = EditRequest(photo("a"), seen, ())
+    edits, rejected, shelf = run(stage(tmp_path, segmenter=OnlyObjects()), request)
+    assert not rejected
+    edit = edits["a/remove_object/disc?"]
+    wanted = np.zeros((SIZE, SIZE), np.uint8)
+    wanted[15:32, 7:17] = 255  # grown by dilate=1
+    wanted[15, [7, 16]] = 0  # but for the corners
+    assert (shelf.images[edit.mask] == wanted).all()
+    assert edit.control is not None

@@ -15,7 +15,7 @@ from typing import ClassVar
 from aspire.classification.predictor import Probabilities
 from aspire.data.images import read_image
 from aspire.discovery.base import Evidence, Score
-from aspire.discovery.collapse import Collapser
+from aspire.discovery.collapse import Apart, Collapser
 from aspire.discovery.rank import rank_features
 from aspire.identity import Json
 from aspire.pipeline.stage import ItemResult, SaveImage
@@ -49,7 +49,7 @@ class CollapseStage:
     version: ClassVar[int] = 1
     record = PhraseGroup
 
-    def __init__(self, collapser: Collapser) -> None:
+    def __init__(self, collapser: Collapser | Apart) -> None:
         self.collapser = collapser
 
     def identity(self) -> Mapping[str, Json]:

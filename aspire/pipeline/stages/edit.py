@@ -28,15 +28,17 @@ from aspire.editing.base import (
     Segmentation,
     Segmenter,
 )
+from aspire.editing.base import found as segmented
 from aspire.editing.batching import Batches
 from aspire.editing.class_objects import ClassObjects
 from aspire.editing.control_mask import elsewhere
 from aspire.editing.donors import Donors, photograph
 from aspire.editing.pixels import dilate
 from aspire.identity import Json
+from aspire.language.concepts import cells_of
 from aspire.pipeline.saving import save_all
 from aspire.pipeline.stage import ItemResult, SaveImage
-from aspire.records import Edit, EditKind, EditReason, Extraction, ImageRef, Rejected
+from aspire.records import Edit, EditKind, EditReason, Extraction, ImageRef, Region, Rejected
 from aspire.rng import seed_for
 
 T = TypeVar("T")
@@ -199,12 +201,7 @@ class EditStage:
             )
         )
         wanted = [(item, phrase) for item in asked for phrase in item.extraction.foreground]
-        found = _all_at_once(
-            lambda batch: self.segmenter.segment(
-                [images[item.ref.img_id] for item, _ in batch], [phrase for _, phrase in batch]
-            ),
-            wanted,
-        )
+        found = _all_at_once(lambda batch: self._places(batch, images), wanted)
         outcomes = self._removals(wanted, found, images, objects, save)
         things: dict[str, list[Mask]] = defaultdict(list)
         for (item, _), answer in zip(wanted, found, strict=True):
@@ -226,6 +223,24 @@ class EditStage:
                 tuple(o for o in own if isinstance(o, Rejected)),
             )
 
+    def _places(
+        self, wanted: Sequence[tuple[EditRequest, str]], images: Mapping[str, LoadedImage]
+    ) -> list[Segmentation]:
+        """Where each phrase is: known already, or the segmenter is asked."""
+        known = [known_region(item.extraction, phrase) for item, phrase in wanted]
+        rest = [pair for pair, region in zip(wanted, known, strict=True) if region is None]
+        asked = iter(
+            self.segmenter.segment([images[i.ref.img_id] for i, _ in rest], [p for _, p in rest])
+            if rest
+            else ()
+        )
+        return [
+            next(asked)
+            if region is None
+            else segmented(mask_of(region, images[item.ref.img_id].pixels))
+            for (item, _), region in zip(wanted, known, strict=True)
+        ]
+
     def _removals(
         self,
         wanted: Sequence[tuple[EditRequest, str]],
@@ -238,6 +253,8 @@ class EditStage:
         plans: list[_Plan] = []
         for (item, phrase), answer in zip(wanted, found, strict=True):
             keep = objects[item.ref.img_id].mask
+            if known_region(item.extraction, phrase) is not None:
+                keep = None  # it was seen to be no part of the class object, so all of it goes
             image = images[item.ref.img_id]
             planned = self._plan_removal(image, phrase, answer, keep)
             if isinstance(planned, _Plan):
@@ -368,6 +385,19 @@ class EditStage:
             other = control.pixels if isinstance(control, Restyled) else None
             made.append(_Made(plan, pixels, donor, other))
         return outcomes | _records(made, save)
+
+
+def known_region(extraction: Extraction, phrase: str) -> Region | None:
+    """Where a phrase is, if that was seen before any segmenter was asked."""
+    return (extraction.regions or {}).get(phrase)
+
+
+def mask_of(region: Region, pixels: Pixels) -> Mask:
+    """(H, W) of an image."""
+    cells = cells_of(region)
+    height, width = pixels.shape[:2]
+    rows, columns = (np.arange(n) * region.side // n for n in (height, width))
+    return np.asarray(cells[rows[:, None], columns[None, :]])
 
 
 def _all_at_once(
