@@ -339,7 +339,8 @@ def _with_concepts(
         alt = f"part of an image that shows “{concept.name}”"
         crops = [pictures.part(c.img_id, c.box, alt) for c in concept.crops]
         seen = (
-            f"in {concept.own:.0%} of the images of {name} and {concept.others:.0%} of the others"
+            f"in {100 * concept.own:.0f} % of the images of {name} and "
+            f"{100 * concept.others:.0f} % of the others"
         )
         return replace(feature, crops=[c for c in crops if c is not None], seen=seen)
 

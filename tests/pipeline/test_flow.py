@@ -26,7 +26,7 @@ from aspire.generation.mixing import Generated
 from aspire.generation.unpersonalised import Unpersonalised
 from aspire.pipeline.generating import generate
 from aspire.pipeline.parts import NothingFoundError
-from aspire.records import Rejected
+from aspire.records import ConceptSpace, Extraction, Region, Rejected
 
 LAND, WATER = {"jungle", "forest"}, {"lake", "sea"}
 
@@ -373,3 +373,52 @@ def test_where_groups_are_balanced_already_nothing_is_generated(
         generate(pipeline, background_reader, seed=0)
     assert caught.value.reason == "balanced"
     assert "captions name no found feature more often than not" in str(caught.value)
+
+
+class Looker:
+    """Sees a disc in the upper left corner of every image, and another in its second cell."""
+
+    needs_captions = False
+    images_per_class = 3
+
+    def __init__(self) -> None:
+        self.learnt: list[list[int]] = []
+
+    def identity(self) -> dict[str, Any]:
+        return {"extractor": "looker"}
+
+    def learn(self, images: Sequence[Any], class_words: Any) -> ConceptSpace:
+        self.learnt.append([i.ref.y for i in images])
+        return ConceptSpace(mean=(), scale=(), basis=(), centres=(), concepts=())
+
+    def look(self, images: Sequence[Any], space: ConceptSpace) -> list[Extraction]:
+        names = {"disc?": "80", "discs?": "40"}
+        return [
+            Extraction(
+                img_id=i.ref.img_id,
+                foreground=tuple(names),
+                background=None,
+                alternative=None,
+                regions={n: Region(side=8, cells=c.ljust(16, "0")) for n, c in names.items()},
+            )
+            for i in images
+        ]
+
+
+def test_what_is_seen_goes_the_way_of_what_is_said(world: World, background_reader: Any) -> None:
+    looker = Looker()
+    pipeline = world.pipeline()
+    pipeline = pipeline.with_parts(pipeline.settings, extractor=looker)
+    found = pipeline.discover(background_reader)
+    assert {(e.kind, e.phrase) for e in found.edits.records} == {
+        ("remove_object", "disc?"),
+        ("remove_object", "discs?"),  # alike in words, and another thing
+    }
+    assert {g.phrase: g.members for g in pipeline.phrase_groups.records} == {
+        "disc?": ("disc?",),
+        "discs?": ("discs?",),
+    }
+    # val is looked at with what was learnt from train, and nobody asked for a caption
+    assert {e.img_id for e in pipeline.on(Split.VAL).extractions.records}
+    assert looker.learnt == [[0, 0, 0, 1, 1, 1]]
+    assert "caption" not in world.states()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -317,3 +318,22 @@ def test_an_examination_of_another_shape_is_a_damaged_result(made: Any, damage: 
 def test_numbers_of_classes_that_are_not_there_are_not_looked_up(made: Any) -> None:
     page = examined_page(made, confusion=[[9, 0, 1], [0, 9, 1], [0, 0, 3]], order=[9, 1, 2, 7])
     assert page.row("cat")[:4] == ["cat", "3", "3", "100.0"]
+
+
+def test_a_visual_concept_is_shown_by_its_crops(made: Any, tmp_path: Path) -> None:
+    made.image(tmp_path / "photos/a.png", size=40)
+    boxes = [(0.25, 0.5, 0.5, 1.0), (-5.0, 0.5, 9.0, 0.5)]  # the second cannot be
+    concept = rec.VisualConcept(
+        name="sofa", y=0, parts=(rec.Part(cluster=0, radius=0.1),), scene=False, own=0.95,
+        others=0.05, crops=tuple(rec.Crop(img_id="i/0", box=b) for b in boxes),
+    )  # fmt: skip
+    space = rec.ConceptSpace(mean=(), scale=(), basis=(), centres=(), concepts=(concept,))
+    result = json.loads((made.folder / "result.json").read_text())
+    result["stages"]["concept"] = made.artifact("concept", [space])
+    made.write(result)
+    files = {"i/0": "a.png"}
+    path = write_discovery_report(made.folder, made.root, tmp_path / "photos", files)
+    page = Page(path.read_text("utf-8"))
+    assert "Seen in 95 % of the images of cat and 5 % of the others." in page.text
+    pattern = r'<img[^>]*width="(\d+)" height="(\d+)" alt="part of an image that shows “sofa”'
+    assert re.findall(pattern, path.read_text("utf-8")) == [("10", "20"), ("40", "1")]
