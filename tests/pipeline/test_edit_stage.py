@@ -17,7 +17,7 @@ from aspire.editing.composition import CompositionRestyler
 from aspire.editing.opencv_inpainter import OpenCVInpainter
 from aspire.errors import AspireError, ConfigError
 from aspire.language.concepts import region_of
-from aspire.pipeline.stages.edit import EditRequest, EditStage
+from aspire.pipeline.stages.edit import EditRequest, EditStage, _avoided
 from aspire.records import Edit, Extraction, ImageRef
 
 SIZE = 32
@@ -347,3 +347,17 @@ def test_what_was_seen_goes_whole_and_no_segmenter_is_asked_for_it(
     wanted[15, [7, 16]] = 0  # but for the corners
     assert (shelf.images[edit.mask] == wanted).all()
     assert edit.control is not None
+
+
+def test_the_control_of_what_lies_on_the_class_object_lies_on_it_too() -> None:
+    keep = np.zeros((6, 6), bool)
+    keep[:, :4] = True
+    mask = np.zeros((6, 6), bool)
+    mask[0, 2:5] = True  # two of three pixels on the object
+    assert (_avoided(mask, keep) == (mask | ~keep)).all()
+    mask[0, 2] = False  # one of two: beside it
+    assert (_avoided(mask, keep) == (mask | keep)).all()
+    keep[:, 1:] = False
+    mask[:, 0] = True  # nothing is left of the object
+    mask[0, 3:5] = False
+    assert (_avoided(mask, keep) == mask).all()

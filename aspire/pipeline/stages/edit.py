@@ -270,7 +270,7 @@ class EditStage:
         for plan in plans if self.controls else ():
             seed = seed_for(self.seed, plan.edit_id, "control")
             keep = keeps[plan.edit_id]
-            mask = elsewhere(plan.mask, plan.mask if keep is None else plan.mask | keep, seed)
+            mask = elsewhere(plan.mask, _avoided(plan.mask, keep), seed)
             if mask is not None:
                 others[plan.edit_id] = _Hole(plan.image.pixels, mask, seed, keep)
         painted = _all_at_once(self._fill, [*holes, *others.values()])
@@ -385,6 +385,21 @@ class EditStage:
             other = control.pixels if isinstance(control, Restyled) else None
             made.append(_Made(plan, pixels, donor, other))
         return outcomes | _records(made, save)
+
+
+def _avoided(mask: Mask, keep: Mask | None) -> Mask:
+    """What a control's hole must not touch: the class object, or all but that.
+
+    A visual concept may lie on the class object, or be a part of it that was not known as such. Its
+    control bites as large a piece out of the object elsewhere, where there is one.
+    """
+    if keep is None:
+        return mask
+    bitten = (mask & keep).sum() > mask.sum() / 2
+    if bitten:
+        within = mask | ~keep
+        return within if (~within).sum() >= mask.sum() else mask
+    return mask | keep
 
 
 def known_region(extraction: Extraction, phrase: str) -> Region | None:
