@@ -25,7 +25,8 @@ from aspire.pipeline.stage import Engine
 from aspire.pipeline.store import Artifact, ArtifactStore
 from aspire.progress import Bars
 from aspire.recipe import Preparation, Recipe
-from aspire.reporting.wandb_run import close_run, remembered
+from aspire.reporting.closing import close_jobs
+from aspire.reporting.wandb_run import remembered
 from aspire.runs.policy import run_policy
 from aspire.runs.trained import TrainedRun
 from aspire.stored.decisions import Decisions
@@ -269,7 +270,7 @@ class Experiment:
             ).build(),
         )
         run = run_training(job, self.outputs / "train", recipe.config)
-        close_run()
+        close_jobs()
         remembered().trained = run.folder
         if not self._seen("train", job.key):
             console.show(

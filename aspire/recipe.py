@@ -123,7 +123,7 @@ class Preparation:
 
         from aspire.baselines.base import DatasetInfo
         from aspire.data.image_table import ImageTable
-        from aspire.reporting.loggers import finish_wandb
+        from aspire.reporting.loggers import finish_phase
         from aspire.training.context import TrainingContext
         from aspire.training.regrouped import OnDiscoveredGroups
         from aspire.training.settings import Identities
@@ -211,7 +211,7 @@ class Preparation:
             seed=job.seed,
             shared=shared,
             logger=self._loggers,
-            finish=finish_wandb,
+            finish=finish_phase,
             progress=self.progress,
         )
         return baseline, context

@@ -6,6 +6,7 @@ None for no logging.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from aspire.data.images import Pixels, png_bytes
 from aspire.errors import ConfigError
 from aspire.processes import is_main
 from aspire.reporting import wandb_run
+from aspire.reporting.closing import close_jobs
 from aspire.reporting.wandb_logger import open_run
 from aspire.stored.files import write_atomic
 from aspire.values import Positive
@@ -52,17 +54,72 @@ def wandb_logger(
     chosen = wandb_run.chosen_mode(mode)
     if chosen == "disabled" or not is_main():
         return None
-    key, _, phase = run_id.partition("-")
+    about = _about(folder, name, group, tags, config, run_id, job_type)
+    job = open_run(about, wandb_run.Place(project, entity, chosen, timeout))
+    job.phase = _phase(run_id)
+    return job
+
+
+def mlflow_logger(
+    folder: Path,
+    name: str,
+    group: str,
+    tags: Sequence[str],
+    config: Mapping[str, Any],
+    run_id: str,
+    local: str,
+    tracking_uri: str | None = None,
+    experiment: str = "aspire",
+    job_type: str = "train",
+) -> Any:
+    """One MLflow run per job, in the user's store or a file of this machine.
+
+    Args:
+        folder, name, group, tags, config, run_id, job_type: as for :func:`wandb_logger`.
+        local: the SQLite file for who names no other store.
+        tracking_uri: of a store or server; ``MLFLOW_TRACKING_URI`` where it is None. User and
+            password are in MLflow's own variables.
+        experiment: in which MLflow lists the runs.
+
+    Raises:
+        ConfigError: when MLflow is not installed.
+    """
+    if not is_main():
+        return None
+    about = _about(folder, name, group, tags, config, run_id, job_type)
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        Path(local).parent.mkdir(parents=True, exist_ok=True)
+        uri = f"sqlite:///{Path(local).absolute().as_posix()}"
+    try:
+        from aspire.reporting.mlflow_logger import open_mlflow
+
+        job = open_mlflow(about, uri, experiment)
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "logger=mlflow needs the package mlflow or mlflow-skinny: pip install -e '.[mlflow]'"
+        ) from None
+    job.phase = _phase(run_id)
+    return job
+
+
+def _about(
+    folder: Path,
+    name: str,
+    group: str,
+    tags: Sequence[str],
+    config: Mapping[str, Any],
+    run_id: str,
+    job_type: str,
+) -> wandb_run.About:
+    """What a job is, for services that have a run for it."""
     labels = {"dataset": tags[0], **config["labels"], "seed": config["seed"]}
     settings = {k: v for k, v in config.items() if k not in ("labels", "seed")}
-    about = wandb_run.About(
-        *(Path(folder), key, name, group, tuple(tags), labels, settings),
+    return wandb_run.About(
+        *(Path(folder), run_id.partition("-")[0], name, group, tuple(tags), labels, settings),
         sweep=wandb_run.remembered().sweep,
         job_type=job_type,
     )
-    job = open_run(about, wandb_run.Place(project, entity, chosen, timeout))
-    job.phase = phase
-    return job
 
 
 class Events(TensorBoardLogger):
@@ -110,7 +167,7 @@ def _phase(run_id: str) -> str:
     return run_id.partition("-")[2]
 
 
-def finish_wandb(failed: bool) -> None:
-    """After a phase: a failed one ends the job's run at once, see :mod:`.wandb_run`."""
+def finish_phase(failed: bool) -> None:
+    """After a phase: a failed one ends the job's runs at once, see :mod:`.closing`."""
     if failed:
-        wandb_run.close_run(failed=True)
+        close_jobs(failed=True)

@@ -63,7 +63,7 @@ class JobLogger(WandbLogger):
         """
         step = int(metrics.get("step", (step or 0) + 1))
         with harmless("logging"):
-            self._log(f"{self.phase}/" if self._preliminary() else "", metrics, step)
+            self._log(f"{self.phase}/" if self.about.preliminary(self.phase) else "", metrics, step)
             if any(k.startswith("val/") for k in metrics):
                 self._logged.add((self.phase, step))
 
@@ -71,11 +71,6 @@ class JobLogger(WandbLogger):
         """Pictures, (H, W, 3) uint8, beside the curves of the same step, counted from 1."""
         with harmless("logging pictures"):
             super().log_image(key, list(images), step - 1, **kwargs)
-
-    def _preliminary(self) -> bool:
-        """Whether this phase trains the ERM that another method starts from."""
-        of_erm = str(self.about.labels.get("baseline", "")).startswith("erm")
-        return self.phase.startswith("erm") and not of_erm
 
     def _log(self, prefix: str, metrics: Mapping[str, Any], step: int) -> None:
         named = {f"{prefix}{k}": v for k, v in metrics.items() if k not in ("epoch", "step")}
@@ -105,7 +100,7 @@ class JobLogger(WandbLogger):
                 # Of an earlier attempt, or of the ERM whose last layer a method replaces.
                 if (phase, int(row["step"])) not in self._logged:
                     self.log_metrics(row)
-                if phase == last and self._preliminary():
+                if phase == last and self.about.preliminary(self.phase):
                     self._log("", row, int(row["step"]))
         self.run.summary.update(dict(_summary(result)))
         log_sources(self.run, self.about.folder, result)

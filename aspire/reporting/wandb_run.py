@@ -51,6 +51,12 @@ class About:
     sweep: str = ""
     job_type: str = "train"
 
+    def preliminary(self, phase: str) -> bool:
+        """Whether this phase trains the ERM that another method starts from."""
+        return phase.startswith("erm") and not str(self.labels.get("baseline", "")).startswith(
+            "erm"
+        )
+
     def config(self) -> dict[str, Any]:
         """What W&B filters and groups by."""
         arm = {}
@@ -148,12 +154,12 @@ def without_secrets(node: Any) -> Any:
 
 
 @contextmanager
-def harmless(what: str) -> Iterator[None]:
-    """Nothing that W&B does wrong may cost a training run."""
+def harmless(what: str, whose: str = "W&B") -> Iterator[None]:
+    """Nothing that W&B or another such service does wrong may cost a training run."""
     try:
         yield
     except Exception as error:  # whatever it is, the job goes on
-        _say(f"W&B: {what} failed ({type(error).__name__}: {error}). The job is not affected.")
+        _say(f"{whose}: {what} failed ({type(error).__name__}: {error}). The job is not affected.")
 
 
 def _say(text: str) -> None:

@@ -29,13 +29,15 @@ def outputs(tiny_data, tmp_path_factory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASPIRE_DATA", str(tiny_data))
         patch.setenv("ASPIRE_OUTPUTS", str(folder))
+        patch.setenv("MLFLOW_TRACKING_URI", f"file:{folder}/mlflow")  # tables of SQLite take 10 s
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         yield folder
 
 
 @pytest.fixture(scope="module")
 def runs(outputs) -> tuple[Path, Path]:
     """A JTT with settings of its own, and an ERM."""
-    assert main(["train", *TINY, *TYPED, "logger=[tensorboard,csv]"]) == 0
+    assert main(["train", *TINY, *TYPED, "logger=[tensorboard,csv,mlflow]"]) == 0
     assert main(["train", *TINY, "seed=3", "logger=none"]) == 0
     (jtt,) = outputs.glob("train/*/jtt/none/*")
     (erm,) = outputs.glob("train/*/erm/none/*-s3-*")
@@ -133,3 +135,27 @@ def test_csv_and_tensorboard_have_the_same_curves(runs):
     with (jtt / "csv" / "train" / "metrics.csv").open() as file:
         rows = [r["val/worst_group_acc"] for r in csv.DictReader(file)]
     assert [float(v) for v in rows if v] == pytest.approx(expected)
+
+
+def test_mlflow_has_a_run_with_the_curves_and_the_results(runs, outputs):
+    from mlflow.tracking import MlflowClient
+
+    jtt, _ = runs
+    result = json.loads((jtt / "result.json").read_text())
+    client = MlflowClient(f"file:{outputs}/mlflow")
+    experiment = client.get_experiment_by_name("aspire")
+    (run,) = client.search_runs([experiment.experiment_id])
+    curve = client.get_metric_history(run.info.run_id, "val/worst_group_acc")
+    assert {m.step: m.value for m in curve} == {
+        row["step"]: pytest.approx(row["val/worst_group_acc"]) for row in result["history"]["train"]
+    }
+    assert "erm/val/acc" in run.data.metrics  # of the phase that finds the errors
+    test = result["metrics"]["test"]
+    assert run.data.metrics["test/worst_group_acc"] == pytest.approx(test["worst_group_acc"])
+    for name, group in test["groups"].items():
+        assert run.data.metrics[f"test/group/{name}/n"] == group["n"]
+    assert run.data.tags["aspire.key"] == result["key"]
+    assert run.data.tags["arm"] == "jtt"
+    assert run.data.tags["test/worst_group"] == test["worst_group"]
+    assert run.data.params["settings/baseline/upweight"] == "7"
+    assert run.info.status == "FINISHED"
