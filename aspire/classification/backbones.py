@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aspire.classification.classifier import Classifier
 from aspire.data.transforms import Preprocessing, View
 from aspire.errors import ConfigError, DataError, ServiceError, did_you_mean
+from aspire.pretrained import Checkpoint
 from aspire.values import Side
 
 
@@ -117,6 +118,17 @@ class TimmModel:
             interpolation=config.interpolation or "bilinear",
             view=self.view,
         )
+
+    def fetches(self) -> list[Checkpoint]:
+        """What timm downloads, for :mod:`aspire.model_files`."""
+        if self.weights != "hub":
+            return []
+        import timm
+
+        self._check_name()
+        config = timm.get_pretrained_cfg(self.architecture, allow_unregistered=False)
+        instead = "model=efficientnet_lite0, whose weights are installed"
+        return [Checkpoint(config.hf_hub_id, instead=instead)] if config.hf_hub_id else []
 
     def build(self, num_classes: int) -> Classifier:
         import timm

@@ -13,6 +13,7 @@ from aspire.classification.predictor import Request
 from aspire.classification.tensor_file import fill, read_tensors, without_prefix
 from aspire.errors import ConfigError, ServiceError, did_you_mean
 from aspire.identity import digest_of
+from aspire.pretrained import Checkpoint
 from aspire.stored.seals import file_digest
 from aspire.values import Count, Side
 
@@ -113,6 +114,12 @@ class TimmClassifier:
             raise ConfigError(
                 f"classifier.name={self.name}: no such weights. timm has {known}."
             ) from None
+
+    def fetches(self) -> list[Checkpoint]:
+        """What timm downloads, for :mod:`aspire.model_files`."""
+        if self.path is not None or not self._config.hf_hub_id:
+            return []
+        return [Checkpoint(self._config.hf_hub_id, instead="classifier.path=FILE")]
 
     @cached_property
     def _state(self) -> dict[str, Any]:

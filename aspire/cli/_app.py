@@ -53,6 +53,7 @@ POSITIONAL = {
     "data": ("action",),
     "hparams": ("preset",),
     "list": ("kind",),
+    "models": ("action", "dir"),
     "new": ("kind", "name"),
     "sweep": ("action", "dir"),
     "generate": ("action", "image"),

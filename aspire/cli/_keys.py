@@ -210,6 +210,14 @@ class Generate(Base):
     image: str | None
 
 
+class Models(Base):
+    """``aspire models``."""
+
+    action: str
+    dir: str | None
+    format: Format
+
+
 class Evaluate(Verb):
     """``aspire evaluate``."""
 

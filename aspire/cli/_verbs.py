@@ -18,6 +18,7 @@ VERBS = {
     "wandb": "uploads, a dashboard, and sweeps driven by W&B's agents",
     "data": "list, show, download, add, verify, preview and export datasets",
     "list": "every choice there is, what it is, and which model it fetches",
+    "models": "which model files a configuration loads; fetch them, whose they are",
     "new": "a choice of your own: code, yaml and a test that pass as they are",
     "hparams": "the settings of hparams=unified, paper and mini, each with its source",
     "doctor": "versions, devices, disk, network, missing extras",

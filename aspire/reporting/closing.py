@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
-from aspire.reporting.wandb_run import close_run
+from aspire.reporting.wandb_run import About, close_run
 from aspire.session import session
 
-T = TypeVar("T")
+
+class OneRun(Protocol):
+    """A logger with one run per job."""
+
+    about: About
+
+    def close(self, failed: bool) -> None:
+        """The results of a finished job, then the end of the run."""
+
+
+T = TypeVar("T", bound=OneRun)
 
 
 @dataclass
 class _Open:
-    """What is open, of whatever kind: each has ``about.folder`` and ``close(failed)``."""
+    """What is open, of whatever kind."""
 
-    jobs: list[Any] = field(default_factory=list)
+    jobs: list[OneRun] = field(default_factory=list)
 
 
 def open_job(kind: type[T], folder: Path) -> T | None:
@@ -28,7 +38,7 @@ def open_job(kind: type[T], folder: Path) -> T | None:
     return None
 
 
-def keep_open(job: Any) -> None:
+def keep_open(job: OneRun) -> None:
     """Until :func:`close_jobs`."""
     session().of(_Open).jobs.append(job)
 
@@ -40,6 +50,6 @@ def close_jobs(failed: bool = False) -> None:
         _close(job, failed)
 
 
-def _close(job: Any, failed: bool) -> None:
+def _close(job: OneRun, failed: bool) -> None:
     session().of(_Open).jobs.remove(job)
     job.close(failed or not (job.about.folder / "result.json").is_file())

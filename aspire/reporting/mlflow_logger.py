@@ -132,10 +132,9 @@ class JobLogger(MLFlowLogger):
                 self.experiment.set_tag(self.run_id, f"{split}/worst_group", metrics["worst_group"])
             if split == "val":
                 continue
-            groups = metrics["groups"].items()
-            values = {k: v for k, v in metrics.items() if k not in ("groups", "worst_group")}
-            values |= {f"group/{name}/acc": group["acc"] for name, group in groups}
-            values |= {f"group/{name}/n": group["n"] for name, group in groups}
+            values = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
+            for name, group in metrics["groups"].items():
+                values |= {f"group/{name}/acc": group["acc"], f"group/{name}/n": group["n"]}
             named = {f"{split}/{k}": v for k, v in values.items()}
             self._write(named, int(result["selected_step"]))
 
