@@ -17,6 +17,23 @@ from aspire.records import Concept, Effect, ImageRef, Rejected, SpuriousFeature
 
 
 @dataclass(frozen=True)
+class Captioned:
+    """A training image and what a captioner says of it.
+
+    Args:
+        file: absolute.
+        y: its class.
+        caption: as the captioner put it.
+        scene: its background phrase; "" for none.
+    """
+
+    file: Path
+    y: int
+    caption: str
+    scene: str = ""
+
+
+@dataclass(frozen=True)
 class ClassEvidence:
     """What is known about one class when it is personalised.
 
@@ -29,6 +46,7 @@ class ClassEvidence:
         phrases: img_id -> every phrase of that image.
         edited: edit_id -> file of the edited image, for every effect.
         wording: how it is called in a sentence; None for its name.
+        captioned: the training images of all classes that have a caption.
     """
 
     y: int
@@ -40,6 +58,7 @@ class ClassEvidence:
     phrases: Mapping[str, frozenset[str]]
     edited: Mapping[str, Path] = field(default_factory=dict)
     wording: Wording | None = None
+    captioned: tuple[Captioned, ...] = ()
 
     @property
     def noun(self) -> str:

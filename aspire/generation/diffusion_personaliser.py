@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -53,6 +52,8 @@ class DiffusionPersonaliser(ABC):
 
     name: ClassVar[str]
     speaks: ClassVar[bool] = True
+    wanting: ClassVar[str] = "edited images to learn from"
+    remedy: ClassVar[str] = "; try personaliser.flipped_only=false"
 
     def __init__(
         self,
@@ -139,6 +140,15 @@ class DiffusionPersonaliser(ABC):
         """What is learnt from besides the pictures."""
         return []
 
+    def about(self, evidence: ClassEvidence) -> str:
+        """What is learnt, in a word: the class."""
+        return evidence.noun
+
+    def lessons(self, evidence: ClassEvidence) -> list[tuple[str, Subject]]:
+        """Word of each subject, and what shows it."""
+        chosen = self.selection.choose(evidence)
+        return [(self.word(s), s) for s in subjects_of(evidence, chosen, self.per == "feature")]
+
     # --- what all share ---------------------------------------------------------------------
 
     def log_to(self, loggers: Loggers) -> None:
@@ -174,61 +184,73 @@ class DiffusionPersonaliser(ABC):
         concept = described(evidence, self.max_contexts)
         if isinstance(concept, Rejected):
             return concept
-        chosen = self.selection.choose(evidence)
-        number = sum(len(effects) for effects in chosen.values())
+        lessons = self.lessons(evidence)
+        number = sum(len(subject.shown) for _, subject in lessons)
         if number < self.min_images:
             detail = (
-                f"{evidence.name}: {number} edited images to learn from, at least "
-                f"{self.min_images} are needed; try personaliser.flipped_only=false"
+                f"{evidence.name}: {number} {self.wanting}, at least {self.min_images} are needed"
+                f"{self.remedy}"
             )
             return Rejected(item_id=concept.concept_id, reason="too_few_images", detail=detail)
-        subjects = [(self.word(s), s) for s in subjects_of(evidence, chosen, self.per == "feature")]
-        where, pictures, effect = self._learn(evidence, subjects)
+        where = self.folder / self._key(evidence, lessons)
+        pictures = self.keep(where, evidence, lessons)
+        effect = self._learn(where, evidence, lessons)
         return msgspec.structs.replace(
             concept,
-            tokens=tuple(word for word, _ in subjects),
+            tokens=tuple(word for word, _ in lessons if word),
             pictures=pictures,
             weights=f"{where.name}/learned.safetensors",
             weights_sha256=file_digest(where / "learned.safetensors"),
             effect=effect,
         )
 
-    def _learn(
-        self, evidence: ClassEvidence, subjects: Sequence[tuple[str, Subject]]
-    ) -> tuple[Path, tuple[Picture, ...], float]:
-        """The folder of the finished personalisation, its pictures and its effect."""
-        from aspire.generation.personalising import finished, learn, lock
-
-        shown = [(word, s) for word, subject in subjects for s in subject.shown]
-        files = [(word, s, s.file.read_bytes()) for word, s in shown]
-        key = digest_of(
+    def _key(self, evidence: ClassEvidence, lessons: Sequence[tuple[str, Subject]]) -> str:
+        """Short hash of all that changes the weights."""
+        return digest_of(
             {
                 "personaliser": self.name,
                 **self._learning(),
-                "class": evidence.noun,
+                "class": self.about(evidence),
                 "subjects": [
-                    [word, s.scene, hashlib.sha256(content).hexdigest()]
-                    for word, s, content in files
+                    [word, s.caption or s.scene, file_digest(s.file)]
+                    for word, subject in lessons
+                    for s in subject.shown
                 ],
             }
         )[:16]
-        where = self.folder / key
+
+    def keep(
+        self, where: Path, evidence: ClassEvidence, lessons: Sequence[tuple[str, Subject]]
+    ) -> tuple[Picture, ...]:
+        """The pictures of the concept, copied into a folder of the personalisations."""
         pictures = []
-        with lock(where):
-            for index, (_, s, content) in enumerate(files):
-                name = f"pictures/{index:03d}{s.file.suffix}"
-                if not (where / name).is_file():
-                    write_atomic(where / name, content)
-                pictures.append(
-                    Picture(file=f"{key}/{name}", edit_id=s.edit_id, img_id=s.img_id, scene=s.scene)
+        for index, s in enumerate(s for _, subject in lessons for s in subject.shown):
+            name = f"pictures/{index:03d}{s.file.suffix}"
+            if not (where / name).is_file():
+                write_atomic(where / name, s.file.read_bytes())
+            pictures.append(
+                Picture(
+                    file=f"{where.name}/{name}", edit_id=s.edit_id, img_id=s.img_id, scene=s.scene
                 )
+            )
+        return tuple(pictures)
+
+    def _learn(
+        self, where: Path, evidence: ClassEvidence, lessons: Sequence[tuple[str, Subject]]
+    ) -> float:
+        """Learn in a folder, unless it is finished already; the effect of what was learnt."""
+        from aspire.generation.personalising import finished, learn, lock
+
+        with lock(where):
             result = finished(where)
             if result is None:
                 pipe = self._pipeline()
-                source = self._source(pipe, subjects)
-                further = self.further_sources(pipe, evidence.noun, where)
-                prompt = self.templates[0].format(subjects[0][0])
-                with self.attach(pipe, subjects, evidence.noun) as learnt:
+                source = self._source(pipe, lessons)
+                noun = self.about(evidence)
+                further = self.further_sources(pipe, noun, where)
+                word, subject = lessons[0]
+                prompt = subject.shown[0].caption or self.templates[0].format(word)
+                with self.attach(pipe, lessons, noun) as learnt:
                     result = learn(
                         where,
                         pipe,
@@ -238,7 +260,7 @@ class DiffusionPersonaliser(ABC):
                         prompt,
                         self.loggers,
                     )
-        return where, tuple(pictures), float(result["effect"])
+        return float(result["effect"])
 
     def _pipeline(self) -> Any:
         from aspire.generation.diffusion_model import load_pipeline
@@ -257,5 +279,6 @@ class DiffusionPersonaliser(ABC):
         for word, subject in subjects:
             for s in subject.shown:
                 scene = f", {s.scene}" if self.scenes and s.scene else ""
-                captions.append([t.format(word) + scene for t in self.templates])
+                said = [t.format(word) + scene for t in self.templates]
+                captions.append([s.caption] if s.caption else said)
         return Source("pictures", mean, std, captions, flip=self.flip)

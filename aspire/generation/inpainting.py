@@ -68,6 +68,14 @@ class InpaintAround(DiffusionSampler):
             "feather": self.feather,
         }
 
+    def _load(self) -> Any:
+        pipe = super()._load()
+        if pipe.unet.config.in_channels == pipe.vae.config.latent_channels:
+            # A model of images, not of holes in them: the known part is put back after every step.
+            # diffusers knows it by the 4 channels that latents of Stable Diffusion have.
+            pipe.unet.register_to_config(in_channels=4)
+        return pipe
+
     def make(self, pipe: Any, plans: Sequence[Plan], size: int) -> list[Sampled | Failure]:
         from PIL import Image
 

@@ -61,12 +61,14 @@ class Shown:
         file: absolute.
         edit_id, img_id: of the edit and its original; "" for an image that is not one.
         scene: the scene the edit put there, if it did.
+        caption: what is said about it; "" for what a template says.
     """
 
     file: Path
     edit_id: str = ""
     img_id: str = ""
     scene: str | None = None
+    caption: str = ""
 
 
 @dataclass(frozen=True)

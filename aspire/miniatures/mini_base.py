@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from aspire.data.images import Pixels, png_bytes
 from aspire.data.table import Dataset, Split
 from aspire.errors import AspireError, ConfigError
+from aspire.miniatures.drawing.looks import LOOKS, LookName
 from aspire.miniatures.drawing.pen import Style
 from aspire.rng import seed_for
 from aspire.stored.files import locked
@@ -61,6 +62,7 @@ class Miniature(abc.ABC):
         size: side of the images in pixels, 32 to 512.
         seed: another seed gives other pictures.
         clutter: probability of each of two further objects in a picture, 0 to 1.
+        style: how the pictures look; see :mod:`aspire.miniatures.drawing.looks`.
         example: a good ``scale``, for the error message.
 
     Raises:
@@ -84,6 +86,7 @@ class Miniature(abc.ABC):
         size: int,
         seed: int,
         clutter: float,
+        style: LookName = "plain",
     ) -> None:
         self.root = Path(root)
         self.scale = float(scale)
@@ -91,6 +94,7 @@ class Miniature(abc.ABC):
         self.size = size
         self.seed = seed
         self.clutter = float(clutter)
+        self.style = style
 
     @abc.abstractmethod
     def benchmark_counts(self, split: Split) -> tuple[int, ...]:
@@ -109,7 +113,7 @@ class Miniature(abc.ABC):
         """Short hash of everything the pictures depend on."""
         parts = [
             self.name, self.version, self.scale, self.correlation, self.size, self.seed,
-            self.clutter, *self.knobs(),
+            self.clutter, *self.knobs(), *([] if self.style == "plain" else [self.style]),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
@@ -151,7 +155,8 @@ class Miniature(abc.ABC):
     def _render_split(self, split: Split, folder: Path) -> list[dict[str, str | int]]:
         """Draw one split below ``folder``; its rows of the table."""
         word = split.name.lower()
-        style: Style = "openmoji" if split is Split.UNSEEN else "twemoji"
+        look = LOOKS[self.style]
+        style = look.unseen if split is Split.UNSEEN else look.style
         for kind in ("images", "masks"):
             (folder / kind / word).mkdir(parents=True)
         rows: list[dict[str, str | int]] = []
@@ -161,7 +166,8 @@ class Miniature(abc.ABC):
             rng = np.random.default_rng(seed_for(self.seed, self.name, word, index))
             picture = self.draw(rng, y, place, style)
             image, mask = f"images/{word}/{name}.png", f"masks/{word}/{name}.png"
-            (folder / image).write_bytes(png_bytes(picture.pixels))
+            pixels = look.camera(picture.pixels) if look.camera else picture.pixels
+            (folder / image).write_bytes(png_bytes(pixels))
             (folder / mask).write_bytes(png_bytes(picture.labels))
             objects = json.dumps(picture.objects)
             values = (name, image, y, int(split), place, picture.caption, mask, objects)

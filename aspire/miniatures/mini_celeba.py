@@ -17,6 +17,7 @@ from msgspec import Meta
 from aspire.data.table import Split
 from aspire.miniatures.drawing.captions import join_nouns
 from aspire.miniatures.drawing.faces import CLOTHES, backdrop, draw_portrait
+from aspire.miniatures.drawing.looks import LookName
 from aspire.miniatures.drawing.pen import Style
 from aspire.miniatures.drawing.sprites import with_article
 from aspire.miniatures.mini_base import Miniature, Picture, half_up, majority
@@ -63,6 +64,8 @@ class MiniCelebA(Miniature):
         clutter: how much people wear besides suit or dress; 0 nothing, 1 twice the usual.
         minority_share: share of blond men among all of train, from 0 to as many as there are blond
             people; None keeps the benchmark's 0.85 % (or what ``correlation`` makes it).
+        style: how the pictures look: "plain"; "openmoji", in the outlined drawings that else only
+            the unseen split shows (and the plain ones there); "infrared", on false-colour film.
 
     Raises:
         ConfigError: naming the key that cannot work.
@@ -84,8 +87,9 @@ class MiniCelebA(Miniature):
         seed: Natural = 0,
         clutter: Fraction = 0.5,
         minority_share: Annotated[float, Meta(ge=0, le=0.14)] | None = None,
+        style: LookName = "plain",
     ) -> None:
-        super().__init__(root, scale, correlation, size, seed, clutter)
+        super().__init__(root, scale, correlation, size, seed, clutter, style)
         self.minority_share = None if minority_share is None else float(minority_share)
 
     def knobs(self) -> list[float | None]:

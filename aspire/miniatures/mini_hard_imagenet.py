@@ -20,6 +20,7 @@ from aspire.miniatures.drawing import equipment, places
 from aspire.miniatures.drawing.background import Background
 from aspire.miniatures.drawing.captions import describe
 from aspire.miniatures.drawing.compose import Carrier, compose
+from aspire.miniatures.drawing.looks import LookName
 from aspire.miniatures.drawing.nature import LAND, WATER
 from aspire.miniatures.drawing.pen import Style
 from aspire.miniatures.drawing.sprites import Thing
@@ -143,6 +144,8 @@ class MiniHardImageNet(Miniature):
         seed: another seed gives other pictures.
         clutter: probability of each of two further objects in a picture, 0 to 1.
         object_size: factor on the size of the class objects, 0.5 to 1.5.
+        style: how the pictures look: "plain"; "openmoji", in the outlined drawings that else only
+            the unseen split shows (and the plain ones there); "infrared", on false-colour film.
 
     Raises:
         ConfigError: naming the key that cannot work.
@@ -166,8 +169,9 @@ class MiniHardImageNet(Miniature):
         seed: Natural = 0,
         clutter: Fraction = 0.5,
         object_size: Annotated[float, Meta(ge=0.5, le=1.5)] = 1.0,
+        style: LookName = "plain",
     ) -> None:
-        super().__init__(root, scale, correlation, size, seed, clutter)
+        super().__init__(root, scale, correlation, size, seed, clutter, style)
         self.object_size = float(object_size)
 
     def knobs(self) -> list[float | None]:

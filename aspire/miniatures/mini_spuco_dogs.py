@@ -20,6 +20,7 @@ from aspire.data.table import Split
 from aspire.miniatures.drawing.captions import describe
 from aspire.miniatures.drawing.compose import compose
 from aspire.miniatures.drawing.dogs import BIG, SMALL, Breed, draw_dog
+from aspire.miniatures.drawing.looks import LookName
 from aspire.miniatures.drawing.pen import Style
 from aspire.miniatures.drawing.places import OUTDOORS, ROOMS
 from aspire.miniatures.drawing.sprites import Thing
@@ -86,6 +87,8 @@ class MiniSpucoDogs(Miniature):
         seed: another seed gives other pictures.
         clutter: probability of each of two further objects in a picture, 0 to 1.
         object_size: factor on the size of the dogs, 0.5 to 1.3.
+        style: how the pictures look: "plain"; "openmoji", in the outlined drawings that else only
+            the unseen split shows (and the plain ones there); "infrared", on false-colour film.
 
     Raises:
         ConfigError: naming the key that cannot work.
@@ -107,8 +110,9 @@ class MiniSpucoDogs(Miniature):
         seed: Natural = 0,
         clutter: Fraction = 0.5,
         object_size: Annotated[float, Meta(ge=0.5, le=1.3)] = 1.0,
+        style: LookName = "plain",
     ) -> None:
-        super().__init__(root, scale, correlation, size, seed, clutter)
+        super().__init__(root, scale, correlation, size, seed, clutter, style)
         self.object_size = float(object_size)
 
     def knobs(self) -> list[float | None]:

@@ -14,6 +14,7 @@ import numpy as np
 from aspire.data.table import Split
 from aspire.miniatures.drawing.captions import describe
 from aspire.miniatures.drawing.compose import compose
+from aspire.miniatures.drawing.looks import LookName
 from aspire.miniatures.drawing.nature import LAND, WATER
 from aspire.miniatures.drawing.pen import Style
 from aspire.miniatures.drawing.sprites import Thing
@@ -103,6 +104,8 @@ class MiniWaterbirds(Miniature):
         size: side of the images in pixels, 32 to 512.
         seed: another seed gives other pictures.
         clutter: probability of each of two further objects in a picture, 0 to 1.
+        style: how the pictures look: "plain"; "openmoji", in the outlined drawings that else only
+            the unseen split shows (and the plain ones there); "infrared", on false-colour film.
 
     Raises:
         ConfigError: naming the key that cannot work.
@@ -123,8 +126,9 @@ class MiniWaterbirds(Miniature):
         size: DrawnSide = 64,
         seed: Natural = 0,
         clutter: Fraction = 0.5,
+        style: LookName = "plain",
     ) -> None:
-        super().__init__(root, scale, correlation, size, seed, clutter)
+        super().__init__(root, scale, correlation, size, seed, clutter, style)
 
     def benchmark_counts(self, split: Split) -> tuple[int, ...]:
         """Waterbirds' counts times ``scale``, at least 1."""

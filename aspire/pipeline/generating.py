@@ -11,7 +11,13 @@ from aspire.classification.predictor import Probabilities
 from aspire.data.image_table import ImageTable
 from aspire.data.table import Split
 from aspire.errors import AspireError
-from aspire.generation.base import ClassEvidence, GeneratedSet, GenerationRequest, speaks
+from aspire.generation.base import (
+    Captioned,
+    ClassEvidence,
+    GeneratedSet,
+    GenerationRequest,
+    speaks,
+)
 from aspire.generation.class_nouns import Wording, wordings
 from aspire.generation.contexts import in_usual_scenes
 from aspire.generation.quota import images_wanted
@@ -149,6 +155,16 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
     # Images without a mask are left out where others have one.
     refs = list(pipeline.refs.values())
     known = [r for r in refs if r.mask is not None] or refs
+    shown = {e.img_id: e.background or "" for e in pipeline.extractions.records}
+    captioned = tuple(
+        Captioned(
+            pipeline.dataset.root / pipeline.refs[c.img_id].file,
+            pipeline.refs[c.img_id].y,
+            c.text,
+            shown.get(c.img_id, ""),
+        )
+        for c in pipeline.captions.records
+    )
     evidence = [
         ClassEvidence(
             y=y,
@@ -164,6 +180,7 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
                 if e.y == y
             },
             wording=said[y],
+            captioned=captioned,
         )
         for y, class_name in enumerate(pipeline.dataset.class_names)
     ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from aspire.data.table import Dataset, Split
+from aspire.miniatures.drawing.looks import LOOKS
 from aspire.miniatures.mini_celeba import MiniCelebA
 from aspire.miniatures.mini_hard_imagenet import MiniHardImageNet
 from aspire.miniatures.mini_spuco_dogs import MiniSpucoDogs
@@ -31,6 +32,7 @@ def first(dataset: Dataset, split: Split, group: int, number: int) -> list[Path]
 
 
 def sheet(dataset: Dataset) -> Image.Image:
+    """A row per group, or per class where there are fifteen."""
     places = len(dataset.attribute_names)
     groups = range(len(dataset.class_names) * places)
     if len(groups) > 4:  # both groups of a class in one row
@@ -43,6 +45,28 @@ def sheet(dataset: Dataset) -> Image.Image:
         rows = [
             [*first(dataset, Split.TEST, g, 6), *first(dataset, Split.UNSEEN, g, 3)] for g in groups
         ]
+    return table(rows)
+
+
+def looks(data: Path) -> Image.Image:
+    """A row per look, three images of each miniature."""
+    return table(
+        [
+            [
+                path
+                for reader in READERS
+                for group in range(3)
+                for path in first(
+                    reader(data / reader.name, scale=0.001, style=look).read(), Split.TEST, group, 1
+                )
+            ]
+            for look in LOOKS
+        ]
+    )
+
+
+def table(rows: list[list[Path]]) -> Image.Image:
+    """Rows of small pictures, in few colours."""
     step = SIDE + GAP
     image = Image.new("RGB", (max(map(len, rows)) * step - GAP, len(rows) * step - GAP), "white")
     for i, row in enumerate(rows):
@@ -60,6 +84,7 @@ def main() -> None:
         target = Path(__file__).parent / f"{reader.name}.png"
         sheet(dataset).save(target, optimize=True)
         print(f"{target.name}: {target.stat().st_size / 1000:.0f} kB")
+    looks(data).save(Path(__file__).parent / "looks.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import tiny_diffusion as tiny
 import torch
 
 from aspire.data.images import png_bytes, read_image
@@ -242,6 +243,16 @@ def test_inpainting_keeps_the_object_bit_equal(tiny_sd: Path, photos: Path) -> N
     (refused,) = sampler.sample(asked(PLAIN, 1))
     assert isinstance(refused, Rejected)
     assert refused.detail == "5 attempts found no usable object"
+
+
+def test_inpainting_takes_models_of_any_latents(photos: Path, tmp_path: Path) -> None:
+    """diffusers refuses 8 channels, though it puts the known part back just as with 4."""
+    model = tiny.stable_diffusion(tmp_path, latents=8)
+    (made,) = InpaintAround(photos, REFS, str(model), Segments(), **QUICK).sample(asked(PLAIN, 1))
+    assert isinstance(made, Sampled)
+    original = read_image(photos / f"{made.parents[0]}.png")
+    assert (made.pixels[made.mask] == original[made.mask]).all()
+    assert (made.pixels[~made.mask] != original[~made.mask]).mean() > 0.5
 
 
 def test_image_to_image_starts_from_the_edits(tiny_sd: Path, learnt: tuple[Path, Concept]) -> None:

@@ -41,14 +41,14 @@ def text_config(tokenizer: Any, **further: Any) -> Any:
     return CLIPTextConfig(**text_settings(tokenizer, **further))
 
 
-def tiny_vae() -> Any:
+def tiny_vae(channels: int = 4) -> Any:
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
         block_out_channels=(8, 8),
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
+        latent_channels=channels,
         norm_num_groups=4,
         sample_size=SIZE,
     ).eval()
@@ -84,6 +84,7 @@ def stable_diffusion(
     pipeline: str = "StableDiffusionPipeline",
     unet: dict[str, Any] | None = None,
     text: dict[str, Any] | None = None,
+    latents: int = 4,
     **scheduler: Any,
 ) -> Path:
     """1.x; another pipeline, parts or scheduler make a 2.x or one that inpaints of it."""
@@ -95,10 +96,10 @@ def stable_diffusion(
     tokenizer = clip_tokenizer()
     encoder = CLIPTextModel(text_config(tokenizer, **(text or {}))).eval()
     getattr(diffusers, pipeline)(
-        vae=tiny_vae(),
+        vae=tiny_vae(latents),
         text_encoder=encoder,
         tokenizer=tokenizer,
-        unet=tiny_unet(**(unet or {})),
+        unet=tiny_unet(**(unet or {"in_channels": latents, "out_channels": latents})),
         scheduler=ddim(**scheduler),
         safety_checker=None,
         feature_extractor=None,
