@@ -61,11 +61,12 @@ def looks(data: Path) -> Image.Image:
                 )
             ]
             for look in LOOKS
-        ]
+        ],
+        colours=192,
     )
 
 
-def table(rows: list[list[Path]]) -> Image.Image:
+def table(rows: list[list[Path]], colours: int = COLOURS) -> Image.Image:
     """Rows of small pictures, in few colours."""
     step = SIDE + GAP
     image = Image.new("RGB", (max(map(len, rows)) * step - GAP, len(rows) * step - GAP), "white")
@@ -74,7 +75,7 @@ def table(rows: list[list[Path]]) -> Image.Image:
             with Image.open(path) as tile:
                 small = tile.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             image.paste(small, (j * step, i * step))
-    return image.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
 def main() -> None:
