@@ -83,7 +83,7 @@ def evenly(images: Sequence[Captioned], number: int, seed: int) -> list[Captione
     cells: dict[tuple[int, str], list[Captioned]] = defaultdict(list)
     for image in images:
         cells[image.y, image.scene].append(image)
-    turns = []
+    turns: list[tuple[int, int, str, Captioned]] = []
     for (y, scene), cell in sorted(cells.items()):
         order = np.random.default_rng(seed_for(seed, "captioned", y, scene)).permutation(len(cell))
         turns += [(turn, y, scene, cell[i]) for turn, i in enumerate(order)]

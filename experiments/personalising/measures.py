@@ -33,7 +33,17 @@ from aspire.reporting.table import find_runs
 from aspire.stored.artifacts import lines, read_manifest
 from experiments.miniatures.sheets import READERS
 
-ARMS = ("none", "unlearnt", "word", "words", "lora", "dreambooth", "edits_again", "domain")
+ARMS = (
+    "none",
+    "unlearnt",
+    "word",
+    "words",
+    "lora",
+    "dreambooth",
+    "domain",
+    "edits_again",
+    "domain_edits",
+)
 STYLE, NUMBER, NEAREST, SIDE, SHOWN = "infrared", 200, 3, 128, 40
 Features = NDArray[np.float32]  # (N, D)
 
