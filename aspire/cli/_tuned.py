@@ -139,13 +139,11 @@ def remark_on(choices: Mapping[str, str | None], dataset: str, seeds: Iterable[i
         return
     tuned = values.tuned
     if same := sorted(set(seeds) & set(tuned.seeds)):
-        many = len(same) > 1
-        said = "the values of {} were tuned with {}. Report other seeds."
         console.show(
-            f"  [yellow]seed{'s' if many else ''} {{}}: {said}[/yellow]",
-            ", ".join(map(str, same)),
+            "  [yellow]{}: the values of {} were tuned with {}. Report other seeds.[/yellow]",
+            ("seeds " if len(same) > 1 else "seed ") + ", ".join(map(str, same)),
             chosen,
-            "them" if many else "it",
+            "them" if len(same) > 1 else "it",
         )
     if tuned.dataset != dataset:
         console.show(

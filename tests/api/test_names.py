@@ -22,7 +22,7 @@ TAKEN = {
     f"classifier_transform {STAGES} personaliser generator filters seed outputs settings",
     "load_run": "path * model own",
     "results": "path",
-    "Preprocessing": "size mean std crop interpolation min_scale flip",
+    "Preprocessing": "size mean std crop interpolation min_scale flip view",
     "Needs": "train_groups val_groups target",
     "StepOutput": "loss logits scalars",
     "Dataset": "name root table class_names attribute_names spurious_attribute class_words "

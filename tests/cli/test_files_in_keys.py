@@ -76,6 +76,7 @@ def test_keys_without_a_file_are_as_they_were(tmp_path: Path) -> None:
         cfg, _ = compose_config("train", [*TINY, *words])
         plain_values = {k: plain(cfg[k]) for k in IDENTITY}
         plain_values["fit"] = {k: v for k, v in plain_values["fit"].items() if v is not None}
+        assert plain_values["model"].pop("view", None) is None  # there was no such setting
         assert training_identity(cfg) == plain_values
 
 
