@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--within", type=float, default=1500.0, help="seconds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("words", nargs="*")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
 
     command = [sys.executable, "-m", "aspire", "train", "experiment=mini_table", *given.words]
     environment = {**os.environ, "ASPIRE_OUTPUTS": str(given.outputs.resolve())}

@@ -87,7 +87,7 @@ def basic(tmp_path_factory, tiny_data):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_each_launcher_gives_the_numbers_of_one_after_the_other(
-    name, basic, tmp_path, monkeypatch, capsys, request
+    name, basic, tmp_path, monkeypatch, capfd, request
 ):
     words = ["train", "-m", "seed=0,1", f"hydra/launcher={name}", *LAUNCHERS[name]]
     words += use_own_code(monkeypatch, tmp_path)
@@ -95,11 +95,14 @@ def test_each_launcher_gives_the_numbers_of_one_after_the_other(
         ray, started = connect(None, "the test")
         assert started
         request.addfinalizer(ray.shutdown)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASPIRE_OUTPUTS", "outputs")  # of here, wherever a worker stands
     assert main(words) == 0
     assert results(tmp_path) == basic
-    out = capsys.readouterr().out
+    out, err = capfd.readouterr()
     assert "2/2  mini_waterbirds, erm, seed" in out
     assert ": 2 done" in out
+    assert "Exception in thread" not in out + err  # each worker can see that its parent is there
     assert main(words) == 0  # and again: found, nothing trained
     lines = (tmp_path / "calls.txt").read_text().splitlines()
     assert set(Counter(lines).values()) == {1}

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 import traceback
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -96,7 +97,11 @@ def _leave_with_parent() -> None:
         return
 
     def watch() -> None:
-        parent.join()
+        try:
+            parent.join()
+        except ValueError:  # joblib's workers are given nothing to wait on
+            while os.getppid() == parent.pid:
+                time.sleep(1)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent").start()
