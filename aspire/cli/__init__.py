@@ -71,11 +71,13 @@ def _start(args: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
+    from pathlib import Path
+
     from aspire.memory import collect_less_often
 
     for name in ("ASPIRE_OUTPUTS", "ASPIRE_DATA"):  # workers of a launcher may stand elsewhere
         if os.environ.get(name):
-            os.environ[name] = os.path.abspath(os.environ[name])
+            os.environ[name] = str(Path(os.environ[name]).absolute())
     collect_less_often()  # before the imports, which make most of the objects
     from aspire.cli._app import run_verb
 
