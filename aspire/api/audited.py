@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aspire.api.runs import Run
+from aspire.checking import check
 from aspire.cli._overrides import choices_of
 from aspire.errors import ConfigError, did_you_mean
 from aspire.own_objects import name_of
@@ -97,4 +98,6 @@ def _in_memory(model: Any, transform: Any, settings: Mapping[str, Any]) -> Any:
                 f"{KEYS}{key}: no such key of a network in memory.{did_you_mean(key, taken)} Keys: "
                 f"{', '.join(KEYS + k for k in taken)}."
             )
+    target = f"{OwnModule.__module__}.{OwnModule.__name__}"
+    check({"_target_": target, "_partial_": True, **keys}, KEYS.rstrip("."))
     return OwnModule(model, transform, **keys)

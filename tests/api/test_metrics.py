@@ -40,7 +40,7 @@ def test_a_function_and_its_class_agree_however_it_is_batched(name: str) -> None
     assert function(PREDS, TARGET, GROUPS, last).item() == pytest.approx(EXPECTED[name])
     scores = torch.nn.functional.one_hot(PREDS, 2).float()
     assert function(scores, TARGET, GROUPS, last).item() == pytest.approx(EXPECTED[name])
-    metric = CLASSES[name](last)  # type: ignore[arg-type]
+    metric = CLASSES[name](last)  # type: ignore[arg-type]  # G, or their counts
     for part in torch.arange(8).split(3):  # batches that lack groups
         metric.update(PREDS[part], TARGET[part], GROUPS[part])
     assert metric.compute().item() == pytest.approx(EXPECTED[name])

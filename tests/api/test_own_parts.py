@@ -386,6 +386,21 @@ def test_mistakes(name: str, data: aspire.LoadedDataset, outputs: Path) -> None:
             {"transform": to_tensor, "settings": {"classifier.batchsize": 3}},
             "classifier.batchsize: no such key of a network in memory. Did you mean batch_size",
         ),
+        (
+            Blue(),
+            {"transform": to_tensor, "settings": {"classifier.batch_size": 0}},
+            "classifier.batch_size=0: expected a whole number of at least 1",
+        ),
+        (
+            Blue(),
+            {"transform": to_tensor, "settings": {"classifier.gives": "logit"}},
+            "classifier.gives=logit: expected .*Did you mean logits",
+        ),
+        (
+            Blue(),
+            {"transform": to_tensor, "settings": {"classifier.anyway": "maybe"}},
+            "classifier.anyway=maybe: expected",
+        ),
     ],
 )
 def test_mistakes_in_discovering(

@@ -215,7 +215,7 @@ class Context(SimpleNamespace):
 def test_the_base_is_selected_as_it_is_said(rule: Any) -> None:
     x, y, group = toy()
     ctx = Context({Split.VAL: (x, y, group)})
-    DFR(refits=1, strengths=[1.0], base_selection=rule).run(ctx)  # type: ignore[arg-type]
+    DFR(refits=1, strengths=[1.0], base_selection=rule).run(ctx)  # type: ignore[arg-type]  # a stand-in
     assert ctx.selected == rule
 
 

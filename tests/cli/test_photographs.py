@@ -50,7 +50,7 @@ def test_the_small_eye_takes_the_place_of_missing_captions_and_masks(
     # what is stored and hashed, and what pastes objects later
     assert job.cfg.captioner._target_.endswith(".ImagenetCaptioner")
     assert job.cfg.generator.segmenter._target_.endswith(".ActivationSegmenter")
-    assert pipeline.sampler().objects.class_words == [("cat",), ("dog",)]  # type: ignore[attr-defined]
+    assert pipeline.sampler().objects.class_words == [("cat",), ("dog",)]  # type: ignore[attr-defined]  # of this sampler
     job.experiment.pipeline_of([Split.VAL])
     said = " ".join(capsys.readouterr().out.split())
     assert said.count(LINE) == 1

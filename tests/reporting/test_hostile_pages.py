@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from aspire.reporting.sweep_report import write_sweep_report
 from aspire.runs.ledger import Ledger
 from aspire.text import file_name, visible
 
-BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 CLASSES = list(NAMES.values())
 SETTINGS = {"score": {"_target_": "x", "min_support": 1}, "stage": {}, "filter": {}}
 
@@ -160,28 +158,19 @@ def test_kept_originals_have_names_that_every_system_takes(reports: dict[str, Pa
     assert all(len(p.name) < 30 and p.name.replace(".", "").isalnum() for p in kept)
 
 
-def test_in_a_browser_no_script_of_a_name_runs(reports: dict[str, Path]) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-    program = next((p for b in BROWSERS if (p := shutil.which(b))), None)
-    if program is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as tools:
-        chromium = tools.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu"], timeout=120_000
-        )
-        for verb, report in reports.items():
-            page, said = chromium.new_page(), []
-            page.set_default_timeout(120_000)
-            page.on("dialog", lambda d, said=said: (said.append(d.message), d.dismiss()))
-            page.on("pageerror", lambda e, said=said: said.append(str(e)))
-            page.goto(report.as_uri(), wait_until="load")
-            page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-            for link in page.locator("a[href]").all()[:40]:  # also those to folders of that name
-                assert link.evaluate("a => a.protocol") in ("file:", "data:")
-            assert page.title() != "owned"
-            assert said == []
-            text = " ".join(page.inner_text("main").split())
-            missing = [n for n in CLASSES if " ".join(visible(n).split()) not in text]
-            assert missing == [], verb
-            page.close()
-        chromium.close()
+def test_in_a_browser_no_script_of_a_name_runs(reports: dict[str, Path], browser: Any) -> None:
+    for verb, report in reports.items():
+        page, said = browser.new_page(), []
+        page.set_default_timeout(120_000)
+        page.on("dialog", lambda d, said=said: (said.append(d.message), d.dismiss()))
+        page.on("pageerror", lambda e, said=said: said.append(str(e)))
+        page.goto(report.as_uri(), wait_until="load")
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        for link in page.locator("a[href]").all()[:40]:  # also those to folders of that name
+            assert link.evaluate("a => a.protocol") in ("file:", "data:")
+        assert page.title() != "owned"
+        assert said == []
+        text = " ".join(page.inner_text("main").split())
+        missing = [n for n in CLASSES if " ".join(visible(n).split()) not in text]
+        assert missing == [], verb
+        page.close()

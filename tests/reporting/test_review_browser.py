@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hostile import NAMES
 from reviewed import page_of, run_of
 
 from aspire.reporting.review import Review
 from aspire.stored.decisions import Decisions
 from aspire.text import visible
-
-BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-    program = next((p for b in BROWSERS if (p := shutil.which(b))), None)
-    if program is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as tools:
-        chromium = tools.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu"], timeout=120_000
-        )
-        yield chromium
-        chromium.close()
 
 
 def opened(browser: Any, address: str, **options: Any) -> Any:

@@ -189,23 +189,8 @@ def test_the_verb_finds_out_what_the_folder_is(sweep: Path, tmp_path: Path, caps
 
 # --- in a browser --------------------------------------------------------------------------------
 
-BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 SORTED = """() => [...document.querySelectorAll('.block:not([hidden]) tbody tr:not([hidden])')]
     .map(row => row.cells[0].textContent)"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Any:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-    program = next((p for b in BROWSERS if (p := shutil.which(b))), None)
-    if program is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as tools:
-        chromium = tools.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu"], timeout=120_000
-        )
-        yield chromium
-        chromium.close()
 
 
 def open_page(browser: Any, report: Path, **options: Any) -> Any:

@@ -1,64 +1,29 @@
-"""Training for real, on the tiny folder: equal seeds, interruptions, and losses that explode."""
+"""Training for real, on the tiny folder: equal seeds, selection, and what fit promises."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partialmethod
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import nn
+from trained import BASELINES, STEPS, Kill, Stumbling, equal, kill_after, plain, weights
 
-from aspire.baselines.base import Objective, StepOutput
+from aspire.baselines.base import StepOutput
 from aspire.baselines.erm import ERM, CrossEntropy
-from aspire.baselines.groupdro import GroupDRO
 from aspire.classification.backbones import SmallCNN
 from aspire.classification.classifier import Classifier
 from aspire.classification.schedules import constant, cosine, cosine_to_hundredth
 from aspire.data.datamodule import Batch
 from aspire.data.table import Split
-from aspire.errors import AspireError, ConfigError
-from aspire.stored.phases import weights_file
-from aspire.training.checkpoints import SelectionCheckpoint
+from aspire.errors import ConfigError
 from aspire.training.context import TrainingContext
 from aspire.training.module import ClassificationModule
 from aspire.training.settings import DeviceSettings, FitSettings
-
-STEPS = 8  # four epochs of two
-BASELINES: Mapping[str, Callable[[], Any]] = {"erm": ERM, "groupdro": lambda: GroupDRO(eta=0.5)}
-
-
-def weights(net: Classifier) -> dict[str, Any]:
-    return {k: v.numpy().copy() for k, v in net.state_dict().items()}
-
-
-def plain(phases: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What is known of the phases, their folders aside."""
-    return {k: {n: v for n, v in p.items() if n != "folder"} for k, p in phases.items()}
-
-
-def equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
-
-
-class Kill(Exception):  # noqa: N818
-    """Stands for a power cut right after an evaluation was kept."""
-
-
-def kill_after(monkeypatch: pytest.MonkeyPatch, evaluation: int) -> None:
-    original = SelectionCheckpoint.on_train_epoch_end
-
-    def patched(self: SelectionCheckpoint, *args: Any) -> None:
-        original(self, *args)
-        if len(self.history) == evaluation:
-            raise Kill
-
-    monkeypatch.setattr(SelectionCheckpoint, "on_train_epoch_end", patched)
-
 
 # --- the same and not the same ---------------------------------------------------------------
 
@@ -243,139 +208,6 @@ def test_it_learns(context: Callable[..., TrainingContext]) -> None:
     net = ERM().run(run)
     train = run.predict(net, Split.TRAIN).numpy() == run.train.y
     assert train.mean() > 0.85
-
-
-# --- killed and run again --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "evaluation"), [("erm", 1), ("erm", 3), ("erm", 4), ("groupdro", 3)]
-)
-def test_killed_run_ends_as_an_undisturbed_one(
-    context: Callable[..., TrainingContext],
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    evaluation: int,
-) -> None:
-    whole = context("whole")
-    expected = weights(BASELINES[name]().run(whole))
-    with monkeypatch.context() as patch:
-        kill_after(patch, evaluation)
-        with pytest.raises(Kill):
-            BASELINES[name]().run(context("cut"))
-    again = context("cut")
-    assert equal(weights(BASELINES[name]().run(again)), expected)
-    assert plain(again.phases) == plain(whole.phases)
-    files = [p.relative_to(whole.folder) for p in whole.folder.rglob("*") if p.is_file()]
-    assert {f.name for f in files} >= {"metrics.csv", "finished.json"}
-    assert {p.relative_to(again.folder) for p in again.folder.rglob("*") if p.is_file()} == {*files}
-    for file in files:
-        assert (again.folder / file).read_bytes() == (whole.folder / file).read_bytes()
-
-
-def test_group_weights_are_restored(
-    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def final_q(folder: str) -> Any:
-        state = torch.load(
-            context(folder).folder / "checkpoints/train/last.ckpt", weights_only=True
-        )
-        return state["state_dict"]["objective.q"].numpy()
-
-    for folder, kills in (("whole", (4,)), ("cut", (2, 4))):
-        for evaluation in kills:
-            with monkeypatch.context() as patch:
-                kill_after(patch, evaluation)
-                with pytest.raises(Kill):
-                    GroupDRO(eta=0.5).run(context(folder))
-            if evaluation == 2:
-                halfway = final_q("cut")
-    assert halfway.sum() == pytest.approx(1.0)
-    assert np.abs(halfway - 0.25).max() > 0.01
-    assert np.array_equal(final_q("cut"), final_q("whole"))
-    assert not np.array_equal(final_q("cut"), halfway)
-
-
-def test_kill_in_the_middle_of_an_epoch(context: Callable[..., TrainingContext]) -> None:
-    expected = weights(context("whole").fit("train", CrossEntropy()))
-    with pytest.raises(Kill):
-        context("cut").fit("train", Stumbling(at=5, error=Kill()))
-    assert equal(weights(context("cut").fit("train", CrossEntropy())), expected)
-
-
-def test_ctrl_c_is_a_keyboard_interrupt_and_can_be_resumed(
-    context: Callable[..., TrainingContext],
-) -> None:
-    import signal
-
-    before = signal.getsignal(signal.SIGINT)
-    finished: list[bool] = []
-    expected = weights(context("whole").fit("train", CrossEntropy()))
-    with pytest.raises(KeyboardInterrupt):
-        context("cut", finish=finished.append).fit(
-            "train", Stumbling(at=5, error=KeyboardInterrupt())
-        )
-    assert signal.getsignal(signal.SIGINT) is before
-    assert finished == [True]
-    assert equal(weights(context("cut").fit("train", CrossEntropy())), expected)
-
-
-class Stumbling(Objective):
-    """Cross-entropy until step ``at`` (from 0); then an error, or a loss that is not finite."""
-
-    def __init__(self, at: int, error: BaseException | None = None, loss: float = 0.0) -> None:
-        super().__init__()
-        self.at, self.error, self.loss, self.step = at, error, loss, 0
-
-    def forward(self, net: Classifier, batch: Batch) -> StepOutput:
-        out = CrossEntropy()(net, batch)
-        self.step += 1
-        if self.step <= self.at:
-            return out
-        if self.error is not None:
-            raise self.error
-        return StepOutput(out.loss * self.loss, out.logits)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_exploding_loss_names_the_step_and_keeps_the_last_good_state(
-    context: Callable[..., TrainingContext], value: float
-) -> None:
-    finished: list[bool] = []
-    run = context("a", finish=finished.append)
-    with pytest.raises(AspireError) as caught:
-        run.fit("train", Stumbling(at=5, loss=value))
-    text = str(caught.value)
-    assert f"The loss became {value} at step 5." in text
-    assert "The last good checkpoint is kept" in text
-    assert text.endswith("Try a smaller optimizer.lr.")
-    assert finished == [True]
-    assert run.phases == {}
-    state = torch.load(run.folder / "checkpoints/train/last.ckpt", weights_only=True)
-    assert state["global_step"] == 4
-    assert all(
-        torch.isfinite(v).all() for v in state["state_dict"].values() if v.is_floating_point()
-    )
-    kept = load_file(weights_file(run.folder / "checkpoints/train", 4))
-    assert all(torch.isfinite(v).all() for v in kept.values() if v.is_floating_point())
-
-
-def test_every_checkpoint_loads_without_trust(
-    context: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kill_after(monkeypatch, 2)
-    run = context("a")
-    with pytest.raises(Kill):
-        GroupDRO().run(run)
-    files = {p.name for p in run.folder.rglob("*") if p.is_file()}
-    assert files - {"step-0000002.safetensors"} == {
-        "last.ckpt",
-        "step-0000004.safetensors",
-        "metrics.csv",
-    }
-    state = torch.load(run.folder / "checkpoints/train/last.ckpt", weights_only=True)
-    assert state["global_step"] == 4
-    load_file(weights_file(run.folder / "checkpoints/train", 4))
 
 
 # --- the other promises of fit ---------------------------------------------------------------
