@@ -32,9 +32,9 @@ class OnnxFile:
             ConfigError: when one is missing, or is not where ONNX files may have theirs, and for
                 operations that are neither of the standard nor made of such.
         """
+        model = self._model()  # says what to install
         from onnx.external_data_helper import ExternalDataInfo, _get_all_tensors, uses_external_data
 
-        model = self._model()
         folder = self.path.resolve().parent
         tensors = (t for t in _get_all_tensors(model) if uses_external_data(t))
         files = []

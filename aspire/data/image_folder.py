@@ -128,10 +128,16 @@ class ImageFolder:
         split = table["split"].to_numpy(np.int64)
         ids = table["img_id"].tolist()
         strata = list(zip(table["y"].tolist(), table["place"].tolist(), strict=True))
-        if (split < 0).all():
+        drawn = (split < 0).all()
+        if drawn:
             split = stratified_split(ids, strata, self.fractions, self.split_seed)
         split = complete_splits(split, ids, strata, self.fractions, self.split_seed)
         if not (split == Split.TRAIN).any() or not (split == Split.TEST).any():
+            if drawn:
+                raise DataError(
+                    f"{self.root} holds {len(ids)} images in class folders, too few to draw train, "
+                    "val and test from. Add images, or put them into train/ and test/ yourself."
+                )
             raise DataError(
                 f"{self.root} holds {holds(self.root)}; expected images in train/ and test/ "
                 "(val/ is drawn from train/ where it is missing), or class folders only, to have "

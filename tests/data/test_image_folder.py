@@ -32,6 +32,11 @@ def test_classes_only(tmp_path: Path) -> None:
     assert again.table.equals(data.table)
 
 
+def test_too_few_to_draw_splits_from(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds 2 images in class folders, too few to draw train"):
+        ImageFolder(draw(tmp_path, "dog/1.png", "cat/1.png")).read()
+
+
 def test_splits_and_attributes(tmp_path: Path) -> None:
     root = draw(
         tmp_path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aspire.classification.external_onnx import Onnx
 from aspire.data.loaded import LoadedImage
 from aspire.editing.network_segmenter import OnnxSegmenter, TorchScriptSegmenter
 from aspire.errors import ConfigError
@@ -150,3 +152,14 @@ def test_operations_of_somebody_elses_are_not_run(tmp_path: Path) -> None:
     path = str(onnx_file(tmp_path / "net.onnx", "Evil", "com.example"))
     with pytest.raises(ConfigError, match=r"operations that are not ONNX's: com.example.Evil"):
         OnnxSegmenter(path, **PLAIN).identity()
+
+
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(onnx_file(tmp_path / "net.onnx"))
+    for name in [n for n in sys.modules if n.partition(".")[0] == "onnx"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as where it is not installed
+    with pytest.raises(ConfigError, match=r"segmenter=onnx needs onnx: pip install .*\[onnx\]"):
+        OnnxSegmenter(path, **PLAIN).identity()
+    with pytest.raises(ConfigError, match=r"classifier=onnx needs onnx: pip install .*\[onnx\]"):
+        Onnx(path, {"size": 32}).digest()
