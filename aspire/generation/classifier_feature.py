@@ -47,7 +47,10 @@ class ClassifierFeature:
                 )
             views.append(np.where(image.mask[..., None], GREY, image.pixels))
         probabilities = reference.classifier(views)
-        return [round(float(p[i.y]), 5) for i, p in zip(images, probabilities, strict=True)]
+        return [
+            0.0 if i.usual else round(float(p[i.y]), 5)
+            for i, p in zip(images, probabilities, strict=True)
+        ]
 
     def reject(self, values: Mapping[str, float | str]) -> set[str]:
         return {i for i, v in values.items() if float(v) > self.max_probability}

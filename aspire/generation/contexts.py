@@ -33,31 +33,57 @@ def free_scenes(evidence: ClassEvidence) -> list[tuple[str, float]]:
     return [(phrase, weight) for phrase, weight in ordered if phrase not in avoided and weight > 0]
 
 
-def in_usual_scenes(concept: Concept, scenes: Mapping[str, Sequence[str]]) -> Concept | None:
-    """The same class where it usually is: in the scenes that are its spurious features.
+def as_usual(
+    concept: Concept,
+    scenes: Mapping[str, Sequence[str]],
+    phrases: Mapping[str, frozenset[str]],
+    classes: Mapping[str, int],
+) -> Concept | None:
+    """The same class as it usually is: with its spurious features.
 
-    Each as often. Images of them are made beside those without a feature, so that being generated
-    says nothing of what stands where. Otherwise a net that can tell generated images from real ones
-    learns each scene's opposite from them and the shortcut from the real ones.
+    Where some are scenes, in those, each as often. Where all are objects, or none was found, in the
+    scenes of its own training images that show one (or of all of them), as often as they do; as the
+    scene comes from such an image, what else stands there comes with it.
+
+    Images of it are made beside those without a feature, so that being generated says nothing of
+    the class or of what stands where. Otherwise a net that can tell generated images from real ones
+    learns each feature's opposite from them and the shortcut from the real ones, and a class
+    without generated images from there being none.
 
     Args:
         concept: of a class.
         scenes: background phrase -> img_ids that show it.
+        phrases: img_id -> every phrase of that image.
+        classes: img_id -> class.
 
     Returns:
-        With nothing to avoid; None where none of the features is a scene.
+        With nothing to avoid; None where no image shows the class so.
     """
-    found = [phrase for phrase in concept.avoided if phrase in scenes]
-    if not found:
+    donors = {p: tuple(scenes[p]) for p in concept.avoided if p in scenes}
+    number = dict.fromkeys(donors, 1)
+    if not donors:
+        avoided = frozenset(concept.avoided)
+        donors = {
+            phrase: tuple(i for i in shown if _shows(phrases, i, avoided))
+            for phrase, images in scenes.items()
+            if (shown := [i for i in images if classes[i] == concept.y])
+        }
+        number = {phrase: len(images) for phrase, images in donors.items() if images}
+    total = sum(number.values())
+    if not total:
         return None
     return msgspec.structs.replace(
         concept,
         contexts=tuple(
-            Context(phrase=p, weight=round(1 / len(found), 6), donors=tuple(scenes[p]))
-            for p in found
+            Context(phrase=phrase, weight=round(n / total, 6), donors=donors[phrase])
+            for phrase, n in number.items()
         ),
         avoided=(),
     )
+
+
+def _shows(phrases: Mapping[str, frozenset[str]], img_id: str, any_of: frozenset[str]) -> bool:
+    return not any_of or bool(phrases.get(img_id, frozenset()) & any_of)
 
 
 def described(evidence: ClassEvidence, max_contexts: int) -> Concept | Rejected:

@@ -5,6 +5,7 @@ DA-Fusion (Trabucco et al. 2023, arXiv 2302.07944) makes its images so, at stren
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from aspire.generation.base import Sampled
 from aspire.generation.diffusion_sampler import DiffusionSampler, Plan
 from aspire.generation.pictures import crop_square
 from aspire.identity import Json
-from aspire.records import ImageRef
+from aspire.records import Concept, ImageRef
 from aspire.values import PositiveFraction
 
 
@@ -48,6 +49,13 @@ class ImageToImage(DiffusionSampler):
 
     def identity(self) -> Mapping[str, Json]:
         return {**super().identity(), "strength": self.strength}
+
+    def available(self, concept: Concept) -> int:
+        """None of a class without a found feature, which has no edited image to start from.
+
+        See :class:`aspire.generation.quota.Limited`.
+        """
+        return sys.maxsize if concept.pictures or concept.avoided else 0
 
     def make(self, pipe: Any, plans: Sequence[Plan], size: int) -> list[Sampled | Failure]:
         from PIL import Image

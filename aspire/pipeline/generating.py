@@ -19,7 +19,7 @@ from aspire.generation.base import (
     speaks,
 )
 from aspire.generation.class_nouns import Wording, wordings
-from aspire.generation.contexts import in_usual_scenes
+from aspire.generation.contexts import as_usual
 from aspire.generation.quota import images_wanted
 from aspire.generation.scene_labels import scene_parents
 from aspire.identity import digest_of
@@ -54,8 +54,9 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
     """
     discovery = pipeline.discover(classifier)
     concepts = _concepts(pipeline, discovery)
-    requests = _requests(pipeline, concepts, seed)
-    images = _images(pipeline, concepts, requests, seed)
+    asked = _asked(pipeline, concepts)
+    requests = _requests(pipeline, asked, seed)
+    images = _images(pipeline, concepts, asked, requests, seed)
     dataset = pipeline.dataset
     measurements = pipeline.store.run(
         MeasureStage(
@@ -107,7 +108,7 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
             y=tuple(i.y for i in kept),
             scene_parents=scene_parents(
                 kept,
-                concepts.records,
+                asked,
                 {p: [r.img_id for r in refs] for p, refs in _scenes(pipeline).items()},
                 pipeline.phrases,
                 pipeline.places,
@@ -152,9 +153,7 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
         for e in discovery.effects.records
     ]
     said = wordings_of(pipeline)
-    # Images without a mask are left out where others have one.
-    refs = list(pipeline.refs.values())
-    known = [r for r in refs if r.mask is not None] or refs
+    known = _with_objects(pipeline)
     shown = {e.img_id: e.background or "" for e in pipeline.extractions.records}
     captioned = tuple(
         Captioned(
@@ -212,23 +211,63 @@ def _scenes(pipeline: Pipeline) -> dict[str, tuple[ImageRef, ...]]:
     return dict(scenes)
 
 
-def _requests(
-    pipeline: Pipeline, concepts: Artifact[Concept], seed: int
-) -> list[GenerationRequest]:
+def _asked(pipeline: Pipeline, concepts: Artifact[Concept]) -> list[Concept]:
+    """What images are made of: the concepts and, with usual images, the classes without a feature.
+
+    A class of which nothing was found is made as it usually is, in its own scenes. It is left out
+    where every class has learnt weights of its own: its images would look unlike the others.
+    """
+    asked = list(concepts.records)
+    learnt = {(c.weights, c.weights_sha256) for c in asked}
+    if not pipeline.settings.generate.get("usual", 0.0) or len(learnt) > 1:
+        return asked
+    ((weights, sha256),) = learnt
+    for rejected in concepts.rejected:
+        if rejected.reason != "no_spurious_feature":
+            continue
+        y = int(rejected.item_id)
+        unfound = Concept(
+            concept_id=rejected.item_id,
+            y=y,
+            objects=tuple(sorted(r.img_id for r in _with_objects(pipeline) if r.y == y)),
+            contexts=(),
+            avoided=(),
+            weights=weights,
+            weights_sha256=sha256,
+        )
+        usual = _as_usual(pipeline, unfound)
+        asked += [usual] if usual is not None and unfound.objects else []
+    return sorted(asked, key=lambda c: c.y)
+
+
+def _as_usual(pipeline: Pipeline, concept: Concept) -> Concept | None:
+    scenes = {p: [r.img_id for r in refs] for p, refs in _scenes(pipeline).items()}
+    classes = {r.img_id: r.y for r in pipeline.refs.values()}
+    return as_usual(concept, scenes, pipeline.phrases, classes)
+
+
+def _with_objects(pipeline: Pipeline) -> list[ImageRef]:
+    """Training images; those without a mask are left out where others have one."""
+    refs = list(pipeline.refs.values())
+    return [r for r in refs if r.mask is not None] or refs
+
+
+def _requests(pipeline: Pipeline, asked: Sequence[Concept], seed: int) -> list[GenerationRequest]:
     """Every image to be made, the usual ones spread evenly among those of a class."""
     sampler = pipeline.sampler()
     phrases: dict[int, list[frozenset[str]]] = defaultdict(list)
     for img_id, found in pipeline.phrases.items():
         phrases[pipeline.refs[img_id].y].append(found)
     counts = [sum(r.y == y for r in pipeline.refs.values()) for y in range(pipeline.num_classes)]
-    number = images_wanted(pipeline.settings.generate, concepts.records, phrases, counts, sampler)
-    if not any(number.values()):
+    number = images_wanted(pipeline.settings.generate, asked, phrases, counts, sampler)
+    found = [c for c in asked if c.avoided]
+    if not any(number[c.y] for c in found):
         why = "no image is wanted: captions name no found feature more often than not"
-        ids = [c.concept_id for c in concepts.records]
-        raise NothingFoundError([Rejected(item_id=i, reason="balanced", detail=why) for i in ids])
+        raise NothingFoundError(
+            [Rejected(item_id=c.concept_id, reason="balanced", detail=why) for c in found]
+        )
     said = wordings_of(pipeline)
     share = float(pipeline.settings.generate.get("usual", 0.0))
-    scenes = {p: [r.img_id for r in refs] for p, refs in _scenes(pipeline).items()}
     return [
         GenerationRequest(
             img_id=f"generated-{c.y:03d}-{index:05d}",
@@ -237,8 +276,8 @@ def _requests(
             seed=seed_for(seed, "generate", c.y, index),
             wording=said[c.y],
         )
-        for c in concepts.records
-        for usual in (in_usual_scenes(c, scenes) or c,)
+        for c in asked
+        for usual in ((_as_usual(pipeline, c) if share and c.avoided else None) or c,)
         for index in range(number[c.y])
     ]
 
@@ -246,6 +285,7 @@ def _requests(
 def _images(
     pipeline: Pipeline,
     concepts: Artifact[Concept],
+    asked: Sequence[Concept],
     requests: Sequence[GenerationRequest],
     seed: int,
 ) -> Artifact[SyntheticImage]:
@@ -254,7 +294,7 @@ def _images(
     number = Counter(r.concept.y for r in requests)
     usual = float(pipeline.settings.generate.get("usual", 0.0))
     return pipeline.store.run(
-        GenerateStage(sampler, seed, {c.y: number[c.y] for c in concepts.records}, usual),
+        GenerateStage(sampler, seed, {c.y: number[c.y] for c in asked}, usual),
         requests,
         {
             "personalise": concepts.digest,

@@ -19,7 +19,7 @@ from aspire.data.images import png_bytes
 from aspire.editing.base import Segmentation
 from aspire.errors import ConfigError
 from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
-from aspire.generation.contexts import in_usual_scenes
+from aspire.generation.contexts import as_usual
 from aspire.generation.edited import EditedImages, EditSampler
 from aspire.generation.quota import images_wanted
 from aspire.generation.scene_labels import scene_parents
@@ -218,16 +218,32 @@ def test_amounts_by_hand(settings: dict[str, Any], expected: dict[int, int]) -> 
     assert images_wanted(settings, concepts, SHOWN, [20, 14], object()) == expected
 
 
-def test_usual_scenes_are_the_features_that_are_scenes_each_as_often() -> None:
-    scenes = {"forest": ["a", "b"], "desert": ["c"], "lake": ["d"]}
-    usual = in_usual_scenes(concept(0, "boat", "desert", "forest"), scenes)
-    assert usual is not None
-    assert [(c.phrase, c.weight, c.donors) for c in usual.contexts] == [
-        ("desert", 0.5, ("c",)),
-        ("forest", 0.5, ("a", "b")),
-    ]
-    assert usual.avoided == ()
-    assert in_usual_scenes(concept(0, "boat"), scenes) is None
+SCENES = {"forest": ["a", "b", "x"], "desert": ["c"], "lake": ["d", "e"]}
+CLASSES = dict.fromkeys("abcde", 0) | {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("avoided", "expected"),
+    [
+        # scenes among them: in these, each as often, whoever shows them
+        (("boat", "desert", "forest"), [("desert", 0.5, "c"), ("forest", 0.5, "abx")]),
+        # objects alone: in the scenes of the three images of the class with a boat, as they come
+        (("boat",), [("forest", 0.666667, "ab"), ("lake", 0.333333, "d")]),
+        # nothing found: as the class is, x being of another
+        ((), [("forest", 0.4, "ab"), ("desert", 0.2, "c"), ("lake", 0.4, "de")]),
+        (("kayak",), None),
+    ],
+)
+def test_usual_images_show_the_class_as_it_usually_is(
+    avoided: tuple[str, ...], expected: list[tuple[str, float, str]] | None
+) -> None:
+    phrases = {i: frozenset({"boat"} if i in "abdx" else {"bird"}) for i in CLASSES}
+    usual = as_usual(concept(0, *avoided), SCENES, phrases, CLASSES)
+    assert (usual is None) == (expected is None)
+    if usual is not None and expected is not None:
+        shown = [(c.phrase, c.weight, "".join(c.donors)) for c in usual.contexts if c.donors]
+        assert shown == expected
+        assert usual.avoided == ()
 
 
 def test_a_class_that_is_balanced_gets_nothing() -> None:

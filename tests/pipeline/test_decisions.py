@@ -234,3 +234,22 @@ def test_an_arm_with_another_score_has_findings_of_its_own(
     assert len(other.discover(background_reader).features.records) == 4
     same = pipeline.with_parts(pipeline.settings, filters=())  # makes, or keeps, other images
     assert len(generate(same, background_reader, 0).kept) == 20
+
+
+def test_a_class_without_a_feature_has_usual_images_beside_those_of_the_others(
+    world: World, background_reader: Any
+) -> None:
+    """As many a real image as of the other class, with its places as its own images have them."""
+    found = world.pipeline().discover(background_reader)
+    world.decisions = steps(found, reject(1, "lake"), reject(1, "sea"))
+    groups = {}
+    for usual in (0.0, 0.5):
+        pipeline = world.pipeline(generate={"per_real": 1.0, "usual": usual})
+        made = generate(pipeline.with_parts(pipeline.settings, filters=()), background_reader, 0)
+        table = Generated().table(world.dataset, made.kept, seed=0)
+        groups[usual] = Counter(table.group[40:].tolist())
+        assert avoided(made) == {0: ("forest", "jungle")}
+    assert groups[0.0] == {1: 20}
+    assert (groups[0.5][0], groups[0.5][1]) == (10, 10)
+    assert groups[0.5][2] + groups[0.5][3] == 20
+    assert groups[0.5][3] > 10  # 16 of 20 waterbirds are on water
