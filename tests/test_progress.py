@@ -46,6 +46,23 @@ def test_what_was_done_before_is_no_part_of_the_rate() -> None:
     assert lines_of(300, 200, [(40.0, 10)]) == ["generate: 210/300, 4 s each, 6 min left"]
 
 
+def test_items_made_together_are_rated_by_whole_batches() -> None:
+    # 64 in 256 s, twice: 4 s each; the first of a batch says nothing of its others
+    batch = [(256.0, 1), *[(0.0, 1)] * 63]
+    assert lines_of(192, 0, batch * 2) == [
+        "generate: 1/192",
+        "generate: 65/192, 4 s each, 8 min 28 s left",
+    ]
+
+
+def test_items_made_one_by_one_are_rated_from_the_second_on() -> None:
+    assert lines_of(4, 0, [(40.0, 1)] * 3) == [
+        "generate: 1/4",
+        "generate: 2/4, 40 s each, 1 min 20 s left",
+        "generate: 3/4, 40 s each, 40 s left",
+    ]
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_bar_in_a_notebook_where_it_can_show_one(
     there: bool, monkeypatch: pytest.MonkeyPatch

@@ -48,7 +48,7 @@ class ActivationSegmenter:
         self,
         threshold: Fraction = 0.5,
         near_threshold: Fraction = 0.2,
-        iterations: Count = 5,
+        iterations: Count = 2,
         device: str = "auto",
     ) -> None:
         self.threshold = threshold

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,19 @@ import numpy as np
 from aspire.data.loaded import LoadedImage
 from aspire.editing.base import Failure, Mask, Segmentation, Segmenter
 from aspire.editing.batching import Batches
+from aspire.identity import digest_of
+
+Known = tuple[Segmentation, Any, tuple[int, ...]]  # without its mask; its packed bits; its shape
+
+# By segmenter and words, of this process: edits ask first, the images of each seed after them.
+_FOUND: dict[str, OrderedDict[Hashable, Known]] = defaultdict(OrderedDict)
 
 
 class ClassObjects:
     """Asks a segmenter for class objects and remembers the last answers, an eighth byte a pixel.
 
-    An image is an edit's original and many others' donor, so it is asked for often.
+    An image is an edit's original and many others' donor, so it is asked for often. Whoever asks an
+    equal segmenter with equal words shares what is remembered; what failed is asked for again.
 
     Args:
         segmenter: finds them.
@@ -31,26 +38,28 @@ class ClassObjects:
         self.segmenter = segmenter
         self.class_words = class_words
         self.remembered = remembered
-        self._known: OrderedDict[str, tuple[Segmentation, Any, tuple[int, ...]]] = OrderedDict()
 
     def segment(self, images: Sequence[LoadedImage]) -> list[Segmentation]:
         """One segmentation per image, in order; ``failed`` where the segmenter broke down."""
-        new = {i.ref.img_id: i for i in images if i.ref.img_id not in self._known}
+        known = self._known
+        keys = [_key(i) for i in images]
+        new = {key: i for key, i in zip(keys, images, strict=True) if key not in known}
         answers = Batches(max(1, len(new))).map(self._ask, list(new.values()))
         fresh = {
-            img_id: Segmentation(reason="failed", detail=answer.detail)
+            key: Segmentation(reason="failed", detail=answer.detail)
             if isinstance(answer, Failure)
             else answer
-            for img_id, answer in zip(new, answers, strict=True)
+            for key, answer in zip(new, answers, strict=True)
         }
-        results = [fresh.get(i.ref.img_id) or self._recall(i.ref.img_id) for i in images]
-        for img_id, segmentation in fresh.items():
-            mask = segmentation.mask
-            packed = None if mask is None else np.packbits(mask)
-            shape = () if mask is None else mask.shape
-            self._known[img_id] = replace(segmentation, mask=None), packed, shape
-        while len(self._known) > self.remembered:
-            self._known.popitem(last=False)
+        results = [fresh.get(key) or _recall(known, key) for key in keys]
+        for key, segmentation in fresh.items():
+            if segmentation.reason != "failed":
+                mask = segmentation.mask
+                packed = None if mask is None else np.packbits(mask)
+                shape = () if mask is None else mask.shape
+                known[key] = replace(segmentation, mask=None), packed, shape
+        while len(known) > self.remembered:
+            known.popitem(last=False)
         return results
 
     def masks(self, images: Sequence[LoadedImage]) -> list[Mask | None]:
@@ -61,10 +70,26 @@ class ClassObjects:
         words = [self.class_words[i.ref.y] if self.class_words else () for i in images]
         return self.segmenter.segment_class_object(images, words)
 
-    def _recall(self, img_id: str) -> Segmentation:
-        self._known.move_to_end(img_id)
-        segmentation, packed, shape = self._known[img_id]
-        if packed is None:
-            return segmentation
-        bits = np.unpackbits(packed, count=int(np.prod(shape)))
-        return replace(segmentation, mask=bits.reshape(shape).astype(bool))
+    @property
+    def _known(self) -> OrderedDict[Hashable, Known]:
+        words = [list(w) for w in self.class_words]
+        return _FOUND[digest_of({"segmenter": self.segmenter.identity(), "words": words})]
+
+
+def _key(image: LoadedImage) -> Hashable:
+    """An image as it lies there now, with its mask."""
+    files = [image.root / f for f in (image.ref.file, image.ref.mask) if f is not None]
+    try:
+        state = [(s.st_mtime_ns, s.st_size) for s in (f.stat() for f in files)]
+    except OSError:  # the segmenter says what is wrong with it
+        state = []
+    return (*map(str, files), *state, image.ref.img_id, image.ref.y)
+
+
+def _recall(known: OrderedDict[Hashable, Known], key: Hashable) -> Segmentation:
+    known.move_to_end(key)
+    segmentation, packed, shape = known[key]
+    if packed is None:
+        return segmentation
+    bits = np.unpackbits(packed, count=int(np.prod(shape)))
+    return replace(segmentation, mask=bits.reshape(shape).astype(bool))

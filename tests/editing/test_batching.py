@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -172,6 +173,23 @@ def test_each_object_is_looked_for_once_with_the_words_of_its_class(
     ]  # fmt: skip
     objects.masks([images[0]])  # two are remembered, and this is the third
     assert len(segmenter.asked) == 4
+
+
+def test_equal_segmenters_share_what_they_found_until_a_file_changes(
+    loaded: Callable[..., LoadedImage],
+) -> None:
+    one, pixels = np.ones((4, 4), np.uint8), np.zeros((4, 4, 3), np.uint8)
+    image = loaded("shared", pixels, one)
+    first, second, other = Counting(), Counting(), Counting()
+    for segmenter, words in ((first, [("bird",)]), (second, [("bird",)]), (other, [("duck",)])):
+        ClassObjects(segmenter, words).masks([image])
+    assert (len(first.asked), len(second.asked), len(other.asked)) == (1, 0, 1)
+    changed = loaded("shared", pixels, np.eye(4, dtype=np.uint8))
+    os.utime(changed.root / str(changed.ref.mask), ns=(1, 1))
+    (mask,) = ClassObjects(second, [("bird",)]).masks([changed])
+    assert mask is not None
+    assert mask.sum() == 4
+    assert len(second.asked) == 1
 
 
 def test_object_that_breaks_the_segmenter_is_failed_and_no_other(
