@@ -34,40 +34,30 @@ def free_scenes(evidence: ClassEvidence) -> list[tuple[str, float]]:
 
 
 def as_usual(
-    concept: Concept,
-    scenes: Mapping[str, Sequence[str]],
-    phrases: Mapping[str, frozenset[str]],
-    classes: Mapping[str, int],
+    concept: Concept, scenes: Mapping[str, Sequence[str]], classes: Mapping[str, int]
 ) -> Concept | None:
-    """The same class as it usually is: with its spurious features.
+    """The same class as it usually is: in the scenes that are its spurious features, each as often.
 
-    Where some are scenes, in those, each as often. Where all are objects, or none was found, in the
-    scenes of its own training images that show one (or of all of them), as often as they do; as the
-    scene comes from such an image, what else stands there comes with it.
-
-    Images of it are made beside those without a feature, so that being generated says nothing of
-    the class or of what stands where. Otherwise a net that can tell generated images from real ones
-    learns each feature's opposite from them and the shortcut from the real ones, and a class
-    without generated images from there being none.
+    A class of which nothing was found is shown in the scenes of its own training images, as often
+    as they are. Images of these are made beside those without a feature, so that being generated
+    says nothing of the class or of what stands where. Otherwise a net that can tell generated
+    images from real ones learns each scene's opposite from them and the shortcut from the real
+    ones, and a class without generated images from there being none.
 
     Args:
         concept: of a class.
         scenes: background phrase -> img_ids that show it.
-        phrases: img_id -> every phrase of that image.
         classes: img_id -> class.
 
     Returns:
-        With nothing to avoid; None where no image shows the class so.
+        With nothing to avoid; None where no image shows the class so, and where all features are
+        objects: other classes are shown in each other's scenes, but nobody is given an object, so
+        that usual images would tie it to this class again.
     """
     donors = {p: tuple(scenes[p]) for p in concept.avoided if p in scenes}
     number = dict.fromkeys(donors, 1)
-    if not donors:
-        avoided = frozenset(concept.avoided)
-        donors = {
-            phrase: tuple(i for i in shown if _shows(phrases, i, avoided))
-            for phrase, images in scenes.items()
-            if (shown := [i for i in images if classes[i] == concept.y])
-        }
+    if not concept.avoided:
+        donors = {p: tuple(i for i in ids if classes[i] == concept.y) for p, ids in scenes.items()}
         number = {phrase: len(images) for phrase, images in donors.items() if images}
     total = sum(number.values())
     if not total:
@@ -80,10 +70,6 @@ def as_usual(
         ),
         avoided=(),
     )
-
-
-def _shows(phrases: Mapping[str, frozenset[str]], img_id: str, any_of: frozenset[str]) -> bool:
-    return not any_of or bool(phrases.get(img_id, frozenset()) & any_of)
 
 
 def described(evidence: ClassEvidence, max_contexts: int) -> Concept | Rejected:

@@ -243,7 +243,7 @@ def _asked(pipeline: Pipeline, concepts: Artifact[Concept]) -> list[Concept]:
 def _as_usual(pipeline: Pipeline, concept: Concept) -> Concept | None:
     scenes = {p: [r.img_id for r in refs] for p, refs in _scenes(pipeline).items()}
     classes = {r.img_id: r.y for r in pipeline.refs.values()}
-    return as_usual(concept, scenes, pipeline.phrases, classes)
+    return as_usual(concept, scenes, classes)
 
 
 def _with_objects(pipeline: Pipeline) -> list[ImageRef]:

@@ -74,8 +74,7 @@ class GenerateStage:
             "sampler": self.sampler.identity(),
             "seed": self.seed,
             "per_class": {str(y): n for y, n in self.per_class.items()},
-            # 2: features that are objects and classes without any have usual images too
-            **({"usual": {"share": self.usual, "version": 2}} if self.usual else {}),
+            **({"usual": self.usual} if self.usual else {}),
         }
 
     def item_id(self, item: GenerationRequest) -> str:
