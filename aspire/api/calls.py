@@ -41,6 +41,7 @@ def job_of(
     *,
     seed: int,
     outputs: str | Path | None,
+    decisions: str | Path | None = None,
     own: Mapping[str, Any] | None = None,
 ) -> Job:
     """The job of a verb.
@@ -50,7 +51,7 @@ def job_of(
         dataset: loaded, or what :func:`load_dataset` takes.
         parts: group of conf/ -> the name of a choice, an object, or None for the default.
         settings: further keys of the command line.
-        seed, outputs: see the functions of the API.
+        seed, outputs, decisions: see the functions of the API.
         own: objects that need no check.
 
     Raises:
@@ -64,6 +65,8 @@ def job_of(
         chosen["filter"] = [f for f in filters if _is_name(f)]
         objects["filter"] = tuple(_checked("filter", f) for f in filters if not _is_name(f))
     fixed = {"seed": seed, "logger": "none", **place(outputs)}
+    if decisions is not None:
+        fixed["decisions"] = decisions
     words = words_of(verb, {**fixed, **chosen, **(settings or {})})
     data = load_dataset(dataset, outputs=outputs)
     held = {**objects, **(own or {})}

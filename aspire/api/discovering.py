@@ -175,6 +175,7 @@ def discover(
     inpainter: str | Inpainter | None = None,
     restyler: str | Restyler | None = None,
     score: str | Score | None = None,
+    decisions: str | Path | None = None,
     seed: int = 0,
     outputs: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -192,6 +193,9 @@ def discover(
         split: whose images are edited: ``train``, ``val``, ``test``, ``unseen`` or ``all``.
         captioner, extractor, segmenter, inpainter, restyler, score: who works in the stages: the
             name of a choice, or an object.
+        decisions: a file of ``aspire review`` on the :attr:`~aspire.Findings.folder` of the same
+            call without it. What a person judged is ``spurious`` or not as they say, and phrases
+            that they count together are one feature.
         seed, outputs, settings: see :func:`aspire.train`.
 
     Returns:
@@ -199,7 +203,8 @@ def discover(
 
     Raises:
         ConfigError: for a name, key or value there is not; a network without a transform; or a
-            classifier of which nothing can be said, with what may be wrong.
+            classifier of which nothing can be said, with what may be wrong; or decisions on other
+            findings than these.
         DataError: when the dataset cannot be read, or outputs are not finite.
 
     >>> discover("ermm", "mini_waterbirds")
@@ -219,6 +224,7 @@ def discover(
             {"split": split, **words},
             seed=seed,
             outputs=outputs,
+            decisions=decisions,
             own=own,
         )
         work.refuse_random()

@@ -106,6 +106,7 @@ def generate(
     personaliser: str | Personaliser | None = None,
     generator: str | Callable[..., Sampler] | None = None,
     filters: Sequence[str | Filter] | None = None,
+    decisions: str | Path | None = None,
     seed: int = 0,
     outputs: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -118,6 +119,8 @@ def generate(
             stages: the name of a choice, or an object.
         generator: a name, or a function ``(root, refs)`` that gives an object with ``sample``.
         filters: what throws images out: names and objects, in place of the usual ones.
+        decisions: a file of ``aspire review``, as for :func:`aspire.discover`: images are made
+            without the features that a person accepted, and not without those they rejected.
         seed, outputs, settings: see :func:`aspire.train`.
 
     Returns:
@@ -135,6 +138,15 @@ def generate(
             "inpainter": inpainter, "restyler": restyler, "score": score,
             "personaliser": personaliser, "generator": generator, "filter": filters,
         }  # fmt: skip
-        work = job_of("generate", dataset, parts, words, seed=seed, outputs=outputs, own=own)
+        work = job_of(
+            "generate",
+            dataset,
+            parts,
+            words,
+            seed=seed,
+            outputs=outputs,
+            decisions=decisions,
+            own=own,
+        )
         made = work.experiment.generate(seed)
         return GeneratedImages(made, work.experiment.dataset.class_names)

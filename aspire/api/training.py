@@ -47,6 +47,7 @@ def train(
     personaliser: str | Personaliser | None = None,
     generator: str | Callable[..., Sampler] | None = None,
     filters: Sequence[str | Filter] | None = None,
+    decisions: str | Path | None = None,
     seed: int = 0,
     outputs: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -74,6 +75,8 @@ def train(
         captioner, extractor, segmenter, inpainter, restyler, score, personaliser, generator: who
             works in the stages: the name of a choice, or an object.
         filters: which generated images are thrown out: names and objects.
+        decisions: a file of ``aspire review``: it is trained on images generated as a person
+            judged the features, and on those that they did not drop. Part of which run this is.
         seed: everything random follows from it.
         outputs: below which everything is kept; ``./outputs`` by default.
         settings: any key of the command line: ``{"fit.steps": 1000, "optimizer.lr": 0.01}``.
@@ -117,7 +120,16 @@ def train(
             from aspire.classification.own_network import OwnNetwork
 
             own["model"] = OwnNetwork(model, transform)
-        work = job_of("train", dataset, parts, words, seed=seed, outputs=outputs, own=own)
+        work = job_of(
+            "train",
+            dataset,
+            parts,
+            words,
+            seed=seed,
+            outputs=outputs,
+            decisions=decisions,
+            own=own,
+        )
         trained = work.experiment.train(work.recipe())
         if (network := work.own.get("model")) is not None:
             return Run(trained, lambda: network)

@@ -17,11 +17,12 @@ import aspire
 STAGES = "captioner extractor segmenter inpainter restyler score"
 TAKEN = {
     "load_dataset": "source * outputs **settings",
-    "discover": f"model dataset * transform split {STAGES} seed outputs settings",
-    "generate": f"model dataset * transform {STAGES} personaliser generator filters seed outputs "
-    "settings",
+    "discover": f"model dataset * transform split {STAGES} decisions seed outputs settings",
+    "generate": f"model dataset * transform {STAGES} personaliser generator filters decisions "
+    "seed outputs settings",
     "train": "dataset * baseline objective model transform augmentation classifier "
-    f"classifier_transform {STAGES} personaliser generator filters seed outputs settings",
+    f"classifier_transform {STAGES} personaliser generator filters decisions seed outputs "
+    "settings",
     "load_run": "path * model own",
     "results": "path",
     "Preprocessing": "size mean std crop interpolation min_scale flip view",
