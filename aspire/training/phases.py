@@ -28,7 +28,8 @@ from aspire.data.image_table import ImageTable
 from aspire.data.pixels import PixelReader, PixelSource
 from aspire.data.random_views import Change
 from aspire.data.table import Split
-from aspire.errors import ConfigError
+from aspire.editing.batching import is_out_of_memory
+from aspire.errors import AspireError, ConfigError
 from aspire.processes import is_main, wait_for_all
 from aspire.progress import Progress, Silent
 from aspire.rng import seed_for
@@ -152,7 +153,7 @@ def run_phase(setup: Setup, phase: Phase, label: str, known: bool = False) -> di
             module, data = _module(setup, phase), _data(setup, phase)
             with _logging(setup, phase, step) as (loggers, advance):
                 trainer = _trainer(setup, phase, loggers, [keeper, ShowProgress(advance)])
-                with _interrupts(trainer):
+                with _interrupts(trainer), _memory(phase.fit):
                     checkpoint = keeper.last if step else None
                     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         if is_main():
@@ -181,6 +182,31 @@ def run_phase(setup: Setup, phase: Phase, label: str, known: bool = False) -> di
         "history": done["history"],
         "folder": phase.folder,
     }
+
+
+@contextmanager
+def _memory(fit: FitSettings) -> Iterator[None]:
+    """Say what to type when memory runs out.
+
+    The batch is not halved by itself, as it is for generators: batch normalisation and objectives
+    that compare the images of a batch would give another result under the same name.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        size = fit.batch_size
+        part = max((d for d in range(1, size) if size % d == 0), default=0)
+        less = part and (
+            f" fit.batch_size={part} fit.accumulate={fit.accumulate * size // part} has as many "
+            "images a step, fewer of them in memory; it is another run, since batch normalisation "
+            "and some methods see a batch at once."
+        )
+        raise AspireError(
+            f"Out of memory with fit.batch_size={size}.{less or ''} A smaller model.image_size, "
+            "or a smaller model, needs less too."
+        ) from None
 
 
 def _module(setup: Setup, phase: Phase) -> ClassificationModule:

@@ -16,6 +16,7 @@ from aspire.baselines.groupdro import GroupDRO
 from aspire.errors import AspireError
 from aspire.stored.phases import weights_file
 from aspire.training.context import TrainingContext
+from aspire.training.settings import FitSettings
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,29 @@ def test_exploding_loss_names_the_step_and_keeps_the_last_good_state(
     )
     kept = load_file(weights_file(run.folder / "checkpoints/train", 4))
     assert all(torch.isfinite(v).all() for v in kept.values() if v.is_floating_point())
+
+
+class Greedy(CrossEntropy):
+    """Finds no memory for more than a few images."""
+
+    def forward(self, net: Any, batch: Any) -> Any:
+        if len(batch.y) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return super().forward(net, batch)
+
+
+def test_full_memory_says_which_batch_has_as_many_images_a_step(
+    context: Callable[..., TrainingContext],
+) -> None:
+    with pytest.raises(AspireError) as caught:
+        context("a").fit("train", Greedy())
+    text = str(caught.value)
+    assert text.startswith(
+        "Out of memory with fit.batch_size=8. fit.batch_size=4 fit.accumulate=2 has as many images"
+    )
+    run = context("b", fit_settings=FitSettings(8, 4, 4, "val_worst_group", accumulate=2))
+    run.fit("train", Greedy())
+    assert run.phases["train"]["steps"] == 8
 
 
 def test_every_checkpoint_loads_without_trust(
