@@ -52,6 +52,14 @@ def test_no_need_is_left_out() -> None:
     assert all(row[-2].strip() for row in rows)
 
 
+def test_nothing_of_what_is_expected_is_left_out() -> None:
+    """The survey lists 11, 8, 10, 8 and 9 things under five headings."""
+    _, *parts = (TESTS / "needs.md").read_text("utf-8").split("\n### ")
+    rows = [re.findall(r"^\| (?!expected)(.+?) \| (.+) \|$", part, re.MULTILINE) for part in parts]
+    assert [len(found) for found in rows] == [11, 8, 10, 8, 9]
+    assert all(answer.strip() for found in rows for _, answer in found)
+
+
 def test_no_test_reaches_another_machine() -> None:
     assert "WANDB_API_KEY" not in os.environ
     with socket.socket() as client, pytest.raises(OSError, match=r"no test connects to 8\.8\.8\.8"):

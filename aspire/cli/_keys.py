@@ -245,6 +245,7 @@ class Table(Verb):
     metric: str | Sequence[str] | None
     metrics: str | Sequence[str]
     split: Literal["val", "test", "unseen"]
+    selection: Rule | None
     against: Literal["published"] | None
     format: Literal["rich", "md", "latex", "csv", "json"]
     width: Natural

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,12 @@ from aspire.data.images import read_image
 from aspire.data.table import Dataset, Split
 from aspire.errors import AspireError, DataError
 from aspire.identity import digest_of
+from aspire.progress import Bars, Progress
 from aspire.reporting.predictions import predictions, write_predictions
-from aspire.runs.trained import load_run
+from aspire.runs.trained import TrainedRun, load_run
 from aspire.stored.config import base_of, read_network, read_node, rerooted
 from aspire.stored.files import write_atomic
+from aspire.stored.seals import file_digest
 from aspire.stored.trouble import UNWRITABLE
 
 CHUNK = 256  # images in memory at once
@@ -30,30 +33,96 @@ CHUNK = 256  # images in memory at once
 
 def job(cfg: DictConfig) -> None:
     """Rebuild the classifier from the run's folder and judge it."""
+    run = load_run(Path(cfg.run))
+    read_network(run.folder)  # one that cannot be made is told before any image is read
+    dataset = _dataset(cfg, run.folder)
+    weights = weights_of(run, cfg.selection)
+    result, frame = judged(
+        run, weights, dataset, cfg.split, cfg.selection, cfg.trainer, Bars(console)
+    )
+    data = dataset.digest(Path(cfg.paths.outputs) / "cache")
+    path = kept_at(Path(cfg.paths.outputs), run, weights, data, cfg.split, cfg.selection)
+    show_metrics(result, cfg.split)
+    if not keep(path, result, frame):
+        console.show("\n[yellow]note[/yellow]    not kept: {} cannot be written", path)
+        return
+    console.show("\n[bold]result[/bold]  {}", path)
+    console.show("[bold]images[/bold]  {}", path.with_suffix(".csv"))
+    console.show("[bold]next[/bold]    aspire table")
+
+
+def weights_of(run: TrainedRun, selection: str | None) -> Path:
+    """The weights that a rule takes, None for the run's own, once they are seen to be its own.
+
+    Raises:
+        ConfigError: for a rule that does not apply to it.
+        DamagedError: when they are not what the run was finished with.
+    """
+    return run.check(run.weights_by(selection) if selection else run.weights)
+
+
+def kept_at(
+    outputs: Path, run: TrainedRun, weights: Path, data: str, split: str, selection: str | None
+) -> Path:
+    """Where the judgement of these weights on a split of a dataset, by its digest, is kept."""
+    key = digest_of([file_digest(weights), data, split, selection])[:8]
+    return outputs / "evaluate" / f"{run.folder.name}-{key}.json"
+
+
+def keep(path: Path, result: Mapping[str, Any], frame: pd.DataFrame) -> bool:
+    """Write a judgement; False where nothing can be written there."""
+    try:
+        write_atomic(path, json.dumps(result, indent=1).encode())
+        write_predictions(frame, path.with_suffix(".csv"))
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        return False
+    return True
+
+
+def judged(
+    run: TrainedRun,
+    weights: Path,
+    dataset: Dataset,
+    split: str,
+    selection: str | None,
+    trainer: DictConfig,
+    progress: Progress,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """What a run's network with these weights says of a split, and whether that is right.
+
+    Args:
+        run: whose network it is.
+        weights: of it.
+        dataset: with the run's classes.
+        split: ``train``, ``val``, ``test`` or ``unseen``.
+        selection: by which the weights were selected; None for the run's own rule.
+        trainer: where it is computed.
+        progress: shows the images.
+
+    Returns:
+        Every group metric with what the run was, and a row for each image.
+
+    Raises:
+        DataError: for another dataset's classes.
+    """
     from aspire.classification.metrics import group_metrics
     from aspire.classification.predictor import RunPredictor
-    from aspire.progress import Bars
 
-    names = {s.name.lower(): s for s in Split}
-    run = load_run(Path(cfg.run))
-    model = read_network(run.folder)
-    dataset = _dataset(cfg, run.folder)
     if list(dataset.class_names) != run.result["class_names"]:
         raise DataError(
             f"The run tells {', '.join(run.result['class_names'])} apart, the dataset holds "
             f"{', '.join(dataset.class_names)}. Expected the same classes in the same order; name "
             "them with 'dataset.class_names=[...]'."
         )
-    table = ImageTable.of(dataset, names[cfg.split])
-    weights = run.check(run.weights_by(cfg.selection) if cfg.selection else run.weights)
+    model = read_network(run.folder)
+    table = ImageTable.of(dataset, {s.name.lower(): s for s in Split}[split])
     predictor = RunPredictor(
-        run,
-        lambda: build(model),
-        lambda: build(cfg.trainer).torch_device(),
-        weights=weights,
+        run, lambda: build(model), lambda: build(trainer).torch_device(), weights=weights
     )
     parts: list[np.ndarray] = []
-    with Bars(console).task("evaluate", total=len(table)) as advance:
+    with progress.task("evaluate", total=len(table)) as advance:
         for start in range(0, len(table), CHUNK):
             images = [read_image(p) for p in table.paths[start : start + CHUNK]]
             parts.append(predictor(images))
@@ -65,31 +134,17 @@ def job(cfg: DictConfig) -> None:
     )
     result = {
         **{k: run.result[k] for k in ("baseline", "augmentation", "model", "seed", "needs")},
-        "selection": cfg.selection or run.result["selection"],
+        "selection": selection or run.result["selection"],
         "run": run.folder.name,
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "weights_sha256": file_digest(weights),
         "dataset": dataset.name,
-        "split": cfg.split,
-        "metrics": {cfg.split: metrics.to_dict()},
+        "split": split,
+        "metrics": {split: metrics.to_dict()},
     }
-    data = dataset.digest(Path(cfg.paths.outputs) / "cache")
-    key = digest_of([result["weights_sha256"], data, cfg.split, cfg.selection])[:8]
-    path = Path(cfg.paths.outputs) / "evaluate" / f"{run.folder.name}-{key}.json"
-    show_metrics(result, cfg.split)
-    try:
-        write_atomic(path, json.dumps(result, indent=1).encode())
-        write_predictions(_judged(table, probabilities, dataset), path.with_suffix(".csv"))
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        console.show("\n[yellow]note[/yellow]    not kept: {} cannot be written", path)
-        return
-    console.show("\n[bold]result[/bold]  {}", path)
-    console.show("[bold]images[/bold]  {}", path.with_suffix(".csv"))
-    console.show("[bold]next[/bold]    aspire table")
+    return result, _rows(table, probabilities, dataset)
 
 
-def _judged(table: ImageTable, probabilities: np.ndarray, dataset: Dataset) -> pd.DataFrame:
+def _rows(table: ImageTable, probabilities: np.ndarray, dataset: Dataset) -> pd.DataFrame:
     """The predictions with the true class and group ("" where unknown) of every image."""
     frame = predictions(table.paths, probabilities, dataset.class_names)
     groups = [dataset.grouper.names[g] if g >= 0 else "" for g in table.group]
@@ -99,20 +154,29 @@ def _judged(table: ImageTable, probabilities: np.ndarray, dataset: Dataset) -> p
 
 
 def _dataset(cfg: DictConfig, folder: Path) -> Dataset:
-    """The one that was typed, else the one the run was trained on, wherever it is by now.
+    """The one that was typed, else that of the run."""
+    if not cfg.get("dataset"):
+        return dataset_of(folder, cfg.root)
+    try:
+        return checked_dataset(cfg.dataset)[0]
+    except DataError as error:
+        hint = "For pictures without labels there is: aspire predict RUN FOLDER"
+        raise DataError(f"{error}\n{hint}") from None
+
+
+def dataset_of(folder: Path, root: str | None = None) -> Dataset:
+    """The one a run was trained on, wherever it is by now.
+
+    Args:
+        folder: of the run.
+        root: where its images are; None for where they were.
 
     Raises:
         AspireError: when it cannot be read, with what to type where it has moved.
     """
-    if cfg.get("dataset"):
-        try:
-            return checked_dataset(cfg.dataset)[0]
-        except DataError as error:
-            hint = "For pictures without labels there is: aspire predict RUN FOLDER"
-            raise DataError(f"{error}\n{hint}") from None
     node = read_node(folder, "dataset")
-    if cfg.root is not None:
-        node = rerooted(node, Path(cfg.root))
+    if root is not None:
+        node = rerooted(node, Path(root))
     try:
         return checked_dataset(node)[0]
     except AspireError as error:

@@ -9,7 +9,8 @@ from omegaconf import DictConfig, ListConfig
 
 from aspire.cli._app import task_overrides
 from aspire.console import console
-from aspire.errors import ConfigError
+from aspire.errors import AspireError, ConfigError
+from aspire.progress import Bars, Silent
 from aspire.reporting.grid import make_grid
 from aspire.reporting.grid_latex import as_latex
 from aspire.reporting.grid_text import (
@@ -19,7 +20,14 @@ from aspire.reporting.grid_text import (
     as_rich_grid,
     lay_out,
 )
-from aspire.reporting.table import as_rich, as_text, find_results, rows_of, usable_metrics
+from aspire.reporting.table import (
+    as_rich,
+    as_text,
+    find_results,
+    find_runs,
+    rows_of,
+    usable_metrics,
+)
 from aspire.runs.ledger import find_jobs
 from aspire.stored.notes import note
 from aspire.stored.results import read_training
@@ -35,6 +43,9 @@ def job(cfg: DictConfig) -> None:
     for entry in jobs:
         if entry.look.damaged:
             note(f"not in the table: {entry.name}: {entry.look.reason}")
+    if cfg.selection:
+        results = _by_rule(results or {str(f): r for f, r in find_runs(folder)}, cfg)
+        jobs = [j for j in jobs if j.state != "done" or str(j.look.folder) in results]
     if jobs and (cfg.rows or cfg.cols):
         grid = make_grid(
             jobs, results, _words(cfg.rows), _words(cfg.cols), metrics, str(cfg.split)
@@ -44,7 +55,9 @@ def job(cfg: DictConfig) -> None:
     if jobs and (cfg.against or cfg.format == "latex"):
         given = "against=published" if cfg.against else "format=latex"
         raise ConfigError(f"{given} needs rows and columns: add rows=baseline cols=dataset.")
-    found = list(results.values()) or find_results(folder)
+    found = list(results.values())
+    if not found and not cfg.selection:
+        found = find_results(folder)
     if not (cfg.metric or _typed_metrics()):
         metrics = usable_metrics(found, metrics, cfg.split)
     rows = rows_of(found, metrics, cfg.split)
@@ -52,6 +65,26 @@ def job(cfg: DictConfig) -> None:
         console.print(as_rich(rows, metrics, cfg.split, console.width))
     else:
         print(as_text(rows, metrics, cfg.split, cfg.format))
+
+
+def _by_rule(results: dict[str, Any], cfg: DictConfig) -> dict[str, Any]:
+    """The runs that another rule can select, as it would have."""
+    from aspire.cli._reselect import reselected
+
+    # the other formats are read by programs
+    progress = Bars(console) if cfg.format == "rich" else Silent()
+    found = {}
+    for folder, result in results.items():
+        try:
+            found[folder] = reselected(Path(folder), result, cfg, progress)
+        except AspireError as error:
+            note(f"not in the table: {folder}: {error}")
+    if not found:
+        raise ConfigError(
+            f"selection={cfg.selection}: none of {len(results)} runs below {cfg.dir} can be "
+            "selected by it."
+        )
+    return found
 
 
 def _show_grid(grid: Any, cfg: DictConfig) -> None:

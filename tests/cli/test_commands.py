@@ -290,6 +290,47 @@ def test_a_finished_run_is_selected_anew_without_training(tmp_path, capsys):
     assert "cannot be selected by it. Expected one of val_worst_group" in capsys.readouterr().err
 
 
+def test_a_finished_sweep_is_shown_under_other_rules_without_training(
+    tmp_path, capsys, caplog, monkeypatch
+):
+    words = ["-m", "baseline=erm,dfr", "seed=0,1", "dataset.scale=0.02", "fit.steps=12"]
+    words += ["fit.evaluations=6", "fit.selection=val_acc", "logger=none"]
+    words += [f"hydra.sweep.dir={tmp_path / 'one'}"]
+    assert main(["train", *words]) == 0
+    paths = list((tmp_path / "outputs" / "train").rglob("result.json"))
+    results = [json.loads(p.read_text()) for p in paths]
+    erm = [r for r in results if r["baseline"] == "erm"]
+    assert (len(erm), len(results)) == (2, 4)
+    trained = {p.parent: sorted(p.parent.rglob("*")) for p in paths}
+    monkeypatch.setattr("aspire.experiment.Experiment.train", None)
+    folder = str(tmp_path / "one")
+    asked = ["table", folder, "split=val", "metric=acc", "format=json"]
+    for again in (False, True):
+        for rule in ("val_acc", "val_worst_class", "last"):
+            capsys.readouterr()
+            if again:  # what was judged once is read
+                monkeypatch.setattr("aspire.cli.evaluate.judged", None)
+                monkeypatch.setattr("aspire.cli._reselect.judged", None)
+            assert main([*asked, f"selection={rule}"]) == 0
+            out = capsys.readouterr().out
+            (row,) = (r for r in json.loads(out) if r["arm"] == "erm")
+            # the evaluation that the rule would have taken, from the curve
+            expected = []
+            for result in erm:
+                history = {int(r["step"]): r["val/acc"] for r in result["history"]["erm"]}
+                step = int(result["selectable"][rule].split("step-")[1].split(".")[0])
+                expected.append(history[step])
+            assert row["selection"] == rule
+            assert row["acc"]["mean"] == pytest.approx(sum(expected) / 2)
+            # the last layer of DFR has no curve: nothing else could have been selected
+            told = "its last layer was made after training (dfr)" in caplog.text
+            assert told == (rule != "val_acc")
+            caplog.clear()
+    assert {f: sorted(f.rglob("*")) for f in trained} == trained
+    assert main(["table", folder, "selection=val_wrst_group"]) == 2
+    assert "Did you mean val_worst_group" in capsys.readouterr().err
+
+
 def test_a_generated_image_is_made_again_from_its_record(tmp_path, capsys):
     found = ["score.min_support=2", "score.min_donors=2", "score.max_q=1", "score.min_effect=0"]
     few = [*TINY, *found, "filter=[]", "fit.steps=8"]
