@@ -256,8 +256,8 @@ def _requests(pipeline: Pipeline, asked: Sequence[Concept], seed: int) -> list[G
     """Every image to be made, the usual ones spread evenly among those of a class."""
     sampler = pipeline.sampler()
     phrases: dict[int, list[frozenset[str]]] = defaultdict(list)
-    for img_id, found in pipeline.phrases.items():
-        phrases[pipeline.refs[img_id].y].append(found)
+    for img_id, shown in pipeline.phrases.items():
+        phrases[pipeline.refs[img_id].y].append(shown)
     counts = [sum(r.y == y for r in pipeline.refs.values()) for y in range(pipeline.num_classes)]
     number = images_wanted(pipeline.settings.generate, asked, phrases, counts, sampler)
     found = [c for c in asked if c.avoided]
