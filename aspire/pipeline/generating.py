@@ -23,6 +23,7 @@ from aspire.generation.contexts import as_usual
 from aspire.generation.quota import images_wanted
 from aspire.generation.scene_labels import scene_parents
 from aspire.identity import digest_of
+from aspire.language.base import Looking
 from aspire.pipeline.deciding import sorted_images
 from aspire.pipeline.flow import Pipeline
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError, collapsed_by
@@ -155,6 +156,7 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
     said = wordings_of(pipeline)
     known = _with_objects(pipeline)
     shown = {e.img_id: e.background or "" for e in pipeline.extractions.records}
+    looked = isinstance(pipeline.backends.extractor, Looking)  # then nobody is asked for captions
     captioned = tuple(
         Captioned(
             pipeline.dataset.root / pipeline.refs[c.img_id].file,
@@ -162,7 +164,7 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
             c.text,
             shown.get(c.img_id, ""),
         )
-        for c in pipeline.captions.records
+        for c in (() if looked else pipeline.captions.records)
     )
     evidence = [
         ClassEvidence(
