@@ -143,6 +143,7 @@ class Base(Verb):
     decisions: Annotated[str, Meta(description="a file that aspire review has written")] | None
     generated_share: OpenFraction | None
     generated_even: bool
+    offline: bool
     fit: Fit
     stage: Stage
 
