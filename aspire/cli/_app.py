@@ -61,6 +61,7 @@ POSITIONAL = {
     "wandb": ("action", "dir"),
     "rerun": ("run",),
     "diff": ("a", "b"),
+    "push": ("run", "repo"),
 }
 
 HELP = ("--help", "-h")

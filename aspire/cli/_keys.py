@@ -311,6 +311,18 @@ class Wandb(Verb):
     stale_after: Positive
 
 
+class Push(Verb):
+    """``aspire push``."""
+
+    run: Folder
+    repo: Annotated[str, Meta(description="the owner and name of a repository on the hub")]
+    licence: str | None
+    public: bool
+    real: bool
+    overwrite: bool
+    yes: bool
+
+
 class Download(Section):
     """How a download is tried."""
 

@@ -1,4 +1,4 @@
-"""``offline=true``: what is missing on this machine is said at the start, and nothing is fetched."""
+"""``offline=true``: what is missing here is said at the start, and nothing is fetched."""
 
 from __future__ import annotations
 
