@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from aspire.api.datasets import ON_HUB
 from aspire.api.words import calling, place
 from aspire.cli._app import build
 from aspire.cli.predict import pictures
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     OnePicture: TypeAlias = str | Path | Image | NDArray[np.uint8]
 
 CHUNK = 256  # pictures in memory at once
-ON_HUB = "hf://"
 LARGEST = 5.0  # 10^9 bytes of a classifier that is fetched
 
 

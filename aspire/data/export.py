@@ -188,8 +188,11 @@ def generated_entries(
 
 
 def write_flat(entries: Sequence[Entry], folder: Path, advance: Advance) -> None:
-    """``metadata.csv``, ``images/`` and ``masks/`` in a folder that is there."""
-    columns = list(dict.fromkeys(c for e in entries for c in e.values))
+    """``metadata.csv``, ``images/`` and ``masks/`` in a folder that is there.
+
+    Its first column is called as the ``imagefolder`` of Hugging Face wants it.
+    """
+    columns = ["file_name", *dict.fromkeys(c for e in entries for c in e.values)]
     _write_files(entries, columns, _Flat(), folder, advance)
 
 
@@ -210,6 +213,8 @@ def _write_files(
         name, mask = place.names(entry)
         _put(folder / name, entry.image, None)
         values = {**entry.values, "img_filename": name, "mask_filename": ""}
+        if "file_name" in columns:
+            values["file_name"] = name
         if entry.mask is not None:
             values["mask_filename"] = mask
             _put(folder / mask, entry.mask, entry.mask_bytes)

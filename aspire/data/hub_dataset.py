@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from aspire.data.csv_file import read_csv
-from aspire.data.table import Dataset, Split
+from aspire.data.csv_file import READ_AS, add_note, read_csv
+from aspire.data.table import Dataset, Split, name_of
 from aspire.data.unified import FRACTIONS, Unifier, definition, words_of
 from aspire.errors import ConfigError, DamagedError
 from aspire.hub import MANIFEST, Manifest, Repository, read_manifest
@@ -64,7 +64,7 @@ class HubDataset:
         self.revision = str(revision)
         self.cache = Path(cache)
         self.fractions, self.split_seed, self.max_gb = fractions, split_seed, max_gb
-        self.name = name or self.repository.name.rpartition("/")[2]
+        self.name = name_of(name, self.repository.name)
 
     def read(self) -> Dataset:
         """The metadata table, its rows in the order of the file.
@@ -85,6 +85,13 @@ class HubDataset:
                     )
         if "split" in frame.columns and str(int(Split.TEST)) not in set(frame["split"]):
             frame = frame.drop(columns="split")
+        if self.revision != root.name:  # the name of a commit
+            add_note(
+                frame,
+                READ_AS,
+                f"{self.repository.name}: {self.revision} is by now commit {root.name}; to stay "
+                f"with it: dataset.revision={root.name}",
+            )
         unify = Unifier(
             None, about.class_names, about.attribute_names, self.fractions, self.split_seed
         )

@@ -41,6 +41,7 @@ def dataset_card(repo: str, made: Json, licence: str) -> str:
         "task_categories": ["image-classification"],
         "tags": ["aspire", "spurious-correlations", "group-robustness", "synthetic"],
         "size_categories": [size_category(total)],
+        "configs": [{"config_name": "default", "data_files": ["metadata.csv", "images/**"]}],
     }
     real = "images of it and generated ones" if made["real"] else "generated images alone"
     avoided = markdown_table(
@@ -73,8 +74,12 @@ def dataset_card(repo: str, made: Json, licence: str) -> str:
             "- They are meant for training beside real images. Numbers on a test split that is "
             "drawn from them say nothing about photographs.\n"
             "- Parts of real images may be in them, where they were composed or inpainted.",
-            f"## Reading it back\n\n    aspire data show dataset=hub dataset.repo={repo}",
-            f"## Layout\n\n{LAYOUTS['csv']}\n\n{COLUMNS}\n",
+            f'## Reading it back\n\n```python\nimport aspire\n\naspire.load_dataset("hf://{repo}")'
+            "  # or aspire train dataset=hub "
+            f'dataset.repo={repo}\n```\n\nWithout aspire, `datasets.load_dataset("{repo}")` has '
+            "images and columns; masks are files in `masks/`.",
+            f"## Layout\n\n{LAYOUTS['csv']}\n\n{COLUMNS}\n\n"
+            "`file_name` is `img_filename` once more.\n",
         ]
     )
 
@@ -114,7 +119,8 @@ def model_card(repo: str, result: Json, licence: str, others: Sequence[Json], co
             f"## Seeds\n\n{_seeds(result, others)}",
             f"## Training data\n\n{markdown(result['dataset'])} (digest "
             f"`{visible(result['dataset_digest'])[:12]}`), {result['train_images']} training "
-            f"images{mixture}.\n\n{_command(command)}",
+            f"images{mixture}. Its settings are in `result.json` under "
+            f"`identity`.\n\n{_command(command)}",
             f"## Terms\n\n{_terms(licence)} The licence of the training data, and of the weights "
             "it began with, may say more.",
             "## Intended use\n\nTo study what classifiers lean on, to compare methods, and as a "

@@ -1,4 +1,4 @@
-"""``aspire push``, and reading back what it wrote, against a stand-in of the hub on this machine."""
+"""``aspire push``, and reading back what it wrote, against a stand-in of the hub."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ from aspire.classification.backbones import SmallCNN
 from aspire.classification.hub_run import HubRun
 from aspire.classification.predictor import Request
 from aspire.cli import main
-from aspire.cli import push as verb
 from aspire.data.hub_dataset import HubDataset
 from aspire.data.images import read_image
 from aspire.data.table import Split
 from aspire.errors import AspireError, ConfigError, DataError
+from aspire.reporting.hub_cards import model_card
 from aspire.stored.config import read_network
 
-SHAPE = dict(name="waterbirds", digest="0" * 64, spurious_attribute="background",
-             class_names=["landbird", "waterbird"], attribute_names=["land", "water"],
-             group_counts={})  # fmt: skip
+SHAPE = {
+    "name": "waterbirds", "digest": "0" * 64, "spurious_attribute": "background",
+    "class_names": ["landbird", "waterbird"], "attribute_names": ["land", "water"],
+    "group_counts": {},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -127,8 +129,7 @@ def test_a_classifier_is_pushed_and_read_back(
     }  # fmt: skip
     assert str(tmp_path) not in repr({k: v for k, v in stored.files.items() if k != "model"})
     card = squeezed(stored.files["README.md"])
-    assert head(card)["license"] == "other"
-    assert head(card)["license_name"] == "My own, v1"
+    assert "license: other\nlicense_name: My own, v1\n" in card
     assert "| landbird/water | 50.0 (2) | 50.0 (2) |" in card
     assert "by the rule `val_acc`" in card
     # (0.5 + 0.7) / 2, and 0.1 * sqrt(2)
@@ -174,8 +175,8 @@ def test_generated_images_are_pushed_with_where_they_come_from(
     images = [f for f in stored.files if f.startswith("images/")]
     assert len(images) == 20
     card = squeezed(stored.files["README.md"])
-    assert head(card)["license"] == "unknown"
-    assert head(card)["task_categories"] == ["image-classification"]
+    told = head(stored.files["README.md"].decode())
+    assert (told["license"], told["task_categories"]) == ("unknown", ["image-classification"])
     for words in (
         "**Licence: unknown.**", "| landbird, generated | 10 |", "| landbird | the lake | 10 |",
         "20 of 24 images passed the filters (rejected: duplicate 4)", "CC BY 4.0.",
@@ -185,7 +186,9 @@ def test_generated_images_are_pushed_with_where_they_come_from(
     assert "<script" not in card
     assert str(tmp_path) not in repr(stored.files)
 
-    data = aspire.load_dataset("hub", repo="me/birds")
+    data = aspire.load_dataset("hf://me/birds")
+    assert data.name == "birds"
+    assert f"dataset.revision={data.root.name}" in data.checks.text()
     assert data.class_names == ("landbird", "waterbird")
     assert data.attribute_names == ("land", "water")
     assert {len(data.split(s)) for s in (Split.VAL, Split.TEST)} == {2, 4}
@@ -196,14 +199,17 @@ def test_generated_images_are_pushed_with_where_they_come_from(
     assert rows["seed"].tolist() == [str(i) for i in range(20)]
     first = made.parents[1] / "artifacts/generate/0/files/0.png"
     assert np.array_equal(read_image(data.root / rows["img_filename"][0]), read_image(first))
+    plain = pytest.importorskip("datasets").load_dataset(
+        str(tmp_path / "outputs/hub/datasets--me--birds"), cache_dir=str(tmp_path / "hf")
+    )["train"]
+    assert plain["img_id"] == rows["img_id"].tolist()
+    assert np.array_equal(np.asarray(plain[0]["image"]), read_image(first))
     about = json.loads(stored.files["aspire.json"])["about"]["made"]
     assert about["classifier"] == "c" * 64
     assert about["stages"]["generate"] == "digest-of-generate"
 
 
-def test_real_images_go_along_only_where_that_is_asked(
-    hub: HubServer, made: Path, capsys
-) -> None:
+def test_real_images_go_along_only_where_that_is_asked(hub: HubServer, made: Path, capsys) -> None:
     assert main(["push", str(made), "me/birds", "real=true", "yes=true"]) == 0
     assert "real images of the dataset AND generated ones" in capsys.readouterr().out
     data = aspire.load_dataset("hub", repo="me/birds")
@@ -314,7 +320,7 @@ def _table(old: str, new: str) -> Callable[[dict[str, bytes]], None]:
     def change(files: dict[str, bytes]) -> None:
         text = files["metadata.csv"].decode()
         assert old in text
-        put(files, "metadata.csv", text.replace(old, new, 1).encode())
+        put(files, "metadata.csv", text.replace(old, new).encode())
 
     return change
 
@@ -332,7 +338,10 @@ def _table(old: str, new: str) -> Callable[[dict[str, bytes]], None]:
         (lambda f: renamed(f, lambda m: m["about"].pop("class_names")), "about is none of a data"),
         (lambda f: f.pop("aspire.json"), "holds no aspire.json"),
         (lambda f: f.pop("metadata.csv"), "metadata.csv has no bytes there"),
-        (lambda f: f.update({f"x{i}.bin": b"" for i in range(60)}), "holds 62 files that aspire.json does not name"),
+        (
+            lambda f: f.update({f"x{i}.bin": b"" for i in range(60)}),
+            "holds 62 files that aspire.json does not name",
+        ),
         (_table("images/generated/g00.png", "/etc/passwd"), "row 0 names '/etc/passwd', which"),
         (_table("masks/generated/g00.png", "../m.png"), r"row 0 names '\.\./m\.png', which"),
     ],
@@ -401,6 +410,26 @@ def test_a_branch_is_what_it_was_where_the_hub_is_out_of_reach(
         HubDataset("me/others", tmp_path / "cache").read()
 
 
+def test_a_card_is_text_and_its_head_is_what_was_said() -> None:
+    names = [EVIL, "---\nlicense: mit\n---", "[x](http://evil)"]
+    groups = {name: {"acc": 0.5, "n": 2} for name in names}
+    result = {
+        **dict.fromkeys(("dataset", "model", "baseline", "augmentation", "needs"), names[0]),
+        "class_names": names, "attribute_names": names, "selection": "`x`\n# y", "seed": 0,
+        "generated_digest": None, "dataset_digest": "0" * 64, "steps": 1, "selected_step": 1,
+        "train_images": 1, "metrics": {"test": {"groups": groups, "acc": 0.5}},
+    }  # fmt: skip
+    card = model_card("me/x", result, "mine: [x]\n---", [], f"aspire train x={EVIL}\n# z")
+    assert head(card) == {
+        "license": "other", "license_name": "mine: [x]\\n---",
+        "pipeline_tag": "image-classification", "library_name": "aspire",
+        "tags": ["aspire", "spurious-correlations", "group-robustness"], "metrics": ["accuracy"],
+    }  # fmt: skip
+    assert card.count("\n---\n") == 1
+    body = card.split("\n---\n")[1].replace(f"    aspire train x={EVIL}", "")  # a block of code
+    assert not [w for w in ("<script", "[x](", "\n# y", "\n# z") if w in body]
+
+
 def test_what_made_no_images_says_so(hub: HubServer, made: Path, capsys) -> None:
     result = json.loads((made / "result.json").read_text())
     (made / "result.json").write_text(json.dumps({**result, "generation": {}}))
@@ -408,4 +437,3 @@ def test_what_made_no_images_says_so(hub: HubServer, made: Path, capsys) -> None
     assert "it made no images" in capsys.readouterr().err
     assert main(["push", str(made.parent), "me/birds"]) == 2
     assert "no result.json in it" in capsys.readouterr().err
-    assert verb.OF_A_RESULT[0] == "schema"

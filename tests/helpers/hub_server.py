@@ -1,4 +1,4 @@
-"""A stand-in of the Hugging Face Hub on this machine: what its client asks when it pushes and fetches.
+"""A stand-in of the Hugging Face Hub: what its client asks when it pushes and when it fetches.
 
 Repositories are in memory. One that was pushed has one commit a push; a test may change any of it.
 """
@@ -70,10 +70,11 @@ class Answer(BaseHTTPRequestHandler):
         path = self._path()
         resolved = "/resolve/" in path
         kind, rest = self._kind(path.removeprefix("api/"))
-        owner, name, *more = rest.split("/")
+        owner, name, *more = [*rest.split("/"), ""]  # the client has other questions too
         stored = self.server.repositories.get(f"{kind}/{owner}/{name}")
         if stored is None or (stored.private and not self._may()):
             return self._fail(404, "RepoNotFound")
+        more = more[:-1]
         revision = more[1] if len(more) > 1 else "main"
         last = list(stored.commits)[-1]
         sha = last if revision == "main" else revision
