@@ -239,7 +239,7 @@ class Repository:
             DataError: when it is larger than that.
             AspireError: when it cannot be had, with what to type.
         """
-        home = Path(cache) / f"{self.kind}s--{self.name.replace('/', '--')}"
+        home = self._home(cache)
         commit = self._commit(revision, home)
         folder = home / commit
         if (folder / MANIFEST).is_file():
@@ -250,27 +250,35 @@ class Repository:
                 self._fetch(commit, folder, max_gb)
         return folder
 
+    def is_here(self, revision: str, cache: Path) -> bool:
+        """Whether that revision was fetched once, so that no network is needed; asks none."""
+        home = self._home(cache)
+        commit = revision if _COMMIT.fullmatch(revision) else _remembered(home, revision)
+        return bool(commit) and (home / commit / MANIFEST).is_file()
+
+    def _home(self, cache: Path) -> Path:
+        return Path(cache) / f"{self.kind}s--{self.name.replace('/', '--')}"
+
     def _commit(self, revision: str, home: Path) -> str:
         """The commit of a revision, that of the last time where the hub is out of reach."""
         if _COMMIT.fullmatch(revision):
             return revision
         from huggingface_hub import HfApi
 
-        known = home / "refs" / file_name(revision)
         try:
             sha = HfApi().repo_info(
                 self.name, repo_type=self.kind, revision=revision, timeout=TIMEOUT
             ).sha  # fmt: skip
         except Exception as error:  # as above
             told = self.told(error, revision)
-            commit = known.read_text("ascii", "replace").strip() if known.is_file() else ""
-            if not isinstance(told, ServiceError) or not _COMMIT.fullmatch(commit):
+            commit = _remembered(home, revision)
+            if not isinstance(told, ServiceError) or not commit:
                 raise told from None
             note(f"The hub is out of reach; {self.name} is taken as it was last: {commit}.")
             return commit
         if not _COMMIT.fullmatch(str(sha)):
             raise DamagedError(f"{self.name}: the hub names no commit for {revision}.")
-        write_atomic(known, str(sha).encode())
+        write_atomic(_reference(home, revision), str(sha).encode())
         return str(sha)
 
     def _fetch(self, commit: str, folder: Path, max_gb: float) -> None:
@@ -402,6 +410,18 @@ class Repository:
             "where there is a network. What was fetched before needs none: give its commit as "
             "revision."
         )
+
+
+def _reference(home: Path, revision: str) -> Path:
+    """What remembers the commit that a branch or tag was last."""
+    return home / "refs" / file_name(revision)
+
+
+def _remembered(home: Path, revision: str) -> str:
+    """That commit; "" where none is known."""
+    file = _reference(home, revision)
+    commit = file.read_text("ascii", "replace").strip() if file.is_file() else ""
+    return commit if _COMMIT.fullmatch(commit) else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -12,6 +13,7 @@ from omegaconf import DictConfig
 from aspire.cli._app import build, own_keys, task_overrides
 from aspire.cli.models import GROUPS, Needed, in_words, needed, size_of
 from aspire.errors import ConfigError
+from aspire.hub import Kind, Repository
 from aspire.model_files import snapshot, state
 
 # Read by libraries when they are imported, and by processes that are started later.
@@ -26,7 +28,9 @@ def offline(cfg: DictConfig, verb: str) -> AbstractContextManager[None]:
         ConfigError: naming what is missing, with the command that fetches it.
     """
     if verb != "models":  # which says so itself
-        _check(needed(cfg, groups_of(cfg, verb)), verb)
+        told = [*_unfetched(cfg), *_missing(needed(cfg, groups_of(cfg, verb)), verb)]
+        if told:
+            raise ConfigError("\n".join(told))
     return without_network()
 
 
@@ -41,7 +45,25 @@ def groups_of(cfg: DictConfig, verb: str) -> Sequence[str]:
     return GROUPS
 
 
-def _check(models: Sequence[Needed], verb: str) -> None:
+def _unfetched(cfg: DictConfig) -> Iterator[str]:
+    """Repositories that somebody has pushed, and that were never fetched here."""
+    asking: tuple[tuple[str, Kind, str], ...] = (
+        ("dataset", "dataset", "data show"), ("classifier", "model", "discover"),
+    )  # fmt: skip
+    for group, kind, command in asking:
+        if HydraConfig.get().runtime.choices.get(group) != "hub" or not cfg[group].repo:
+            continue
+        repo, revision, cache = (str(cfg[group][k]) for k in ("repo", "revision", "cache"))
+        if not Repository(repo, kind).is_here(revision, Path(cache)):
+            yield (
+                f"offline=true, and {repo} (revision {revision}) for {group}=hub was never fetched "
+                f"here. Where there is a network: aspire {command} {group}=hub {group}.repo={repo} "
+                f"{group}.revision={revision}\nFor another machine: take {cache} along."
+            )
+
+
+def _missing(models: Sequence[Needed], verb: str) -> Iterator[str]:
+    """Models of backends that are not here, or not whole, in one text."""
     states = [(model, state(model.checkpoint)) for model in models]
     missing = [m for m, s in states if s in ("missing", "incomplete")]
     if not missing:
@@ -55,7 +77,7 @@ def _check(models: Sequence[Needed], verb: str) -> None:
         lines.append(f"  {checkpoint.model} for {model.by}: {where}{size}{instead}")
     drop = {*own_keys(verb), "offline"}
     words = [w for w in task_overrides() if w.lstrip("+~").split("=")[0].split(".")[0] not in drop]
-    raise ConfigError(
+    yield (
         f"offline=true, and {len(missing)} of {len(models)} models that this configuration loads "
         "are not on this machine, or not whole:\n" + "\n".join(lines) + "\nWhere there is a "
         f"network: {' '.join(['aspire models fetch cache', *words])}\nFor another machine: "

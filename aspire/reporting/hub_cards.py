@@ -19,7 +19,17 @@ from aspire.version import __version__
 
 Json = Mapping[str, Any]
 UNKNOWN = "unknown"
-_IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.+-]{0,59}")
+# Identifiers that the hub takes for common licences; any other is entered by its name.
+IDENTIFIERS = frozenset(
+    {"afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bigscience-openrail-m", "bsd",
+     "bsd-2-clause", "bsd-3-clause", "bsl-1.0", "cc", "cc0-1.0", "cc-by-2.0", "cc-by-3.0",
+     "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-3.0",
+     "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0",
+     "cc-by-sa-3.0", "cc-by-sa-4.0", "cdla-permissive-1.0", "cdla-permissive-2.0",
+     "cdla-sharing-1.0", "creativeml-openrail-m", "ecl-2.0", "epl-2.0", "eupl-1.1", "gpl",
+     "gpl-2.0", "gpl-3.0", "isc", "lgpl", "lgpl-2.1", "lgpl-3.0", "mit", "mpl-2.0", "odbl",
+     "odc-by", "openrail", "openrail++", "pddl", "unknown", "unlicense", "wtfpl", "zlib"}
+)  # fmt: skip
 
 
 def dataset_card(repo: str, made: Json, licence: str) -> str:
@@ -162,10 +172,13 @@ def _head(values: Json) -> str:
 
 
 def _licence(name: str) -> dict[str, str]:
-    """The hub takes identifiers; what is none is another licence, by its name."""
-    if _IDENTIFIER.fullmatch(name):
-        return {"license": name}
-    return {"license": "other", "license_name": visible(name)}
+    """The hub takes identifiers; what is none is another licence, by a short name."""
+    if name.lower() in IDENTIFIERS:
+        return {"license": name.lower()}
+    return {
+        "license": "other",
+        "license_name": re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-"),
+    }
 
 
 def _terms(licence: str) -> str:

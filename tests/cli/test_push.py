@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from hub_server import HubServer, hub_at
-from huggingface_hub import constants
+from huggingface_hub import constants, is_offline_mode
 from pages import EVIL, Outputs, commit
 from runfolders import hostile, run_folder
 from safetensors.torch import save
@@ -25,10 +26,10 @@ from aspire import records as rec
 from aspire.classification.backbones import SmallCNN
 from aspire.classification.hub_run import HubRun
 from aspire.classification.predictor import Request
-from aspire.cli import main
+from aspire.cli import main, train
 from aspire.data.hub_dataset import HubDataset
 from aspire.data.images import read_image
-from aspire.data.table import Split
+from aspire.data.table import Dataset, Split
 from aspire.errors import AspireError, ConfigError, DataError
 from aspire.reporting.hub_cards import model_card
 from aspire.stored.config import read_network
@@ -129,7 +130,8 @@ def test_a_classifier_is_pushed_and_read_back(
     }  # fmt: skip
     assert str(tmp_path) not in repr({k: v for k, v in stored.files.items() if k != "model"})
     card = squeezed(stored.files["README.md"])
-    assert "license: other\nlicense_name: My own, v1\n" in card
+    assert "license: other\nlicense_name: my-own-v1\n" in card
+    assert "Licence: My own, v1." in card
     assert "| landbird/water | 50.0 (2) | 50.0 (2) |" in card
     assert "by the rule `val_acc`" in card
     # (0.5 + 0.7) / 2, and 0.1 * sqrt(2)
@@ -410,6 +412,51 @@ def test_a_branch_is_what_it_was_where_the_hub_is_out_of_reach(
         HubDataset("me/others", tmp_path / "cache").read()
 
 
+def test_offline_says_what_was_never_fetched(
+    hub: HubServer, made: Path, monkeypatch, capsys
+) -> None:
+    assert main(["push", str(made), "me/birds", "yes=true"]) == 0
+    done: list[bool] = []
+    monkeypatch.setattr(train, "job", lambda cfg: done.append(is_offline_mode()))
+    words = ["train", "dataset=hub", "dataset.repo=me/birds", "offline=true", "logger=none"]
+    capsys.readouterr()
+    assert main(words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "me/birds (revision main) for dataset=hub was never fetched here" in said
+    assert "aspire data show dataset=hub dataset.repo=me/birds dataset.revision=main" in said
+    assert main(["data", "show", "dataset=hub", "dataset.repo=me/birds"]) == 0
+    assert main(words) == 0
+    assert done == [True]
+
+
+def test_a_network_of_ones_own_is_given_again(
+    hub: HubServer, waterbirds: Dataset, tmp_path: Path
+) -> None:
+    settings = {"fit.steps": 4, "fit.evaluations": 1, "fit.batch_size": 8}
+    run = aspire.train(waterbirds, model=Own, transform=aspire.Preprocessing(24), settings=settings)
+    assert main(["push", str(run.folder), "me/own", "yes=true"]) == 0
+    files = hub.repositories["models/me/own"].files
+    assert 'aspire.load_run("hf://me/own", model=YourNetwork)' in files["README.md"].decode()
+    assert str(tmp_path) not in repr({k: files[k] for k in files if k != "model.safetensors"})
+    picture = waterbirds.path(waterbirds.table["img_filename"][0])
+    there = aspire.load_run("hf://me/own", model=Own)
+    pd.testing.assert_frame_equal(there.predict(picture), run.predict(picture))
+    with pytest.raises(ConfigError, match="was trained with a network of your own"):
+        aspire.load_run("hf://me/own")
+
+
+class Own(torch.nn.Module):
+    """Two outputs of the mean colour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = torch.nn.Linear(3, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.last(images.mean((2, 3)))
+        return found
+
+
 def test_a_card_is_text_and_its_head_is_what_was_said() -> None:
     names = [EVIL, "---\nlicense: mit\n---", "[x](http://evil)"]
     groups = {name: {"acc": 0.5, "n": 2} for name in names}
@@ -421,7 +468,7 @@ def test_a_card_is_text_and_its_head_is_what_was_said() -> None:
     }  # fmt: skip
     card = model_card("me/x", result, "mine: [x]\n---", [], f"aspire train x={EVIL}\n# z")
     assert head(card) == {
-        "license": "other", "license_name": "mine: [x]\\n---",
+        "license": "other", "license_name": "mine-x",
         "pipeline_tag": "image-classification", "library_name": "aspire",
         "tags": ["aspire", "spurious-correlations", "group-robustness"], "metrics": ["accuracy"],
     }  # fmt: skip
