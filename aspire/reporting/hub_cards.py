@@ -175,10 +175,8 @@ def _licence(name: str) -> dict[str, str]:
     """The hub takes identifiers; what is none is another licence, by a short name."""
     if name.lower() in IDENTIFIERS:
         return {"license": name.lower()}
-    return {
-        "license": "other",
-        "license_name": re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-"),
-    }
+    short = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
+    return {"license": "other", "license_name": short or "see-the-card"}
 
 
 def _terms(licence: str) -> str:
