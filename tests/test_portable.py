@@ -96,6 +96,7 @@ def test_every_dataset_can_be_sent_to_another_process(path: Path, tmp_path: Path
     own = {"on_bad", "duplicates", "thorough", "sources", "published", "licence", "homepage"}
     node = {k: v for k, v in yaml.safe_load(path.read_text("utf-8")).items() if k not in own}
     node = {k: str(tmp_path) if "${" in str(v) else v for k, v in node.items()}
-    node |= {"metadata": str(tmp_path / "x.csv")} if "metadata" in node else {"root": str(tmp_path)}
+    where = {"metadata": str(tmp_path / "x.csv"), "repo": "me/x", "root": str(tmp_path)}
+    node |= dict([next((k, v) for k, v in where.items() if k in node)])
     reader = instantiate(node, _convert_="all")
     assert vars(pickle.loads(pickle.dumps(reader))).keys() == vars(reader).keys()

@@ -19,6 +19,7 @@ from aspire.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
+ON_HUB = "hf://"
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 
 
@@ -57,9 +58,10 @@ def load_dataset(
     Args:
         source: the name of a choice (``"mini_waterbirds"``, ``"waterbirds"``; ``aspire list
             dataset`` shows them); a folder ``CLASS/*.jpg`` or ``CLASS/ATTRIBUTE/*.jpg``, optionally
-            in ``train/``, ``val/`` and ``test/``; a table (.csv, .tsv, .parquet); a DataFrame with
-            the columns of :class:`~aspire.data.table.Dataset`; or an object whose ``read()`` gives
-            such a Dataset.
+            in ``train/``, ``val/`` and ``test/``; ``"hf://OWNER/NAME"`` or
+            ``"hf://OWNER/NAME@REVISION"`` that ``aspire push`` has written; a table (.csv, .tsv,
+            .parquet); a DataFrame with the columns of :class:`~aspire.data.table.Dataset`; or an
+            object whose ``read()`` gives such a Dataset.
         outputs: below which miniatures are drawn and checks remembered; ``./outputs`` by default.
         **settings: keys of that choice, as ``scale=0.1`` of a miniature or ``class_names=[...]``
             of a folder. Of a DataFrame ``root`` (the folder of its files), ``class_names``,
@@ -96,6 +98,9 @@ def _words_for(source: str | Path) -> dict[str, Any]:
     known = choices_of("dataset")
     if isinstance(source, str) and source in known:
         return {"dataset": source}
+    if str(source).startswith(ON_HUB):
+        repo, _, revision = str(source).removeprefix(ON_HUB).partition("@")
+        return {"dataset": "hub", "dataset.repo": repo, "dataset.revision": revision or "main"}
     path = Path(source).expanduser()
     if path.is_dir():
         return {"dataset": "folder", "dataset.root": str(path.absolute())}

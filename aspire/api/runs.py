@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from aspire.api.words import calling
+from aspire.api.datasets import ON_HUB
+from aspire.api.words import calling, place
 from aspire.cli._app import build
 from aspire.cli.predict import pictures
 from aspire.data.images import Pixels, read_image
 from aspire.errors import ConfigError
+from aspire.hub import Repository
 from aspire.identity import arm_name
 from aspire.own_code import code_of
 from aspire.own_objects import name_of
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     OnePicture: TypeAlias = str | Path | Image | NDArray[np.uint8]
 
 CHUNK = 256  # pictures in memory at once
+LARGEST = 5.0  # 10^9 bytes of a classifier that is fetched
 
 
 class Run:
@@ -152,7 +156,9 @@ def load_run(
     """A finished run by its folder, whoever made it.
 
     Args:
-        path: the folder, as ``aspire train`` prints it and ``run.folder`` names it.
+        path: the folder, as ``aspire train`` prints it and ``run.folder`` names it; or
+            ``"hf://OWNER/NAME"``, ``"hf://OWNER/NAME@REVISION"`` for one that ``aspire push`` has
+            written, which is fetched once and checked.
         model: the same class, function or network as in :func:`aspire.train`, where the run was
             made with a network of your own.
         own: dotted names of classes of your own that its ``config.yaml`` may name; nothing else but
@@ -167,7 +173,7 @@ def load_run(
     aspire.errors.ConfigError: run=no/such/folder: no result.json in it. ...
     """
     with calling():
-        trained = find_run(Path(path))
+        trained = find_run(_brought(path))
         with trusting(own):
             stored = read_config(trained.folder).get("model")
             if isinstance(stored, Mapping) and OWN in stored:
@@ -179,6 +185,16 @@ def load_run(
                 )
             node = read_network(trained.folder)
     return Run(trained, lambda: build(node))
+
+
+def _brought(path: str | Path) -> Path:
+    """The folder of a run, here or on the hub."""
+    if not str(path).startswith(ON_HUB):
+        return Path(path)
+    repo, _, revision = str(path).removeprefix(ON_HUB).partition("@")
+    outputs = place(None).get("paths.outputs") or os.environ["ASPIRE_OUTPUTS"]
+    cache = Path(outputs) / "cache" / "hub"
+    return Repository(repo, "model").bring(revision or "main", cache, LARGEST)
 
 
 def _own_model(trained: TrainedRun, name: str, model: Any) -> Callable[[], Model]:

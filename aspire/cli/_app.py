@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ POSITIONAL = {
     "wandb": ("action", "dir"),
     "rerun": ("run",),
     "diff": ("a", "b"),
+    "push": ("run", "repo"),
 }
 
 HELP = ("--help", "-h")
@@ -175,7 +177,7 @@ class ReportingJob:
                 if (refused := getattr(verb, "refused", None)) and refused(cfg, error):
                     return
                 raise
-            with trusting(own_targets(cfg)):
+            with trusting(own_targets(cfg)), _network(cfg, self.verb):
                 verb.job(cfg)
         except Exception as problem:
             known = (
@@ -189,6 +191,20 @@ class ReportingJob:
             self.failed.append(known)
             if "BasicLauncher" not in str(HydraConfig.get().launcher._target_):
                 raise known from None
+
+
+def _network(cfg: DictConfig, verb: str) -> AbstractContextManager[None]:
+    """As it is, or out of reach with ``offline=true``.
+
+    Raises:
+        ConfigError: naming the models that would have to be fetched.
+    """
+    if not cfg.get("offline"):
+        return nullcontext()
+    found: AbstractContextManager[None] = importlib.import_module("aspire.cli._offline").offline(
+        cfg, verb
+    )
+    return found
 
 
 def say(text: str, exit_code: int = 1) -> None:

@@ -19,7 +19,7 @@ ABOUT = ("sources", "published", "licence", "homepage", *CHECKS)
 
 def called(choice: str, node: Mapping[str, Any]) -> str:
     """How tables call a dataset before it is read: the choice, or the name of one's own data."""
-    where = node.get("metadata") or node.get("root")
+    where = node.get("metadata") or node.get("root") or node.get("repo")
     return name_of(node.get("name"), where) if "name" in node and where else choice
 
 

@@ -143,6 +143,7 @@ class Base(Verb):
     decisions: Annotated[str, Meta(description="a file that aspire review has written")] | None
     generated_share: OpenFraction | None
     generated_even: bool
+    offline: bool
     fit: Fit
     stage: Stage
 
@@ -308,6 +309,18 @@ class Wandb(Verb):
     method: Literal["grid", "random", "bayes"]
     metric: str
     stale_after: Positive
+
+
+class Push(Verb):
+    """``aspire push``."""
+
+    run: Folder
+    repo: Annotated[str, Meta(description="the owner and name of a repository on the hub")]
+    licence: str | None
+    public: bool
+    real: bool
+    overwrite: bool
+    yes: bool
 
 
 class Download(Section):

@@ -17,6 +17,7 @@ VERBS = {
     "diff": "two runs side by side: settings, code, data, environment, results",
     "wandb": "uploads, a dashboard, and sweeps driven by W&B's agents",
     "data": "list, show, download, add, verify, preview and export datasets",
+    "push": "generated images or a classifier, to the Hugging Face Hub with a card",
     "list": "every choice there is, what it is, and which model it fetches",
     "models": "which model files a configuration loads; fetch them, whose they are",
     "new": "a choice of your own: code, yaml and a test that pass as they are",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,11 +40,16 @@ def job(cfg: DictConfig) -> None:
     ACTIONS[cfg.action](cfg)
 
 
-def needed(cfg: DictConfig) -> list[Needed]:
-    """The models that the backends of a configuration load, each once."""
+def needed(cfg: DictConfig, groups: Sequence[str] = GROUPS) -> list[Needed]:
+    """The models that the backends of a configuration load, each once.
+
+    Args:
+        cfg: the configuration.
+        groups: of ``conf/`` that count.
+    """
     choices = HydraConfig.get().runtime.choices
     found: dict[tuple[str, str], tuple[Checkpoint, list[str]]] = {}
-    for group in GROUPS:
+    for group in groups:
         for part, name in _parts(cfg, group, str(choices.get(group))):
             for checkpoint in checkpoints_of(part):
                 key = (checkpoint.model, checkpoint.revision)
@@ -74,7 +79,7 @@ def _list(cfg: DictConfig) -> None:
                 "revision": "" if checkpoint.folder or checkpoint.file else checkpoint.revision,
                 "for": by,
                 "where": where,
-                "bytes": _size(folder) if folder else None,
+                "bytes": size_of(folder) if folder else None,
                 "commit": folder.name if folder else "",
                 "instead": checkpoint.instead,
             }
@@ -156,7 +161,8 @@ def _is_on_hub(checkpoint: Checkpoint) -> bool:
     return checkpoint.file is None and checkpoint.folder is None
 
 
-def _size(folder: Path) -> int:
+def size_of(folder: Path) -> int:
+    """Bytes of all files below it."""
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 

@@ -45,7 +45,7 @@ from aspire.version import __version__
 from aspire.yardstick import yardstick
 
 # Where and how fast, not what.
-NON_IDENTITY_KEYS = ("paths", "trainer", "logger", "engine", "own")
+NON_IDENTITY_KEYS = ("paths", "trainer", "logger", "engine", "own", "offline")
 METRICS = ["worst_group_acc", "acc", "acc_adjusted"]
 
 

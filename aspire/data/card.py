@@ -28,7 +28,9 @@ class object |
 | place, attribute | spurious attribute, as number and name; -1 and empty where unknown |
 | caption | what the image shows, in words |
 | source | real, or generated |
-| parent_id, seed, prompt | of generated images: what they were made from and how |"""
+| parent_id, seed, prompt, negative_prompt, scene | of generated images: what they were made from \
+and how |
+| avoided | of generated images: the features they were made without |"""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from aspire.version import __version__
 COLUMNS = (
     *("img_id", "img_filename", "y", "split", "place", "class", "attribute", "caption"),
     *("mask_filename", "source", "parent_id", "seed", "prompt"),
+    *("negative_prompt", "scene", "avoided"),
 )
 KINDS = ("folder", "csv", "hf")
 MARK = ".aspire-export.json"
@@ -84,7 +85,7 @@ class Export:
                     write_hf(self.dataset, entries, self.columns, partial, advance)
                 else:
                     place = _ImageFolder(self.dataset, entries) if to == "folder" else _Flat()
-                    self._write_files(entries, place, partial, advance)
+                    _write_files(entries, self.columns, place, partial, advance)
             card = Card(self.dataset, self.generated, self.licence, self.homepage, self.command)
             (partial / "README.md").write_text(card.text(to, self._counts(entries)), "utf-8")
             mark = {"aspire": __version__, "dataset": self.dataset.name, "to": to}
@@ -117,17 +118,9 @@ class Export:
                 data.path(mask) if mask else None,
                 synthetic=False,
             )
-        ids = set(data.table["img_id"])
-        for made in self.generated.records if self.generated else ():
-            assert self.generated is not None
-            img_id = made.img_id if made.img_id not in ids else f"{made.img_id}-{made.seed}"
-            values = dict.fromkeys(self.columns, "") | self._names(made.y, -1)
-            values |= {"img_id": img_id, "split": int(Split.TRAIN), "source": "generated"}
-            values |= {"parent_id": ";".join(made.parents), "seed": made.seed}
-            values |= {"prompt": made.prompt, "img_filename": f"generated/{img_id}.png"}
-            folder = self.generated.folder
-            mask_path = folder / made.mask if made.mask else None
-            yield Entry(values, folder / made.file, mask_path, synthetic=True)
+        if self.generated:
+            ids = frozenset(data.table["img_id"])
+            yield from generated_entries(self.generated, data.class_names, self.columns, ids)
 
     def _names(self, y: int, place: int) -> dict[str, Any]:
         attribute = self.dataset.attribute_names[place] if place >= 0 else ""
@@ -166,28 +159,71 @@ class Export:
             for e in entries
         )
 
-    def _write_files(
-        self, entries: Sequence[Entry], place: _Layout, folder: Path, advance: Advance
-    ) -> None:
-        """Images and masks as files, ``metadata.csv``, and captions where a reader wants them."""
-        table, captions = io.StringIO(), io.StringIO()
-        writer = csv.DictWriter(table, self.columns, lineterminator="\n")
-        writer.writeheader()
-        caption_writer = csv.writer(captions, lineterminator="\n")
-        caption_writer.writerow(["img_filename", "caption"])
-        for entry in entries:
-            name, mask = place.names(entry)
-            _put(folder / name, entry.image, None)
-            values = {**entry.values, "img_filename": name, "mask_filename": ""}
-            if entry.mask is not None:
-                values["mask_filename"] = mask
-                _put(folder / mask, entry.mask, entry.mask_bytes)
-            writer.writerow(values)
-            caption_writer.writerow([name, values["caption"]])
-            advance(1)
-        (folder / "metadata.csv").write_text(table.getvalue(), encoding="utf-8")
-        if place.captions and any(e.values["caption"] for e in entries):
-            (folder / "captions.csv").write_text(captions.getvalue(), encoding="utf-8")
+
+def generated_entries(
+    generated: GeneratedImages,
+    class_names: Sequence[str],
+    columns: Sequence[str] = COLUMNS,
+    taken: frozenset[str] = frozenset(),
+) -> Iterator[Entry]:
+    """Generated images in their order; their groups are not known.
+
+    Args:
+        generated: the images.
+        class_names: in index order.
+        columns: of the table.
+        taken: ids that other images have.
+    """
+    for made in generated.records:
+        img_id = made.img_id if made.img_id not in taken else f"{made.img_id}-{made.seed}"
+        values: dict[str, Any] = dict.fromkeys(columns, "")
+        values |= {"y": made.y, "place": -1, "class": class_names[made.y]}
+        values |= {"img_id": img_id, "split": int(Split.TRAIN), "source": "generated"}
+        values |= {"parent_id": ";".join(made.parents), "seed": made.seed}
+        values |= {"prompt": made.prompt, "negative_prompt": made.negative_prompt}
+        values |= {"scene": made.scene, "avoided": ";".join(generated.avoided_by(made))}
+        values |= {"img_filename": f"generated/{img_id}.png"}
+        mask = generated.folder / made.mask if made.mask else None
+        yield Entry(values, generated.folder / made.file, mask, synthetic=True)
+
+
+def write_flat(entries: Sequence[Entry], folder: Path, advance: Advance) -> None:
+    """``metadata.csv``, ``images/`` and ``masks/`` in a folder that is there.
+
+    Its first column is called as the ``imagefolder`` of Hugging Face wants it.
+    """
+    columns = ["file_name", *dict.fromkeys(c for e in entries for c in e.values)]
+    _write_files(entries, columns, _Flat(), folder, advance)
+
+
+def _write_files(
+    entries: Sequence[Entry],
+    columns: Sequence[str],
+    place: _Layout,
+    folder: Path,
+    advance: Advance,
+) -> None:
+    """Images and masks as files, ``metadata.csv``, and captions where a reader wants them."""
+    table, captions = io.StringIO(), io.StringIO()
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    caption_writer = csv.writer(captions, lineterminator="\n")
+    caption_writer.writerow(["img_filename", "caption"])
+    for entry in entries:
+        name, mask = place.names(entry)
+        _put(folder / name, entry.image, None)
+        values = {**entry.values, "img_filename": name, "mask_filename": ""}
+        if "file_name" in columns:
+            values["file_name"] = name
+        if entry.mask is not None:
+            values["mask_filename"] = mask
+            _put(folder / mask, entry.mask, entry.mask_bytes)
+        writer.writerow(values)
+        caption_writer.writerow([name, values["caption"]])
+        advance(1)
+    (folder / "metadata.csv").write_text(table.getvalue(), encoding="utf-8")
+    if place.captions and any(e.values["caption"] for e in entries):
+        (folder / "captions.csv").write_text(captions.getvalue(), encoding="utf-8")
 
 
 def _put(target: Path, source: Path, content: Callable[[], bytes] | None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ import msgspec
 
 from aspire.data.table import Dataset
 from aspire.errors import ConfigError, DamagedError
-from aspire.records import FilterDecision, SyntheticImage
+from aspire.records import Concept, FilterDecision, SyntheticImage
 from aspire.stored.artifacts import is_committed, verified_lines
 from aspire.stored.results import read_mapping
 from aspire.values import Below
@@ -28,6 +29,7 @@ class GeneratedImages:
         made: how many there were.
         key: of the artifact.
         filtered: key of the ``filter`` artifact that decided, or None when nothing did.
+        avoided: id of a concept -> the features that its images were made without.
     """
 
     folder: Path
@@ -35,6 +37,11 @@ class GeneratedImages:
     made: int
     key: str
     filtered: str | None
+    avoided: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def avoided_by(self, record: SyntheticImage) -> tuple[str, ...]:
+        """The features that an image was made without; none where that is not known."""
+        return self.avoided.get(record.concept_id or f"{record.y:03d}", ())
 
     def check(self, dataset: Dataset) -> None:
         """See that they were made from this dataset.
@@ -106,7 +113,17 @@ def read_generated(path: Path) -> GeneratedImages:
         made=len(images),
         key=made.name,
         filtered=decided.name if decided is not None else None,
+        avoided=_avoided(made),
     )
+
+
+def _avoided(made: Path) -> dict[str, tuple[str, ...]]:
+    """What the concepts say that a set was made from; nothing where they have gone."""
+    try:
+        personalised = _upstream(made, "personalise")
+    except ConfigError:
+        return {}
+    return {c.concept_id: c.avoided for c in _lines(personalised, Concept)}
 
 
 def _lines(folder: Path, record: type[T]) -> list[T]:

@@ -16,7 +16,7 @@ from aspire.stored.results import read_any, read_mapping
 Json = dict[str, Any]
 
 # Keys of a configuration that say where and how fast, not what.
-EXECUTION = ("paths", "trainer", "logger", "engine", "dry_run", "sweep", "own")
+EXECUTION = ("paths", "trainer", "logger", "engine", "dry_run", "sweep", "own", "offline")
 SECTIONS = {
     "settings": "what changes the result",
     "execution": "where and how fast",

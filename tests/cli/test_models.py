@@ -11,10 +11,10 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, is_offline_mode
 
 from aspire import pretrained
-from aspire.cli import main
+from aspire.cli import discover, main, train
 from aspire.model_files import checkpoints_of, complete, state
 from aspire.pretrained import Checkpoint
 
@@ -39,6 +39,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.sent: list[tuple[str, str]] = []
+        self.cache = Path()
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -97,6 +98,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    server.cache = tmp_path / "cache/models--Salesforce--blip-image-captioning-large"
     pretrained._commit.cache_clear()
     yield server
     pretrained._commit.cache_clear()
@@ -164,6 +166,42 @@ def test_a_model_that_cannot_be_had_is_named(
 ) -> None:
     assert main(["models", words[0], "cache", "captioner=blip", *words[1:]]) == 5
     assert expected in capsys.readouterr().err
+
+
+def test_offline_names_what_is_missing_and_else_asks_nobody(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(discover, "job", lambda cfg: asked.append(is_offline_mode()))
+    words = ["captioner=blip", "offline=true"]
+    assert main(["discover", *words, "top=3"]) == 2
+    said = capsys.readouterr().err
+    assert "1 of 1 models that this configuration loads are not on this machine" in said
+    assert f"{BLIP} for captioner=blip: missing; or captioner=dataset for given captions" in said
+    assert "aspire models fetch cache captioner=blip\n" in said
+    assert (asked, hub.sent) == ([], [])
+
+    assert main(["models", "fetch", "cache", "captioner=blip"]) == 0
+    assert main(["discover", *words]) == 0
+    assert main(["discover", "captioner=blip"]) == 0
+    assert asked == [True, False]
+    (hub.cache / "snapshots" / COMMIT / "model.safetensors").unlink()
+    assert main(["discover", *words]) == 2
+    assert f"{BLIP} for captioner=blip: incomplete, 0 kB of it here" in capsys.readouterr().err
+
+
+def test_offline_asks_for_nothing_that_the_job_does_not_load(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(train, "job", lambda cfg: done.append(str(cfg.offline)))
+    words = ["captioner=blip", "offline=true"]
+    assert main(["train", *words]) == 0  # trains on the real images alone
+    assert main(["train", *words, "groups=discovered"]) == 2
+    assert main(["train", *words, "augmentation=aspire"]) == 2
+    assert done == ["True"]
+    assert "next" not in capsys.readouterr().out
+    assert listed(capsys, "list", *words)[0]["where"] == "missing"
 
 
 def test_wrong_words(capsys: pytest.CaptureFixture[str]) -> None:
