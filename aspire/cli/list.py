@@ -34,9 +34,11 @@ def job(cfg: DictConfig) -> None:
     if kind:
         table.add_column("choice", no_wrap=True)
         table.add_column("what", ratio=1)
-        table.add_column("needs", overflow="fold")
+        columns = ["what", "needs"] if any(choice["needs"] for choice in found) else ["what"]
+        for name in columns[1:]:
+            table.add_column(name, overflow="fold")
         for choice in found:
-            table.add_row(f"{kind}={choice['name']}", choice["what"], choice["needs"])
+            table.add_row(f"{kind}={choice['name']}", *(choice[name] for name in columns))
     else:
         table.add_column("kind", no_wrap=True)
         table.add_column("choices", ratio=1)
