@@ -47,6 +47,7 @@ class ClassEvidence:
         edited: edit_id -> file of the edited image, for every effect.
         wording: how it is called in a sentence; None for its name.
         captioned: the training images of all classes that have a caption.
+        controls: edit_id -> file of the control edit, where one could be made.
     """
 
     y: int
@@ -59,6 +60,7 @@ class ClassEvidence:
     edited: Mapping[str, Path] = field(default_factory=dict)
     wording: Wording | None = None
     captioned: tuple[Captioned, ...] = ()
+    controls: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def noun(self) -> str:
@@ -72,6 +74,18 @@ class Personaliser(Protocol):
     def identity(self) -> Mapping[str, Json]: ...
 
     def personalise(self, evidence: ClassEvidence) -> Concept | Rejected: ...
+
+
+@runtime_checkable
+class ShowsUsual(Protocol):
+    """A personaliser that says itself how a class without a found feature is made as it usually is.
+
+    For others it stands in its own scenes; see :func:`aspire.generation.contexts.as_usual`.
+    """
+
+    def usual(self, evidence: ClassEvidence) -> Concept | None:
+        """None where it cannot be made."""
+        ...
 
 
 @runtime_checkable

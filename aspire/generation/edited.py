@@ -2,6 +2,9 @@
 
 What discovery made anyway, real images whose last found feature was taken out, is trained on as it
 is. So there are as many images as there are such edits, each once.
+
+A class of which nothing was found is shown, where usual images are wanted, by its control edits:
+they bear the traces of the same work and show what the class usually shows.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ class EditedImages:
     """Hands on all edits after which a correctly classified image shows no spurious feature.
 
     An edit that left another one, or put one there with the new scene, is none of them; neither is
-    any control edit. They are shuffled once, so that the first of them are a fair sample.
+    any control edit, but as a usual image. They are shuffled once, so that the first of them are a
+    fair sample.
 
     Args:
         folder: that the files of the edits are below; the artifact store.
@@ -47,23 +51,39 @@ class EditedImages:
         if not chosen:
             detail = f"{evidence.name}: no edit left an image without {sorted(avoided)}"
             return Rejected(item_id=concept_id, reason="no_edit", detail=detail)
-        chosen.sort(key=lambda e: seed_for(0, "edits", e.edit_id))
-        pictures = tuple(
-            Picture(
-                file=self._relative(evidence.edited[e.edit_id]),
-                edit_id=e.edit_id,
-                img_id=e.img_id,
-                scene=e.replacement,
-            )
-            for e in chosen
-        )
         return Concept(
             concept_id=concept_id,
             y=evidence.y,
             objects=(),
             contexts=(),
             avoided=tuple(sorted(avoided)),
-            pictures=pictures,
+            pictures=self._pictures(chosen, evidence.edited),
+        )
+
+    def usual(self, evidence: ClassEvidence) -> Concept | None:
+        """The control edits of a class; see :class:`aspire.generation.base.ShowsUsual`."""
+        chosen = [e for e in evidence.effects if e.edit_id in evidence.controls]
+        if not chosen:
+            return None
+        return Concept(
+            concept_id=f"{evidence.y:03d}",
+            y=evidence.y,
+            objects=(),
+            contexts=(),
+            avoided=(),
+            pictures=self._pictures(chosen, evidence.controls),
+        )
+
+    def _pictures(self, chosen: Sequence[Effect], files: Mapping[str, Path]) -> tuple[Picture, ...]:
+        """Of the edits, shuffled once."""
+        return tuple(
+            Picture(
+                file=self._relative(files[e.edit_id]),
+                edit_id=e.edit_id,
+                img_id=e.img_id,
+                scene=e.replacement,
+            )
+            for e in sorted(chosen, key=lambda e: seed_for(0, "edits", e.edit_id))
         )
 
     def _relative(self, file: Path) -> str:

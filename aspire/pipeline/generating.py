@@ -16,6 +16,7 @@ from aspire.generation.base import (
     ClassEvidence,
     GeneratedSet,
     GenerationRequest,
+    ShowsUsual,
     speaks,
 )
 from aspire.generation.class_nouns import Wording, wordings
@@ -54,8 +55,9 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
         AspireError: when the filters keep less than ``stage.filter.min_kept``.
     """
     discovery = pipeline.discover(classifier)
-    concepts = _concepts(pipeline, discovery)
-    asked = _asked(pipeline, concepts)
+    evidence = _evidence(pipeline, discovery)
+    concepts = _concepts(pipeline, discovery, evidence)
+    asked = _asked(pipeline, concepts, evidence)
     requests = _requests(pipeline, asked, seed)
     images = _images(pipeline, concepts, asked, requests, seed)
     dataset = pipeline.dataset
@@ -143,8 +145,8 @@ def _sorted(
     )
 
 
-def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
-    # Features are of collapsed phrases, so a personaliser is told everything in those.
+def _evidence(pipeline: Pipeline, discovery: Discovery) -> list[ClassEvidence]:
+    """What is known of each class; in collapsed phrases, as features are of those."""
     name = collapsed_by(pipeline.phrase_groups)
     scenes = _scenes(pipeline)
     effects = [
@@ -166,7 +168,8 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
         )
         for c in (() if looked else pipeline.captions.records)
     )
-    evidence = [
+    edits, folder = discovery.edits.records, discovery.edits.folder
+    return [
         ClassEvidence(
             y=y,
             name=class_name,
@@ -175,19 +178,21 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
             objects=tuple(r for r in known if r.y == y),
             scenes=scenes,
             phrases=pipeline.phrases,
-            edited={
-                e.edit_id: discovery.edits.folder / e.file
-                for e in discovery.edits.records
-                if e.y == y
-            },
+            edited={e.edit_id: folder / e.file for e in edits if e.y == y},
             wording=said[y],
             captioned=captioned,
+            controls={e.edit_id: folder / e.control for e in edits if e.y == y and e.control},
         )
         for y, class_name in enumerate(pipeline.dataset.class_names)
     ]
+
+
+def _concepts(
+    pipeline: Pipeline, discovery: Discovery, evidence: Sequence[ClassEvidence]
+) -> Artifact[Concept]:
     concepts = pipeline.store.run(
         PersonaliseStage(pipeline.backends.personaliser),
-        evidence,
+        list(evidence),
         {
             "discover": discovery.features.digest,
             "score": discovery.effects.digest,
@@ -195,7 +200,7 @@ def _concepts(pipeline: Pipeline, discovery: Discovery) -> Artifact[Concept]:
             "extract": pipeline.extractions.digest,
             "collapse": pipeline.phrase_groups.digest,
             "dataset": pipeline.dataset_digest,
-            **_wording(pipeline.backends.personaliser, said),
+            **_wording(pipeline.backends.personaliser, wordings_of(pipeline)),
         },
         pipeline.engine,
     )
@@ -213,32 +218,35 @@ def _scenes(pipeline: Pipeline) -> dict[str, tuple[ImageRef, ...]]:
     return dict(scenes)
 
 
-def _asked(pipeline: Pipeline, concepts: Artifact[Concept]) -> list[Concept]:
+def _asked(
+    pipeline: Pipeline, concepts: Artifact[Concept], evidence: Sequence[ClassEvidence]
+) -> list[Concept]:
     """What images are made of: the concepts and, with usual images, the classes without a feature.
 
-    A class of which nothing was found is made as it usually is, in its own scenes. It is left out
-    where every class has learnt weights of its own: its images would look unlike the others.
+    A class of which nothing was found is made as it usually is. It is left out where every class
+    has learnt weights of its own: its images would look unlike the others.
     """
     asked = list(concepts.records)
     learnt = {(c.weights, c.weights_sha256) for c in asked}
     if not pipeline.settings.generate.get("usual", 0.0) or len(learnt) > 1:
         return asked
     ((weights, sha256),) = learnt
-    for rejected in concepts.rejected:
-        if rejected.reason != "no_spurious_feature":
-            continue
-        y = int(rejected.item_id)
-        unfound = Concept(
-            concept_id=rejected.item_id,
-            y=y,
-            objects=tuple(sorted(r.img_id for r in _with_objects(pipeline) if r.y == y)),
-            contexts=(),
-            avoided=(),
-            weights=weights,
-            weights_sha256=sha256,
-        )
-        usual = _as_usual(pipeline, unfound)
-        asked += [usual] if usual is not None and unfound.objects else []
+    personaliser = pipeline.backends.personaliser
+    for y in (int(r.item_id) for r in concepts.rejected if r.reason == "no_spurious_feature"):
+        if isinstance(personaliser, ShowsUsual):
+            usual = personaliser.usual(evidence[y])
+        else:
+            unfound = Concept(
+                concept_id=f"{y:03d}",
+                y=y,
+                objects=tuple(sorted(r.img_id for r in evidence[y].objects)),
+                contexts=(),
+                avoided=(),
+                weights=weights,
+                weights_sha256=sha256,
+            )
+            usual = _as_usual(pipeline, unfound) if unfound.objects else None
+        asked += [] if usual is None else [usual]
     return sorted(asked, key=lambda c: c.y)
 
 
@@ -295,12 +303,14 @@ def _images(
     said = wordings_of(pipeline)
     number = Counter(r.concept.y for r in requests)
     usual = float(pipeline.settings.generate.get("usual", 0.0))
+    unfound = [msgspec.to_builtins(c) for c in asked if not c.avoided]
     return pipeline.store.run(
         GenerateStage(sampler, seed, {c.y: number[c.y] for c in asked}, usual),
         requests,
         {
             "personalise": concepts.digest,
             "dataset": pipeline.dataset_digest,
+            **({"unfound": digest_of(unfound)} if unfound else {}),
             **_wording(sampler, said),
         },
         pipeline.engine,

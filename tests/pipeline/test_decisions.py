@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 from world import World
 
+from aspire.data.images import read_image
 from aspire.data.table import Dataset
 from aspire.discovery.rate import Rate
 from aspire.discovery.wilson import Wilson
+from aspire.editing.annotations import AnnotationSegmenter
 from aspire.errors import ConfigError
+from aspire.generation.edited import EditedImages, EditSampler
 from aspire.generation.mixing import Generated
 from aspire.pipeline.generating import generate
 from aspire.pipeline.parts import Discovery, Generation, NothingFoundError
@@ -253,3 +257,24 @@ def test_a_class_without_a_feature_has_usual_images_beside_those_of_the_others(
     assert (groups[0.5][0], groups[0.5][1]) == (10, 10)
     assert groups[0.5][2] + groups[0.5][3] == 20
     assert groups[0.5][3] > 10  # 16 of 20 waterbirds are on water
+
+
+def test_edits_show_a_class_without_a_feature_by_its_controls(
+    world: World, background_reader: Any
+) -> None:
+    found = world.pipeline().discover(background_reader)
+    world.decisions = steps(found, reject(1, "lake"), reject(1, "sea"))
+    pipeline = world.pipeline(generate={"per_real": 1.0, "usual": 0.5})
+    segmenter = AnnotationSegmenter()
+    arm = pipeline.with_parts(
+        pipeline.settings,
+        personaliser=EditedImages(world.root),
+        sampler=partial(EditSampler, folder=world.root, segmenter=segmenter),
+        filters=(),
+    )
+    made = generate(arm, background_reader, 0)
+    edits = [e for e in pipeline.edits.records if e.y == 1]
+    controls = {read_image(pipeline.edits.path(e.control)).tobytes() for e in edits if e.control}
+    shown = {read_image(made.images.path(i.file)).tobytes() for i in made.images.records if i.y}
+    assert shown
+    assert shown <= controls
