@@ -78,9 +78,9 @@ class Personaliser(Protocol):
 
 @runtime_checkable
 class ShowsUsual(Protocol):
-    """A personaliser that says itself how a class without a found feature is made as it usually is.
+    """A personaliser that says itself how a class without a found feature is made.
 
-    For others it stands in its own scenes; see :func:`aspire.generation.contexts.as_usual`.
+    For others it stands anywhere; see :func:`aspire.generation.contexts.in_usual_scenes`.
     """
 
     def usual(self, evidence: ClassEvidence) -> Concept | None:

@@ -33,40 +33,35 @@ def free_scenes(evidence: ClassEvidence) -> list[tuple[str, float]]:
     return [(phrase, weight) for phrase, weight in ordered if phrase not in avoided and weight > 0]
 
 
-def as_usual(
-    concept: Concept, scenes: Mapping[str, Sequence[str]], classes: Mapping[str, int]
-) -> Concept | None:
-    """The same class as it usually is: in the scenes that are its spurious features, each as often.
+def in_usual_scenes(concept: Concept, scenes: Mapping[str, Sequence[str]]) -> Concept | None:
+    """The same class with nothing to avoid: in the scenes that are its spurious features.
 
-    A class of which nothing was found is shown in the scenes of its own training images, as often
-    as they are. Images of these are made beside those without a feature, so that being generated
-    says nothing of the class or of what stands where. Otherwise a net that can tell generated
-    images from real ones learns each scene's opposite from them and the shortcut from the real
-    ones, and a class without generated images from there being none.
+    Each as often. A class of which nothing was found may stand anywhere: in all scenes of the data,
+    as often as all classes show them, so that it also gets what is another one's shortcut. Images
+    of these are made beside those without a feature, so that being generated says nothing of the
+    class or of what stands where. Otherwise a net that can tell generated images from real ones
+    learns each scene's opposite from them and the shortcut from the real ones, and a class without
+    generated images from there being none.
 
     Args:
         concept: of a class.
         scenes: background phrase -> img_ids that show it.
-        classes: img_id -> class.
 
     Returns:
-        With nothing to avoid; None where no image shows the class so, and where all features are
-        objects: other classes are shown in each other's scenes, but nobody is given an object, so
-        that usual images would tie it to this class again.
+        None where no scene is known, and where all features are objects: other classes are shown
+        in each other's scenes, but nobody is given this one's object, so that such images
+        would tie it to this class again.
     """
-    donors = {p: tuple(scenes[p]) for p in concept.avoided if p in scenes}
-    number = dict.fromkeys(donors, 1)
-    if not concept.avoided:
-        donors = {p: tuple(i for i in ids if classes[i] == concept.y) for p, ids in scenes.items()}
-        number = {phrase: len(images) for phrase, images in donors.items() if images}
-    total = sum(number.values())
-    if not total:
+    shown = {p: tuple(scenes[p]) for p in concept.avoided or scenes if p in scenes}
+    number = {p: 1 if concept.avoided else len(ids) for p, ids in shown.items()}
+    if not number:
         return None
+    total = sum(number.values())
     return msgspec.structs.replace(
         concept,
         contexts=tuple(
-            Context(phrase=phrase, weight=round(n / total, 6), donors=donors[phrase])
-            for phrase, n in number.items()
+            Context(phrase=p, weight=round(n / total, 6), donors=shown[p])
+            for p, n in number.items()
         ),
         avoided=(),
     )

@@ -20,7 +20,7 @@ from aspire.generation.base import (
     speaks,
 )
 from aspire.generation.class_nouns import Wording, wordings
-from aspire.generation.contexts import as_usual
+from aspire.generation.contexts import in_usual_scenes
 from aspire.generation.quota import images_wanted
 from aspire.generation.scene_labels import scene_parents
 from aspire.identity import digest_of
@@ -223,8 +223,8 @@ def _asked(
 ) -> list[Concept]:
     """What images are made of: the concepts and, with usual images, the classes without a feature.
 
-    A class of which nothing was found is made as it usually is. It is left out where every class
-    has learnt weights of its own: its images would look unlike the others.
+    A class of which nothing was found is made in any scene. It is left out where every class has
+    learnt weights of its own: its images would look unlike the others.
     """
     asked = list(concepts.records)
     learnt = {(c.weights, c.weights_sha256) for c in asked}
@@ -252,8 +252,7 @@ def _asked(
 
 def _as_usual(pipeline: Pipeline, concept: Concept) -> Concept | None:
     scenes = {p: [r.img_id for r in refs] for p, refs in _scenes(pipeline).items()}
-    classes = {r.img_id: r.y for r in pipeline.refs.values()}
-    return as_usual(concept, scenes, classes)
+    return in_usual_scenes(concept, scenes)
 
 
 def _with_objects(pipeline: Pipeline) -> list[ImageRef]:

@@ -19,7 +19,7 @@ from aspire.data.images import png_bytes
 from aspire.editing.base import Segmentation
 from aspire.errors import ConfigError
 from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
-from aspire.generation.contexts import as_usual
+from aspire.generation.contexts import in_usual_scenes
 from aspire.generation.edited import EditedImages, EditSampler
 from aspire.generation.quota import images_wanted
 from aspire.generation.scene_labels import scene_parents
@@ -219,7 +219,6 @@ def test_amounts_by_hand(settings: dict[str, Any], expected: dict[int, int]) -> 
 
 
 SCENES = {"forest": ["a", "b", "x"], "desert": ["c"], "lake": ["d", "e"]}
-CLASSES = dict.fromkeys("abcde", 0) | {"x": 1}
 
 
 @pytest.mark.parametrize(
@@ -228,14 +227,14 @@ CLASSES = dict.fromkeys("abcde", 0) | {"x": 1}
         # scenes among them: in these, each as often, whoever shows them
         (("boat", "desert", "forest"), [("desert", 0.5, "c"), ("forest", 0.5, "abx")]),
         (("boat",), None),  # no class is given a boat, so such images would tie it to this one
-        # nothing found: as the class is, x being of another
-        ((), [("forest", 0.4, "ab"), ("desert", 0.2, "c"), ("lake", 0.4, "de")]),
+        # nothing found: anywhere, as often as the data show it
+        ((), [("forest", 0.5, "abx"), ("desert", 0.166667, "c"), ("lake", 0.333333, "de")]),
     ],
 )
-def test_usual_images_show_the_class_as_it_usually_is(
+def test_usual_images_show_the_features_or_anything_where_none_is_known(
     avoided: tuple[str, ...], expected: list[tuple[str, float, str]] | None
 ) -> None:
-    usual = as_usual(concept(0, *avoided), SCENES, CLASSES)
+    usual = in_usual_scenes(concept(0, *avoided), SCENES)
     assert (usual is None) == (expected is None)
     if usual is not None and expected is not None:
         assert [(c.phrase, c.weight, "".join(c.donors)) for c in usual.contexts] == expected

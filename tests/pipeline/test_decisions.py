@@ -243,7 +243,7 @@ def test_an_arm_with_another_score_has_findings_of_its_own(
 def test_a_class_without_a_feature_has_usual_images_beside_those_of_the_others(
     world: World, background_reader: Any
 ) -> None:
-    """As many a real image as of the other class, with its places as its own images have them."""
+    """As many a real image as of the other class, in the scenes of all of them."""
     found = world.pipeline().discover(background_reader)
     world.decisions = steps(found, reject(1, "lake"), reject(1, "sea"))
     groups = {}
@@ -256,7 +256,7 @@ def test_a_class_without_a_feature_has_usual_images_beside_those_of_the_others(
     assert groups[0.0] == {1: 20}
     assert (groups[0.5][0], groups[0.5][1]) == (10, 10)
     assert groups[0.5][2] + groups[0.5][3] == 20
-    assert groups[0.5][3] > 10  # 16 of 20 waterbirds are on water
+    assert min(groups[0.5][2], groups[0.5][3]) >= 5  # of the data one half is land, one water
 
 
 def test_edits_show_a_class_without_a_feature_by_its_controls(
