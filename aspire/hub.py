@@ -21,6 +21,7 @@ import msgspec
 from aspire.errors import AspireError, ConfigError, DamagedError, DataError, ServiceError
 from aspire.stored.files import locked, write_atomic
 from aspire.stored.notes import note
+from aspire.stored.trouble import is_of_a_file, storage_error
 from aspire.text import file_name, is_device, quoted
 from aspire.version import __version__
 
@@ -36,7 +37,7 @@ State = Literal["new", "private", "public"]
 # What there may be; everything else is refused before it is fetched. None can hold code.
 ENDINGS: Mapping[str, frozenset[str]] = {
     "dataset": frozenset({".csv", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif",
-                          ".tiff"}),
+                          ".tiff", ".ppm", ".pgm"}),
     "model": frozenset({".json", ".yaml", ".safetensors"}),
 }  # fmt: skip
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -278,7 +279,8 @@ class Repository:
             return commit
         if not _COMMIT.fullmatch(str(sha)):
             raise DamagedError(f"{self.name}: the hub names no commit for {revision}.")
-        write_atomic(_reference(home, revision), str(sha).encode())
+        if _remembered(home, revision) != sha:  # a cache that can only be read will do, too
+            write_atomic(_reference(home, revision), str(sha).encode())
         return str(sha)
 
     def _fetch(self, commit: str, folder: Path, max_gb: float) -> None:
@@ -312,6 +314,7 @@ class Repository:
         except Exception as error:  # as above
             raise self.told(error, commit) from None
         shutil.rmtree(partial / ".cache", ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # what somebody began to remove
         partial.replace(folder)
 
     def _listed(self, commit: str) -> dict[str, int]:
@@ -366,6 +369,8 @@ class Repository:
 
         if isinstance(error, AspireError):
             return error
+        if is_of_a_file(error) and (stored := storage_error(error)) is not None:
+            return stored
         wrapped = isinstance(error, errors.DryRunError | errors.LocalEntryNotFoundError)
         if wrapped and isinstance(error.__cause__, Exception):
             return self.told(error.__cause__, revision)

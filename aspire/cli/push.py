@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import sys
 from collections import Counter
@@ -31,7 +33,7 @@ from aspire.runs.trained import TrainedRun, load_run
 from aspire.stored.artifacts import read_manifest
 from aspire.stored.config import OWN, read_config, read_network, read_node
 from aspire.stored.decisions import History, decided
-from aspire.stored.files import write_atomic
+from aspire.stored.files import own_file, write_atomic
 
 SHOWN = 8  # files that are listed by name
 # Of a training run's result; the rest speaks of this machine or of files that stay here.
@@ -45,15 +47,17 @@ OF_A_RESULT = (
 
 def job(cfg: DictConfig) -> None:
     """Write what would be pushed, show it, and push it once that is wanted."""
-    run, licence = Path(str(cfg.run)), str(cfg.licence or UNKNOWN)
+    run, licence = Path(str(cfg.run)), str(cfg.licence or "").strip()
     result = load_run(run).result  # of whatever kind
     kind: Kind = "model" if "weights_sha256" in result else "dataset"
     repository = Repository(str(cfg.repo), kind)
-    if cfg.public and not cfg.licence:
+    if cfg.public and not licence:
         raise ConfigError(
             "public=true and no licence: say on which terms others may use it, such as "
             "licence=cc-by-4.0, or that it is not decided: licence=unknown"
         )
+    if licence.lower() in ("", UNKNOWN):
+        licence = UNKNOWN
     if cfg.real and kind == "model":
         raise ConfigError("real=true: a classifier is pushed without any images. Leave it out.")
     state = _allowed(repository, bool(cfg.public), bool(cfg.overwrite))
@@ -124,6 +128,8 @@ def _write_images(
             "generates (outputs/run/NAME), or of a training run for its classifier."
         )
     generated = read_generated(run)
+    for file in (f for r in generated.records for f in (r.file, r.mask) if f):
+        own_file(generated.folder / file, generated.folder)  # somebody may have sent it
     dataset = result["dataset"]
     if real:
         source = read_dataset(read_node(run, "dataset"))
@@ -217,7 +223,7 @@ def _write_model(repo: str, run: TrainedRun, licence: str, folder: Path) -> Mani
     write_atomic(folder / "config.yaml", yaml.safe_dump({"model": model}).encode())
     write_atomic(folder / "result.json", msgspec.json.format(msgspec.json.encode(result), indent=1))
     typed = str((run_status(run.folder).about or {}).get("command") or "")
-    command = " ".join(_without_places(typed.split()))
+    command = " ".join(_without_places(_words(typed)))
     about = {k: result[k] for k in ("dataset", "model", "baseline", "augmentation", "seed")}
     shown = {**result, "own_network": own}
     _write_card(folder, model_card(repo, shown, licence, _other_seeds(run), command))
@@ -240,9 +246,24 @@ def _write_card(folder: Path, text: str) -> None:
     write_atomic(folder / CARD, text.encode())
 
 
+def _words(command: str) -> list[str]:
+    """The words of a command that ``shlex.join`` has written; none of one that it has not."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
+
+
 def _without_places(words: Sequence[str]) -> list[str]:
     """What was typed, without the places of this machine."""
-    return [w if "/" not in w else f"{w.split('=')[0]}=..." for w in words]
+    return [_without_place(w) for w in words]
+
+
+def _without_place(word: str) -> str:
+    if not re.search(r"[/\\]|=[\"']?~", word):
+        return shlex.quote(word)
+    key, equals, _ = word.partition("=")
+    return f"{key}=..." if equals and not re.search(r"[/\\]", key) else "..."
 
 
 def _without_paths(node: Any) -> Any:
@@ -295,7 +316,11 @@ def _ask(yes: bool) -> None:
     if yes:
         return
     if sys.stdin.isatty() and sys.stdout.isatty():
-        if input("Push it? [y/N] ").strip().lower() in ("y", "yes"):
+        try:
+            answer = input("Push it? [y/N] ")
+        except EOFError:  # Ctrl-D
+            answer = ""
+        if answer.strip().lower() in ("y", "yes"):
             return
         raise ConfigError("Nothing was pushed.")
     raise ConfigError(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 
 from aspire.data.csv_file import READ_AS, add_note, read_csv
 from aspire.data.table import Dataset, Split, name_of
@@ -76,13 +77,6 @@ class HubDataset:
         manifest = read_manifest(root, "dataset")
         about = _about(manifest, root)
         frame = read_csv(root / TABLE, key="repo", all_text=True)
-        for column in ("img_filename", "mask_filename"):
-            for row, name in enumerate(frame[column] if column in frame.columns else ()):
-                if name not in manifest.files and (name or column == "img_filename"):
-                    raise DamagedError(
-                        f"{root / TABLE}: row {row} names {quoted(name)}, which {MANIFEST} does "
-                        "not. Nothing of it was used; ask its owner to push it again."
-                    )
         if "split" in frame.columns and str(int(Split.TEST)) not in set(frame["split"]):
             frame = frame.drop(columns="split")
         if self.revision != root.name:  # the name of a commit
@@ -96,6 +90,7 @@ class HubDataset:
             None, about.class_names, about.attribute_names, self.fractions, self.split_seed
         )
         table, classes, attributes = unify(frame, str(root / TABLE))
+        _check_files(table, manifest, root / TABLE)
         return Dataset(
             name=self.name,
             root=root,
@@ -106,6 +101,17 @@ class HubDataset:
             class_words=words_of(about.class_words, classes),
             group_definition=definition(about.spurious_attribute, attributes),
         )
+
+
+def _check_files(table: pd.DataFrame, manifest: Manifest, path: Path) -> None:
+    """See that a table, whatever its columns were called, opens only files that were pushed."""
+    for column in ("img_filename", "mask_filename"):
+        for row, name in enumerate(table[column] if column in table.columns else ()):
+            if name not in manifest.files and (name or column == "img_filename"):
+                raise DamagedError(
+                    f"{path}: row {row} names {quoted(name)}, which {MANIFEST} does not. Nothing "
+                    "of it was used; ask its owner to push it again."
+                )
 
 
 def _about(manifest: Manifest, root: Path) -> About:

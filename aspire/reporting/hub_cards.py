@@ -124,11 +124,11 @@ def model_card(repo: str, result: Json, licence: str, others: Sequence[Json], co
             "group is a class with a value of the spurious attribute: "
             f"{_listed(result.get('attribute_names', []))}.",
             f"## Selection\n\nOf {result['steps']} optimiser steps the checkpoint after step "
-            f"{result['selected_step']} was taken, by the rule `{visible(result['selection'])}`. "
+            f"{result['selected_step']} was taken, by the rule {_code(result['selection'])}. "
             f"What the method was told: {markdown(result['needs'])}.",
             f"## Seeds\n\n{_seeds(result, others)}",
             f"## Training data\n\n{markdown(result['dataset'])} (digest "
-            f"`{visible(result['dataset_digest'])[:12]}`), {result['train_images']} training "
+            f"{_code(result['dataset_digest'][:12])}), {result['train_images']} training "
             f"images{mixture}. Its settings are in `result.json` under "
             f"`identity`.\n\n{_command(command)}",
             f"## Terms\n\n{_terms(licence)} The licence of the training data, and of the weights "
@@ -212,6 +212,11 @@ def _decided(decisions: str | None) -> str:
     if decisions is None:
         return "No person has sorted them."
     return f"A person has looked through them with `aspire review` (decisions `{decisions[:12]}`)."
+
+
+def _code(text: str) -> str:
+    """A word in a span of code, which a backtick would end."""
+    return f"`{visible(text).replace('`', chr(39))}`"
 
 
 def _command(command: str) -> str:

@@ -45,6 +45,17 @@ _WORDS = {
 }
 
 
+def is_of_a_file(error: BaseException) -> bool:
+    """Whether an error itself, and not one before it, says that a file could not be written.
+
+    >>> is_of_a_file(OSError(28, "No space")), is_of_a_file(ConnectionError()), is_of_a_file(
+    ...     OSError("503 Service Unavailable")
+    ... )
+    (True, False, False)
+    """
+    return _number(error) not in (None, errno.ENOENT)
+
+
 def storage_error(error: BaseException, below: object = "") -> StorageError | None:
     """The error in our words; None where no file stood in the way.
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +30,13 @@ from aspire import records as rec
 from aspire.classification.backbones import SmallCNN
 from aspire.classification.hub_run import HubRun
 from aspire.classification.predictor import Request
-from aspire.cli import main, train
+from aspire.cli import main, push, train
 from aspire.data.hub_dataset import HubDataset
 from aspire.data.images import read_image
 from aspire.data.table import Dataset, Split
-from aspire.errors import AspireError, ConfigError, DataError
+from aspire.data.tables import IMAGE_SUFFIXES
+from aspire.errors import AspireError, ConfigError, DataError, StorageError
+from aspire.hub import ENDINGS, Repository
 from aspire.reporting.hub_cards import model_card
 from aspire.stored.config import read_network
 
@@ -230,11 +236,47 @@ def test_nothing_is_pushed_before_that_is_wanted(
         monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda question: "n")
     assert main(words) == 2
+    monkeypatch.setattr("builtins.input", _ctrl_d)
+    assert main(words) == 2
     assert hub.repositories == {}
     assert (tmp_path / "outputs/hub/models--me--birds/README.md").is_file()  # to look at
     monkeypatch.setattr("builtins.input", lambda question: "y")
     assert main(words) == 0
     assert "models/me/birds" in hub.repositories
+
+
+def _ctrl_d(question: str) -> str:
+    raise EOFError
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["dataset.root=/home/me/My Photos/x y"], "dataset.root=..."),
+        ([r"dataset.root=C:\\Users\\me"], "dataset.root=..."),
+        (["dataset.root='~'", "fit.steps=3"], "dataset.root=... fit.steps=3"),
+        (["/home/me/a=b", "fit.steps=3"], "... fit.steps=3"),
+        (["dataset.class_names=[a b,c]"], "'dataset.class_names=[a b,c]'"),
+    ],
+)
+def test_a_command_goes_along_without_the_places_of_this_machine(words, shown) -> None:
+    assert " ".join(push._without_places(push._words(shlex.join(words)))) == shown
+
+
+def test_a_link_out_of_a_run_that_somebody_sent_is_not_pushed(
+    hub: HubServer, made: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "secret").write_text("of mine")
+    picture = made.parents[1] / "artifacts/generate/0/files/0.png"
+    picture.unlink()
+    picture.symlink_to(tmp_path / "secret")
+    assert main(["push", str(made), "me/birds", "yes=true"]) == 3
+    assert "leads out of its folder" in capsys.readouterr().err
+    assert hub.repositories == {}
+
+
+def test_every_image_that_a_folder_may_hold_can_be_pushed() -> None:
+    assert ENDINGS["dataset"] >= IMAGE_SUFFIXES
 
 
 def _no_token(hub: HubServer, patch: pytest.MonkeyPatch) -> None:
@@ -262,6 +304,7 @@ def _nothing(hub: HubServer, patch: pytest.MonkeyPatch) -> None: ...
         (_nothing, ["me/../birds"], 2, "no name of a repository"),
         (_nothing, ["you/birds"], 2, "take an owner that is yours: repo=YOU/birds"),
         (_nothing, ["me/birds", "public=true"], 2, "or that it is not decided: licence=unknown"),
+        (_nothing, ["me/birds", "public=true", "licence=' '"], 2, "that it is not decided"),
         (_nothing, ["me/birds", "real=true"], 2, "a classifier is pushed without any images"),
     ],
 )
@@ -327,6 +370,17 @@ def _table(old: str, new: str) -> Callable[[dict[str, bytes]], None]:
     return change
 
 
+def _called(column: str, other: str) -> Callable[[dict[str, bytes]], None]:
+    """Files of this machine in a column that a reader of tables takes for the usual one."""
+
+    def change(files: dict[str, bytes]) -> None:
+        table = pd.read_csv(io.BytesIO(files["metadata.csv"]), dtype=str, keep_default_na=False)
+        table = table.rename(columns={column: other}).drop(columns="file_name")
+        put(files, "metadata.csv", table.assign(**{other: "/etc/passwd"}).to_csv().encode())
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -346,6 +400,8 @@ def _table(old: str, new: str) -> Callable[[dict[str, bytes]], None]:
         ),
         (_table("images/generated/g00.png", "/etc/passwd"), "row 0 names '/etc/passwd', which"),
         (_table("masks/generated/g00.png", "../m.png"), r"row 0 names '\.\./m\.png', which"),
+        (_called("img_filename", "image_path"), "row 0 names '/etc/passwd', which"),
+        (_called("mask_filename", "mask"), "row 0 names '/etc/passwd', which"),
     ],
 )
 def test_a_dataset_that_is_not_as_it_was_pushed_is_refused(
@@ -412,6 +468,46 @@ def test_a_branch_is_what_it_was_where_the_hub_is_out_of_reach(
         HubDataset("me/others", tmp_path / "cache").read()
 
 
+def test_a_commit_is_fetched_once_whoever_asks_and_whatever_stopped_it(
+    hub: HubServer, made: Path, tmp_path: Path, monkeypatch
+) -> None:
+    assert main(["push", str(made), "me/birds", "yes=true"]) == 0
+    repository, cache = Repository("me/birds", "dataset"), tmp_path / "cache"
+
+    def bring() -> Path:
+        return repository.bring("main", cache, 1.0)
+
+    def fetched() -> int:
+        return sum(f.startswith("GET") and "/resolve/" in f and "/images/" in f for f in hub.asked)
+
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr("huggingface_hub.snapshot_download", _raising(full))
+        with pytest.raises(StorageError, match="the disk is full"):
+            bring()
+        patch.undo()
+        patch.setattr("aspire.hub._file", _raising(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            bring()
+    assert fetched() == 20
+    assert not repository.is_here("main", cache)
+    with ThreadPoolExecutor(4) as pool:
+        folders = {f.result() for f in [pool.submit(bring) for _ in range(4)]}
+    assert fetched() == 20
+    assert len(folders) == 1
+    # half removed
+    (folder := folders.pop()).joinpath("aspire.json").unlink()
+    assert (bring() / "aspire.json").is_file()
+    assert [p.name for p in folder.parent.iterdir() if p.name.endswith(".partial")] == []
+
+
+def _raising(error: BaseException) -> Callable[..., Any]:
+    def raises(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    return raises
+
+
 def test_offline_says_what_was_never_fetched(
     hub: HubServer, made: Path, monkeypatch, capsys
 ) -> None:
@@ -462,7 +558,7 @@ def test_a_card_is_text_and_its_head_is_what_was_said() -> None:
     groups = {name: {"acc": 0.5, "n": 2} for name in names}
     result = {
         **dict.fromkeys(("dataset", "model", "baseline", "augmentation", "needs"), names[0]),
-        "class_names": names, "attribute_names": names, "selection": "`x`\n# y", "seed": 0,
+        "class_names": names, "attribute_names": names, "selection": "`<b>`\n# y", "seed": 0,
         "generated_digest": None, "dataset_digest": "0" * 64, "steps": 1, "selected_step": 1,
         "train_images": 1, "metrics": {"test": {"groups": groups, "acc": 0.5}},
     }  # fmt: skip
@@ -475,6 +571,7 @@ def test_a_card_is_text_and_its_head_is_what_was_said() -> None:
     assert card.count("\n---\n") == 1
     body = card.split("\n---\n")[1].replace(f"    aspire train x={EVIL}", "")  # a block of code
     assert not [w for w in ("<script", "[x](", "\n# y", "\n# z") if w in body]
+    assert "by the rule `'<b>'\\n# y`." in body  # within the span of code
 
 
 def test_what_made_no_images_says_so(hub: HubServer, made: Path, capsys) -> None:
