@@ -9,6 +9,7 @@ import msgspec
 from omegaconf import DictConfig
 
 from aspire.cli.evaluate import dataset_of, judged, keep, kept_at, weights_of
+from aspire.errors import DataError
 from aspire.progress import Progress
 from aspire.runs.trained import TrainedRun
 from aspire.stored.results import SplitResult
@@ -30,6 +31,7 @@ def reselected(
 
     Raises:
         ConfigError: for a rule that does not apply to this run.
+        DataError: when its images are not those of its training any more.
         AspireError: when its network or its images cannot be read.
     """
     rule, split = str(cfg.selection), str(cfg.split)
@@ -40,7 +42,14 @@ def reselected(
     path = kept_at(outputs, run, weights, result["dataset_digest"], split, rule)
     measured = _kept(path, split)
     if measured is None:
-        told, frame = judged(run, weights, dataset_of(folder), split, rule, cfg.trainer, progress)
+        dataset = dataset_of(folder)
+        if dataset.digest(outputs / "cache") != result["dataset_digest"]:
+            raise DataError(
+                "its images or their table are not those of its training any more, so this cannot "
+                f"stand in one table with it. As they are now: aspire evaluate {folder} "
+                f"selection={rule}"
+            )
+        told, frame = judged(run, weights, dataset, split, rule, cfg.trainer, progress)
         keep(path, told, frame)
         measured = told["metrics"][split]
     return {**result, "selection": rule, "metrics": {split: measured}}
