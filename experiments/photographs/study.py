@@ -1,7 +1,7 @@
 """What is found in photographs alone, without captions, masks and network.
 
     python experiments/photographs/study.py
-    python experiments/photographs/study.py masks  # one of masks, shortcuts, balanced, folders
+    python experiments/photographs/study.py masks  # or shortcuts, balanced, folders, memory
 
 Reads ../shared/data or $ASPIRE_SHARED_DATA; waterpets' captions and masks are hidden from what is
 judged, and its masks judge. Sheets of 40 masks and of 40 edits go to outputs/photographs.
@@ -30,6 +30,7 @@ from aspire.editing.boxes import CentredBox
 from aspire.editing.grabcut import GrabCut
 from aspire.editing.grounded_segmenter import GroundedSegmenter
 from aspire.editing.pixels import resize
+from aspire.language.imagenet_captioner import ImagenetCaptioner
 from aspire.records import ImageRef
 from aspire.stored.results import read_any
 
@@ -47,6 +48,7 @@ FIT += ["fit.selection=val_worst_group", f"paths.outputs={OUT / 'runs'}"]
 def main() -> None:
     parts = {
         "masks": masks, "shortcuts": shortcuts, "balanced": balanced, "folders": folders,
+        "memory": memory,
     }  # fmt: skip
     OUT.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or parts:
@@ -119,6 +121,24 @@ def folders() -> None:
         "stage.edit.images_per_class=60",
     ]
     _run(["discover", *words, *(w for w in FIT if "selection" not in w)])
+
+
+def memory() -> None:
+    """Captions of 5,000 different photographs, and every fifth one's mask: memory on the way."""
+    import psutil
+
+    files = sorted((SHARED / "photos6").glob("*/*"))
+    captioner, segmenter = ImagenetCaptioner(), ActivationSegmenter()
+    for number in range(5000):
+        turn, which = divmod(number, len(files))
+        image = LoadedImage(ImageRef(img_id=str(number), file=files[which].name, y=0), PETS)
+        pixels = np.roll(read_image(files[which]), 16 * turn, axis=1)  # another image each time
+        vars(image)["pixels"] = pixels
+        captioner.caption([image])
+        if number % 5 == 0:
+            segmenter.segment_class_object([image], [(files[which].parent.name,)])
+        if number in (200, 500, 1000, 2000, 3000, 4000, 4999):
+            print(f"{number}: {psutil.Process().memory_info().rss / 2**20:.0f} MB", flush=True)
 
 
 def _hidden(name: str, splits: dict[int, int]) -> list[str]:
