@@ -36,6 +36,12 @@ class Oracle:
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+    def identity(self):
+        return {"captioner": "oracle", "text": self.text}
+
+    def caption(self, images):
+        return [self.text] * len(images)
 '''
 ENTRIES = """
 [aspire.baselines]
@@ -100,6 +106,14 @@ def test_a_package_s_choices_are_listed_composed_and_trained(
     assert main(["evaluate", str(path.parent)]) == 0
     (table,) = (tmp_path / "outputs/evaluate").glob("*.csv")
     assert len(pd.read_csv(table)) == 16
+
+    told = ["captioner=oracle", "captioner.text=a bird in a swamp"]
+    shared = [w for w in words if "baseline" not in w]
+    assert main(["discover", *shared, *told, "model=small_cnn"]) == 0
+    (captions,) = (tmp_path / "outputs/artifacts/caption").glob("*/records.jsonl")
+    assert {json.loads(line)["text"] for line in captions.read_text().splitlines()} == {
+        "a bird in a swamp"
+    }
 
     assert main(["discover", "captioner=broken", "logger=none"]) != 0
     assert "no_such_module_here" in capsys.readouterr().err
