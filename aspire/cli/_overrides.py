@@ -42,7 +42,8 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
     """Compare every override with what there is, before anything is loaded.
 
     Returns:
-        The arguments, texts in quotes where the grammar of overrides asks for them.
+        The arguments, texts in quotes where the grammar of overrides asks for them; options first,
+        as Hydra refuses keys on both sides of one.
 
     Raises:
         ConfigError: listing every unknown key and choice with the nearest right name.
@@ -86,8 +87,10 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
             problems.append(f"{key}: no such key.{near}{listed if not near else ''}")
     if problems:
         raise ConfigError("\n".join(problems))
-    quoted = dict(zip(words, texts, strict=True))
-    return [quoted.get(arg, arg) for arg in args]
+    options = list(args)
+    for word in words:
+        options.remove(word)
+    return [*options, *texts]
 
 
 def _composed(verb: str, extra: Sequence[str], chosen: Sequence[str]) -> DictConfig:

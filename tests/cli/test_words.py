@@ -9,6 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from aspire.cli import main
+from aspire.cli._overrides import check_overrides
 from aspire.cli._words import quoted, with_positionals
 
 HOSTILE = [
@@ -98,3 +99,11 @@ def test_lists_and_mappings_are_read_back() -> None:
     value = {"a": [1, None, True], "b": "x y"}
     read = OverridesParser.create().parse_override(f"k={quoted(value)}").value()
     assert json.loads(json.dumps(read)) == value
+
+
+def test_an_option_may_stand_among_keys() -> None:
+    """Hydra's parser takes keys on one side of an option only."""
+    words = ["seed=0,1", "-m", "--config-dir", "conf", "baseline=erm", "fit.steps=3"]
+    assert check_overrides("train", words) == [
+        "-m", "--config-dir", "conf", "seed=0,1", "baseline=erm", "fit.steps=3"
+    ]  # fmt: skip
