@@ -70,10 +70,20 @@ class Command:
         self.process.join()
 
     def kill_when(self, happened: Callable[[], object], timeout: float = 500) -> None:
-        """Kill it at the moment something is seen; a failure if it ends before."""
+        """Kill it at the moment something is seen; a failure if it ends before.
+
+        What looks through folders may find one renamed under its hands, and looks again.
+        """
         end = time.monotonic() + timeout
+
+        def seen() -> object:
+            try:
+                return happened()
+            except FileNotFoundError:
+                return False
+
         try:
-            while not happened():
+            while not seen():
                 assert self.process.exitcode is None, f"ended before it was killed: {self.end()}"
                 assert time.monotonic() < end, "waited in vain"
                 time.sleep(0.01)

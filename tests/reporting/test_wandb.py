@@ -400,7 +400,11 @@ def test_a_server_that_hangs_costs_no_job(online, tmp_path, monkeypatch, capsys)
     assert err.count("W&B: the server cannot be used") == 1  # once, not once a job
     assert "aspire wandb sync" in err
     assert len(list((tmp_path / "train").rglob("result.json"))) == 2
-    found = read_runs(tmp_path)
+    for _ in range(100):  # W&B's own process may still be writing when the job has ended
+        found = read_runs(tmp_path)
+        if all(r.exit_code is not None for r in found):
+            break
+        time.sleep(0.1)
     assert [(r.exit_code, "test/acc" in r.summary) for r in found] == [(0, True), (0, True)]
     assert not list(tmp_path.rglob("wandb/run-*"))  # nothing half-made is left
 
