@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from aspire.yardstick import yardstick
 from experiments.tiny_sd import models
 
 
@@ -22,7 +24,7 @@ class Settings:
 
     Args:
         folder: where everything lies.
-        device: of torch; bfloat16 there.
+        device: of torch; bfloat16 there, but on a processor that only imitates it.
         steps: at which training ends.
         batch: scenes a step.
         rate: learning rate.
@@ -45,8 +47,12 @@ class Settings:
     sizes: models.Sizes = field(default_factory=models.Sizes)
 
     def autocast(self) -> Any:
-        """bfloat16 where it is safe."""
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
+        """bfloat16 where it is safe, and faster than float32."""
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self._faster)
+
+    @cached_property
+    def _faster(self) -> bool:
+        return torch.device(self.device).type != "cpu" or yardstick().bf16 > 1
 
 
 class Scenes:
