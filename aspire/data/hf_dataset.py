@@ -24,7 +24,7 @@ from aspire.data.files import holds
 from aspire.data.table import Dataset, name_of
 from aspire.data.table_file import name_files
 from aspire.data.tables import SPLIT_WORDS
-from aspire.data.unified import ALIASES, FRACTIONS, Unifier, definition, words_of
+from aspire.data.unified import ALIASES, FRACTIONS, Unifier, dataset_of
 from aspire.errors import ConfigError, DataError, did_you_mean
 from aspire.stored.files import locked
 from aspire.values import Natural
@@ -121,15 +121,13 @@ class HFDataset:
         unify = self._unifier(names, columns)
         table, classes, attributes = unify(frame, str(self.root))
         name_files(table, root, self.root)
-        return Dataset(
-            name=self.name,
-            root=root,
-            table=table,
-            class_names=classes,
-            attribute_names=attributes,
-            spurious_attribute=self.spurious_attribute,
-            class_words=words_of(self.class_words, classes),
-            group_definition=definition(self.spurious_attribute, attributes),
+        return dataset_of(
+            self.name,
+            root,
+            table,
+            (classes, attributes),
+            self.spurious_attribute,
+            self.class_words,
         )
 
     def _load(self) -> dict[str, Any]:

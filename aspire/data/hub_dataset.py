@@ -15,7 +15,7 @@ import pandas as pd
 
 from aspire.data.csv_file import READ_AS, add_note, read_csv
 from aspire.data.table import Dataset, Split, name_of
-from aspire.data.unified import FRACTIONS, Unifier, definition, words_of
+from aspire.data.unified import FRACTIONS, Unifier, dataset_of
 from aspire.errors import ConfigError, DamagedError
 from aspire.hub import MANIFEST, Manifest, Repository, read_manifest
 from aspire.text import quoted
@@ -91,15 +91,13 @@ class HubDataset:
         )
         table, classes, attributes = unify(frame, str(root / TABLE))
         _check_files(table, manifest, root / TABLE)
-        return Dataset(
-            name=self.name,
-            root=root,
-            table=table,
-            class_names=classes,
-            attribute_names=attributes,
-            spurious_attribute=about.spurious_attribute,
-            class_words=words_of(about.class_words, classes),
-            group_definition=definition(about.spurious_attribute, attributes),
+        return dataset_of(
+            self.name,
+            root,
+            table,
+            (classes, attributes),
+            about.spurious_attribute,
+            about.class_words,
         )
 
 

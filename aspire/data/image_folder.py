@@ -34,7 +34,7 @@ from aspire.data.tables import (
     stratified_split,
     subfolders,
 )
-from aspire.data.unified import FRACTIONS, definition, words_of
+from aspire.data.unified import FRACTIONS, dataset_of
 from aspire.errors import ConfigError, DataError, did_you_mean
 from aspire.values import Natural
 
@@ -113,15 +113,13 @@ class ImageFolder:
             add_note(table, f"{'hidden' if hidden else 'no'} image, left out", name)
         if (self.root / MASKS).is_dir():
             table["mask_filename"] = masks_beside(self.root, table["img_filename"])
-        return Dataset(
-            name=self.name,
-            root=self.root,
-            table=join_captions(table, self.root / CAPTIONS),
-            class_names=classes,
-            attribute_names=attributes,
-            spurious_attribute=self.spurious_attribute,
-            class_words=words_of(self.class_words, classes),
-            group_definition=definition(self.spurious_attribute, attributes),
+        return dataset_of(
+            self.name,
+            self.root,
+            join_captions(table, self.root / CAPTIONS),
+            (classes, attributes),
+            self.spurious_attribute,
+            self.class_words,
         )
 
     def _splits(self, table: pd.DataFrame) -> list[int]:

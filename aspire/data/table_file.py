@@ -24,7 +24,7 @@ from aspire.data.csv_file import read_csv
 from aspire.data.files import holds, open_regular
 from aspire.data.paths import relative_names
 from aspire.data.table import Dataset, name_of
-from aspire.data.unified import FRACTIONS, Unifier, definition, words_of
+from aspire.data.unified import FRACTIONS, Unifier, dataset_of
 from aspire.errors import ConfigError, DataError
 from aspire.values import Natural
 
@@ -87,15 +87,13 @@ class TableFile:
             )
         table, classes, attributes = self.unify(frame, str(self.metadata))
         name_files(table, self.images, self.metadata)
-        return Dataset(
-            name=self.name,
-            root=self.images,
-            table=table,
-            class_names=classes,
-            attribute_names=attributes,
-            spurious_attribute=self.spurious_attribute,
-            class_words=words_of(self.class_words, classes),
-            group_definition=definition(self.spurious_attribute, attributes),
+        return dataset_of(
+            self.name,
+            self.images,
+            table,
+            (classes, attributes),
+            self.spurious_attribute,
+            self.class_words,
         )
 
 

@@ -6,12 +6,13 @@ Shared by the readers of table files and of Hugging Face folders.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aspire.data.table import OPTIONAL, REQUIRED, Split, names_tuple
+from aspire.data.table import OPTIONAL, REQUIRED, Dataset, Split, names_tuple
 from aspire.data.tables import (
     check_fractions,
     complete_splits,
@@ -252,6 +253,42 @@ def _text(value: object, where: str, column: str) -> str:
     return str(value)
 
 
+def dataset_of(
+    name: str,
+    root: Path,
+    table: pd.DataFrame,
+    names: tuple[Sequence[str], Sequence[str]],
+    attribute: str,
+    words: Sequence[Sequence[str]] | None,
+) -> Dataset:
+    """A dataset of a user's table.
+
+    Args:
+        name, root: of the dataset; the table's files are relative to the root.
+        table: in the unified columns.
+        names: of the classes and of the attributes, in index order.
+        attribute: the spurious attribute, in a word.
+        words: for each class the phrases that name its object; None for its name.
+
+    Raises:
+        ConfigError: when there are not as many lists of words as classes.
+    """
+    classes, attributes = map(tuple, names)
+    group = f"class and {attribute} of an image"
+    if attributes == ("unknown",):
+        group = "unknown: the dataset names no spurious attribute"
+    return Dataset(
+        name=name,
+        root=root,
+        table=table,
+        class_names=classes,
+        attribute_names=attributes,
+        spurious_attribute=attribute,
+        class_words=words_of(words, classes),
+        group_definition=group,
+    )
+
+
 def words_of(
     words: Sequence[Sequence[str]] | None, classes: Sequence[str]
 ) -> tuple[tuple[str, ...], ...]:
@@ -266,10 +303,3 @@ def words_of(
             f"({', '.join(classes)}); expected one list of words per class."
         )
     return tuple(tuple(w) for w in words) if words is not None else tuple((c,) for c in classes)
-
-
-def definition(attribute: str, names: Sequence[str]) -> str:
-    """What a group is, in a sentence."""
-    if tuple(names) == ("unknown",):
-        return "unknown: the dataset names no spurious attribute"
-    return f"class and {attribute} of an image"

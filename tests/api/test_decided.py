@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
-from torch import Tensor, nn
+from blue import Blue, to_tensor
 
 import aspire
 from aspire.reporting.review import Review
@@ -17,23 +14,6 @@ from aspire.stored.decisions import Judge, Rename
 
 SETTINGS = {"score.min_support": 3, "stage.generate.per_real": 0.5}
 SHORT = {"fit.steps": 2, "fit.evaluations": 1, "fit.batch_size": 8, "trainer.accelerator": "cpu"}
-
-
-class Blue(nn.Module):
-    """Calls everything a waterbird whose corners are blue, as an image of [0, 1] comes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor(20.0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        corners = x[:, :, [0, 0, -1, -1], [0, -1, 0, -1]].mean(2)
-        water = self.gain * (corners[:, 2] - corners[:, 1])
-        return torch.stack([-water, water], 1)
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
-class Kill(Exception):  # noqa: N818
+class Kill(Exception):  # noqa: N818  # what it stands for is no error
     """Stands for a power cut right after an evaluation was kept."""
 
 
