@@ -11,7 +11,9 @@ about ``fit.batch_size`` images (the authors add up the gradients of 32 tuples, 
 ``fit.accumulate=32``). The cross-entropy is of all images of a batch; where ``positives`` and
 ``negatives`` differ, the authors cut it to as many of each kind as the smaller of the two. The
 reference is this run's ERM, stopped early instead of held back by a strong weight decay; it makes a
-step of every batch, however many of them a step of the tuples has.
+step of every batch, however many of them a step of the tuples has. With ``start=reference`` the
+second network goes on from the weights of the first instead of fresh ones: tuples of few images
+each show few of many classes a batch, from which a network without pretrained weights learns badly.
 
 The reference is of the real images alone; the tuples are of the mixture. A generated image lies in
 the cell that this reference puts it in: one without the shortcut is a positive or a hard negative.
@@ -19,7 +21,8 @@ the cell that this reference puts it in: one without the shortcut is a positive 
 
 from __future__ import annotations
 
-from typing import ClassVar
+import copy
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -200,6 +203,8 @@ class CnC:
             tuple of 2 * (positives + negatives) images is never cut, even if that is more than
             ``fit.batch_size``.
         reference: steps of the first ERM as a fraction of a whole fit, above 0.
+        start: weights that the second network starts with: ``fresh`` ones, as the first had, or
+            those of the ``reference``.
 
     Raises:
         ConfigError: for a value out of its range.
@@ -214,12 +219,14 @@ class CnC:
         positives: Count = 8,
         negatives: Count = 8,
         reference: Positive = 0.2,
+        start: Literal["fresh", "reference"] = "fresh",
     ) -> None:
         self.temperature = temperature
         self.contrastive_weight = contrastive_weight
         self.positives = positives
         self.negatives = negatives
         self.reference = reference
+        self.start = start
 
     def run(self, ctx: RunContext) -> Classifier:
         steps = max(1, round(self.reference * ctx.steps)) * ctx.accumulate
@@ -252,4 +259,5 @@ class CnC:
                 "baseline.positives and baseline.negatives or a larger fit.batch_size."
             )
         loss = CnCLoss(self.temperature, self.contrastive_weight, self.positives, self.negatives)
-        return ctx.fit("train", loss, draw=draw)
+        net = copy.deepcopy(reference) if self.start == "reference" else None
+        return ctx.fit("train", loss, net=net, draw=draw)

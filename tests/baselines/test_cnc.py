@@ -319,12 +319,19 @@ def test_a_short_erm_and_then_a_fresh_network_on_tuples() -> None:
     ((phase, objective, keywords),) = asked.fits
     assert phase == "train"
     assert isinstance(objective, CnCLoss)
-    assert set(keywords) == {"draw"}
+    assert set(keywords) == {"draw", "net"}
+    assert keywords["net"] is None
     # 2 * (3 + 1) images a tuple, of which two fit into 20
     assert asked.records == {"reference_errors": 2, "tuples_per_step": 2, "images_per_step": 16}
     rows = keywords["draw"](np.random.default_rng(0), 0)
     assert rows.tolist() == [0, 0, 0, 1, 1, 1, 3, 2, 2, 2, 2, 3, 3, 3, 1, 0]
     assert asked.warnings == []
+
+
+def test_the_second_network_can_go_on_from_a_copy_of_the_reference() -> None:
+    asked = run(CnC(start="reference"), [0, 0, 1, 1], [0, 1, 1, 0])
+    ((_, _, keywords),) = asked.fits
+    assert keywords["net"] == "reference"
 
 
 def test_generated_images_lie_where_the_reference_puts_them() -> None:
