@@ -351,8 +351,9 @@ class Repository:
                 )
         if manifest.size > max_gb * 10**9:
             raise DataError(
-                f"{self.name} has {manifest.size / 10**9:.1f} GB; allowed are {max_gb:g}: "
-                f"{'dataset' if self.kind == 'dataset' else 'classifier'}.max_gb=..."
+                f"{self.name} has {manifest.size / 10**9:.3g} GB; allowed are {max_gb:g}. To "
+                f"allow more: {'dataset' if self.kind == 'dataset' else 'classifier'}.max_gb=..., "
+                "in Python max_gb=..."
             )
         others = [name for name in sizes if name not in manifest.files and name != MANIFEST]
         if len(others) > MOST_OTHERS:

@@ -27,8 +27,8 @@ FractionBelowOne = Annotated[float, Meta(ge=0, lt=1)]
 OpenFraction = Annotated[float, Meta(gt=0, lt=1)]
 Correlation = Annotated[float, Meta(gt=0.5, le=1)]  # of a drawn shortcut
 DrawnSide = Annotated[int, Meta(ge=32, le=512)]  # of a drawn image
-# Of a file or folder below the one that it is relative to.
-Below = Annotated[str, Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$)).+$")]
+# Of a file or folder below the one that it is relative to, on every system: with slashes, no drive.
+Below = Annotated[str, Meta(pattern=r"^(?!/)(?!.*[\\:])(?!(.*/)?\.\.(/|$)).+$")]
 EnvName = Annotated[
     str,
     Meta(

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 import yaml
@@ -23,6 +24,7 @@ from aspire.data.pixels import PixelSource, open_cache
 from aspire.data.random_views import RandAugment
 from aspire.data.table import Dataset, Split
 from aspire.data.transforms import Preprocessing
+from aspire.values import Below
 
 ROOT = Path(__file__).parents[1]
 SMALL = Preprocessing(size=16, crop=1.0, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -100,3 +102,26 @@ def test_every_dataset_can_be_sent_to_another_process(path: Path, tmp_path: Path
     node |= dict([next((k, v) for k, v in where.items() if k in node)])
     reader = instantiate(node, _convert_="all")
     assert vars(pickle.loads(pickle.dumps(reader))).keys() == vars(reader).keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("images/a b..png", True),
+        ("..a/b", True),
+        ("/etc/passwd", False),
+        ("../a", False),
+        ("a/../../b", False),
+        ("a/..", False),
+        (r"..\..\a", False),  # leads out on Windows
+        (r"a\b", False),
+        (r"C:\a", False),
+        ("c:a", False),
+    ],
+)
+def test_a_file_of_a_record_lies_below_its_folder_on_every_system(name: str, taken: bool) -> None:
+    if taken:
+        assert msgspec.convert(name, Below) == name
+    else:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(name, Below)

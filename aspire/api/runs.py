@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     OnePicture: TypeAlias = str | Path | Image | NDArray[np.uint8]
 
 CHUNK = 256  # pictures in memory at once
-LARGEST = 5.0  # 10^9 bytes of a classifier that is fetched
 
 
 class Run:
@@ -152,6 +151,7 @@ def load_run(
     *,
     model: nn.Module | Callable[..., nn.Module] | None = None,
     own: Sequence[str] = (),
+    max_gb: float = 5.0,
 ) -> Run:
     """A finished run by its folder, whoever made it.
 
@@ -167,13 +167,14 @@ def load_run(
     Raises:
         ConfigError: when there is none, or it takes a network of your own that is not given.
         DamagedError: when its files are not what was kept.
+        DataError: when it is larger than allowed.
 
     >>> load_run("no/such/folder")
     Traceback (most recent call last):
     aspire.errors.ConfigError: run=no/such/folder: no result.json in it. ...
     """
     with calling():
-        trained = find_run(_brought(path))
+        trained = find_run(_brought(path, max_gb))
         with trusting(own):
             stored = read_config(trained.folder).get("model")
             if isinstance(stored, Mapping) and OWN in stored:
@@ -187,14 +188,14 @@ def load_run(
     return Run(trained, lambda: build(node))
 
 
-def _brought(path: str | Path) -> Path:
+def _brought(path: str | Path, max_gb: float) -> Path:
     """The folder of a run, here or on the hub."""
     if not str(path).startswith(ON_HUB):
         return Path(path)
     repo, _, revision = str(path).removeprefix(ON_HUB).partition("@")
     outputs = place(None).get("paths.outputs") or os.environ["ASPIRE_OUTPUTS"]
     cache = Path(outputs) / "cache" / "hub"
-    return Repository(repo, "model").bring(revision or "main", cache, LARGEST)
+    return Repository(repo, "model").bring(revision or "main", cache, max_gb)
 
 
 def _own_model(trained: TrainedRun, name: str, model: Any) -> Callable[[], Model]:

@@ -33,7 +33,7 @@ from aspire.runs.trained import TrainedRun, load_run
 from aspire.stored.artifacts import read_manifest
 from aspire.stored.config import OWN, read_config, read_network, read_node
 from aspire.stored.decisions import History, decided
-from aspire.stored.files import own_file, write_atomic
+from aspire.stored.files import locked, own_file, write_atomic
 
 SHOWN = 8  # files that are listed by name
 # Of a training run's result; the rest speaks of this machine or of files that stay here.
@@ -60,13 +60,37 @@ def job(cfg: DictConfig) -> None:
         licence = UNKNOWN
     if cfg.real and kind == "model":
         raise ConfigError("real=true: a classifier is pushed without any images. Leave it out.")
-    state = _allowed(repository, bool(cfg.public), bool(cfg.overwrite))
     folder = Path(cfg.paths.outputs) / "hub" / f"{kind}s--{repository.name.replace('/', '--')}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_name(f".{folder.name}.lock")):  # another push to it waits
+        state = _allowed(repository, bool(cfg.public), bool(cfg.overwrite))
+        public = state == "public" or (state == "new" and bool(cfg.public))
+        manifest = _written(cfg, run, result, repository, licence, folder)
+        _show(repository, manifest, folder, licence, state, public=public, real=bool(cfg.real))
+        _ask(bool(cfg.yes))
+        url, commit = repository.push(folder, public=public, new=state == "new")
+    words = "aspire train dataset" if kind == "dataset" else "aspire discover classifier"
+    key = words.rpartition(" ")[2]
+    console.show(
+        "\n[bold]pushed[/bold]  {}\n[bold]next[/bold]    {}=hub {}.repo={} {}.revision={}",
+        *(url, words, key, repository.name, key, commit),
+    )
+
+
+def _written(
+    cfg: DictConfig,
+    run: Path,
+    result: Mapping[str, Any],
+    repository: Repository,
+    licence: str,
+    folder: Path,
+) -> Manifest:
+    """Put what is to be pushed into a folder, whole or not at all."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir()
     try:
-        if kind == "model":
+        if repository.kind == "model":
             manifest = _write_model(repository.name, TrainedRun(run, "hit"), licence, partial)
         else:
             manifest = _write_images(
@@ -76,16 +100,7 @@ def job(cfg: DictConfig) -> None:
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    public = state == "public" or (state == "new" and bool(cfg.public))
-    _show(repository, manifest, folder, licence, state, public=public, real=bool(cfg.real))
-    _ask(bool(cfg.yes))
-    url, commit = repository.push(folder, public=public, new=state == "new")
-    words = "aspire train dataset" if kind == "dataset" else "aspire discover classifier"
-    key = words.rpartition(" ")[2]
-    console.show(
-        "\n[bold]pushed[/bold]  {}\n[bold]next[/bold]    {}=hub {}.repo={} {}.revision={}",
-        *(url, words, key, repository.name, key, commit),
-    )
+    return manifest
 
 
 def _allowed(repository: Repository, public: bool, overwrite: bool) -> State:

@@ -106,9 +106,16 @@ def test_a_dataset_that_is_not_as_it_was_pushed_is_refused(
 
 def test_a_set_may_not_be_larger_than_allowed(hub: HubServer, made: Path, tmp_path: Path) -> None:
     assert main(["push", str(made), "me/birds", "yes=true"]) == 0
-    with pytest.raises(DataError, match=r"allowed are 1e-06: dataset\.max_gb="):
+    with pytest.raises(DataError, match=r"allowed are 1e-06. To allow more: dataset\.max_gb="):
         HubDataset("me/birds", tmp_path / "cache", max_gb=1e-6).read()
     assert not [f for f in hub.asked if "/resolve/" in f and "/images/" in f]
+
+
+def test_a_classifier_may_not_be_larger_than_allowed(hub: HubServer, trained: Path) -> None:
+    assert main(["push", str(trained), "me/birds", "yes=true"]) == 0
+    with pytest.raises(DataError, match="in Python max_gb="):
+        aspire.load_run("hf://me/birds", max_gb=1e-6)
+    assert aspire.load_run("hf://me/birds").metrics["test"]
 
 
 @pytest.mark.parametrize(
