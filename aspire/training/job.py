@@ -137,6 +137,8 @@ def run_training(job: TrainingJob, root: Path, config_yaml: Callable[[], bytes])
                     }
                     write_atomic(folder / FILE, json.dumps(about, indent=1).encode())
                     _keep(job, folder, baseline.needs.describe(), context, net, metrics)
+            while not is_main() and not _finished(folder):  # until the main one has written it
+                time.sleep(POLL)
             return TrainedRun(folder, "run")
         except RunningError as error:
             if error.look.state == "done":
