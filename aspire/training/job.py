@@ -137,6 +137,9 @@ def run_training(job: TrainingJob, root: Path, config_yaml: Callable[[], bytes])
                     }
                     write_atomic(folder / FILE, json.dumps(about, indent=1).encode())
                     _keep(job, folder, baseline.needs.describe(), context, net, metrics)
+            parent = os.getppid()  # once that has ended, nobody writes it any more
+            while not is_main() and not _finished(folder) and os.getppid() == parent:
+                time.sleep(POLL)
             return TrainedRun(folder, "run")
         except RunningError as error:
             if error.look.state == "done":

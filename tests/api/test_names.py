@@ -23,7 +23,7 @@ TAKEN = {
     "train": "dataset * baseline objective model transform augmentation classifier "
     f"classifier_transform {STAGES} personaliser generator filters decisions seed outputs "
     "settings",
-    "load_run": "path * model own",
+    "load_run": "path * model own max_gb",
     "results": "path",
     "Preprocessing": "size mean std crop interpolation min_scale flip view",
     "Needs": "train_groups val_groups target",

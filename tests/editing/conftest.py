@@ -9,15 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_diffusion as tiny
+import tiny_models as models
 from PIL import Image
 
 from aspire.data.loaded import LoadedImage
 from aspire.records import ImageRef
-
-WORDS = (
-    "a", "an", "the", "photo", "of", "boat", "cat", "dog", "bird", "tree", "lake", "forest",
-    "turn", "background", "into", "sea", ".",
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -42,103 +38,12 @@ def noise(height: int, width: int, seed: int = 0) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_grounding_dino(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-    from transformers import (
-        BertConfig,
-        BertTokenizer,
-        GroundingDinoConfig,
-        GroundingDinoForObjectDetection,
-        GroundingDinoImageProcessor,
-        GroundingDinoProcessor,
-        SwinConfig,
-    )
-
-    torch.manual_seed(0)
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS)]
-    tokenizer = BertTokenizer(vocab={w: i for i, w in enumerate(words)}, model_max_length=64)
-    config = GroundingDinoConfig(
-        backbone_config=SwinConfig(
-            image_size=96,
-            embed_dim=16,
-            depths=[1, 1, 1, 1],
-            num_heads=[1, 1, 1, 1],
-            window_size=4,
-            out_features=["stage2", "stage3", "stage4"],
-        ),
-        text_config=BertConfig(
-            vocab_size=len(words),
-            hidden_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=32,
-        ),
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        num_queries=10,
-        max_text_len=64,
-        encoder_n_points=2,
-        decoder_n_points=2,
-    )
-    folder = tmp_path_factory.mktemp("grounding-dino")
-    GroundingDinoForObjectDetection(config).eval().save_pretrained(folder)
-    processor = GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 160})
-    GroundingDinoProcessor(processor, tokenizer).save_pretrained(folder)
-    return folder
+    return models.grounding_dino(tmp_path_factory.mktemp("grounding-dino"))
 
 
 @pytest.fixture(scope="session")
 def tiny_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-    from transformers import (
-        SamConfig,
-        SamImageProcessor,
-        SamMaskDecoderConfig,
-        SamModel,
-        SamProcessor,
-        SamPromptEncoderConfig,
-        SamVisionConfig,
-    )
-
-    torch.manual_seed(0)
-    config = SamConfig(
-        vision_config=SamVisionConfig(
-            hidden_size=32,
-            output_channels=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=64,
-            patch_size=8,
-            window_size=4,
-            global_attn_indexes=[1],
-            mlp_dim=32,
-            num_pos_feats=16,
-        ),
-        prompt_encoder_config=SamPromptEncoderConfig(
-            hidden_size=32, image_size=64, patch_size=8, mask_input_channels=4
-        ),
-        mask_decoder_config=SamMaskDecoderConfig(
-            hidden_size=32,
-            mlp_dim=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            iou_head_hidden_dim=16,
-        ),
-    )
-    folder = tmp_path_factory.mktemp("sam")
-    SamModel(config).eval().save_pretrained(folder)
-    processor = SamImageProcessor(
-        size={"longest_edge": 64},
-        pad_size={"height": 64, "width": 64},
-        mask_size={"longest_edge": 16},
-        mask_pad_size={"height": 16, "width": 16},
-    )
-    SamProcessor(processor).save_pretrained(folder)
-    return folder
+    return models.sam(tmp_path_factory.mktemp("sam"))
 
 
 @pytest.fixture(scope="session")

@@ -25,26 +25,9 @@ PLAIN = Concept(
 )  # fmt: skip
 
 
-def lora_of(model: Path, folder: Path, kind: str = "StableDiffusionPipeline") -> Path:
-    """A LoRA of random weights as LCM-LoRA is published: one file in diffusers' format."""
-    import diffusers
-    from diffusers.utils import convert_state_dict_to_diffusers
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
-    pipe = getattr(diffusers, kind).from_pretrained(model)
-    torch.manual_seed(3)
-    pipe.unet.add_adapter(
-        LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=["to_q", "conv1"])
-    )
-    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(pipe.unet))
-    type(pipe).save_lora_weights(folder, unet_lora_layers=layers)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def lcm_lora(tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return lora_of(tiny_sd, tmp_path_factory.mktemp("lcm"))
+    return tiny.lora_of(tiny_sd, tmp_path_factory.mktemp("lcm"))
 
 
 def requests(concept: Concept, number: int = 2) -> list[GenerationRequest]:
@@ -82,7 +65,7 @@ def test_lcm_lora_is_loaded_as_its_card_says(
 
     model = request.getfixturevalue(kind)
     name = {"tiny_sd": "StableDiffusionPipeline", "tiny_sdxl": "StableDiffusionXLPipeline"}[kind]
-    sampler = sampler_of(model, fast=str(lora_of(model, tmp_path / "lcm", name)))
+    sampler = sampler_of(model, fast=str(tiny.lora_of(model, tmp_path / "lcm", name)))
     pipe = getattr(diffusers, name).from_pretrained(model, safety_checker=None)
     pipe.scheduler = diffusers.LCMScheduler.from_config(pipe.scheduler.config)
     pipe.load_lora_weights(tmp_path / "lcm")
@@ -110,7 +93,7 @@ def test_scheduler_beside_the_lora_is_used_unless_one_is_named(
 ) -> None:
     from diffusers import DDIMScheduler
 
-    own = lora_of(tiny_sd, tmp_path / "own")
+    own = tiny.lora_of(tiny_sd, tmp_path / "own")
     tiny.ddim(timestep_spacing="trailing").save_pretrained(own / "scheduler")
     assert type(sampler_of(tiny_sd, fast=str(lcm_lora))._load().scheduler).__name__ == (
         "LCMScheduler"
@@ -139,13 +122,9 @@ def test_what_is_learnt_on_the_teacher_is_used_by_the_student_and_taken_off(
 
 
 def test_a_lighter_autoencoder_takes_the_place_of_the_models(tiny_sd: Path, tmp_path: Path) -> None:
-    from diffusers import AutoencoderTiny, StableDiffusionPipeline
+    from diffusers import StableDiffusionPipeline
 
-    torch.manual_seed(0)
-    light = AutoencoderTiny(
-        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8),
-        num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1), scaling_factor=1.5,
-    ).eval()  # fmt: skip
+    light = tiny.light_vae()
     light.save_pretrained(tmp_path / "taesd")
     sampler = sampler_of(tiny_sd, steps=2, guidance=0.0, vae=str(tmp_path / "taesd"))
     pipe = StableDiffusionPipeline.from_pretrained(tiny_sd, safety_checker=None)

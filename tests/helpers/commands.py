@@ -11,9 +11,11 @@ import multiprocessing
 import os
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 FORKS = multiprocessing.get_context("forkserver")
 # What a run imports on its way; none of it starts threads, which would not survive a fork.
@@ -106,3 +108,36 @@ def _command(
     torch.set_num_threads(1)
     time.sleep(max(0.0, not_before - time.time()))
     sys.exit(main(words))
+
+
+def torchrun(function: Callable[..., Any], *arguments: Any) -> dict[int, Any]:
+    """What it returns in each of two processes, started as ``torchrun --standalone`` does."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        1, 1, 2,
+        run_id=str(uuid.uuid4()),
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        start_method=FORKS.get_start_method(),
+    )  # fmt: skip
+    with ThreadPoolExecutor(1) as thread:  # in the main one it would answer to signals for good
+        return thread.submit(elastic_launch(config, function), *arguments).result()
+
+
+def together(words: Sequence[str]) -> int:
+    """The largest exit code of ``torchrun --nproc-per-node 2 -m aspire WORDS``, from here."""
+    return max(torchrun(_one_of_two, list(words), dict(os.environ), str(Path.cwd())).values())
+
+
+def _one_of_two(words: list[str], environment: Mapping[str, str], folder: str) -> int:
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+    os.chdir(folder)
+    import torch
+
+    from aspire.cli import main
+
+    torch.set_num_threads(1)
+    return main(words)

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_api
 
 TOKEN = "hf_" + "a" * 30
 
@@ -89,7 +89,8 @@ class Answer(BaseHTTPRequestHandler):
         if more and more[0] == "tree":
             rows = [{"type": "file", "path": f, "oid": f, "size": len(b)} for f, b in files.items()]
             return self._send(json.dumps(rows).encode(), sha)
-        about = {"id": f"{owner}/{name}", "sha": sha, "private": stored.private, "siblings": []}
+        about = {"id": f"{owner}/{name}", "sha": sha, "private": stored.private}
+        about["siblings"] = [{"rfilename": file} for file in files]
         return self._send(json.dumps(about).encode(), sha)
 
     def do_POST(self) -> None:
@@ -195,6 +196,7 @@ def hub_at(cache: Path, patch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.address)
     patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     patch.setattr(constants, "ENDPOINT", server.address)
+    patch.setattr(hf_api.api, "endpoint", server.address)  # what diffusers asks
     patch.setattr(constants, "HF_HUB_CACHE", str(cache))
     patch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
     patch.setattr(constants, "HF_HUB_OFFLINE", False)

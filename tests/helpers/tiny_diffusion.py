@@ -144,6 +144,36 @@ def stable_diffusion_xl(folder: Path) -> Path:
     return folder
 
 
+def lora_of(model: Path, folder: Path, kind: str = "StableDiffusionPipeline") -> Path:
+    """A LoRA of random weights as LCM-LoRA is published: one file in diffusers' format."""
+    import diffusers
+    import torch
+    from diffusers.utils import convert_state_dict_to_diffusers
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    pipe = getattr(diffusers, kind).from_pretrained(model)
+    torch.manual_seed(3)
+    pipe.unet.add_adapter(
+        LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=["to_q", "conv1"])
+    )
+    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(pipe.unet))
+    type(pipe).save_lora_weights(folder, unet_lora_layers=layers)
+    return folder
+
+
+def light_vae() -> Any:
+    """An autoencoder as TAESD is."""
+    import torch
+    from diffusers import AutoencoderTiny
+
+    torch.manual_seed(0)
+    return AutoencoderTiny(
+        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8),
+        num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1), scaling_factor=1.5,
+    ).eval()  # fmt: skip
+
+
 # --- as it was first released -------------------------------------------------------------------
 
 _RESNET = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -145,6 +146,18 @@ def test_the_same_command_finishes_a_damaged_run_again(tmp_path, monkeypatch, ca
     (line,) = caplog.messages
     assert line.startswith(f"{folder / 'result.json'} is damaged: no JSON")
     assert line.endswith("The run is finished again.")
+
+
+def test_one_of_several_processes_waits_for_what_the_main_one_writes(tmp_path, monkeypatch):
+    """Its error would end them all, the main one before it has written anything."""
+    folder = run_folder(tmp_path)
+    whole = (folder / "result.json").read_bytes()
+    (folder / "result.json").unlink()
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    threading.Timer(0.3, (folder / "result.json").write_bytes, [whole]).start()
+    run = training.run_training(Job(folder), tmp_path, lambda: b"seed: 0")
+    assert run.result["seed"] == 0
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "rerun", "diff"])
