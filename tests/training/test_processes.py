@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from commands import FORKS
+from commands import torchrun
 
 
 def trained_by_two(train: Any, data: Path, out: Path) -> list[dict[str, Any]]:
-    """What each process saw, by baseline; started as ``torchrun --standalone`` does."""
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
+    """What each process saw, by baseline."""
     out.mkdir()
-    config = LaunchConfig(
-        1, 1, 2,
-        run_id=str(uuid.uuid4()),
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        start_method=FORKS.get_start_method(),
-    )  # fmt: skip
-    with ThreadPoolExecutor(1) as thread:  # in the main one it would answer to signals for good
-        thread.submit(elastic_launch(config, train), data, out).result()
+    torchrun(train, data, out)
     return [torch.load(path, weights_only=False) for path in sorted(out.glob("*.pt"))]
 
 
