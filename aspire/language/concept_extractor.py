@@ -13,7 +13,7 @@ from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
 from aspire.eye import Eye, shared_eye
 from aspire.identity import Json
-from aspire.language.activation import RATHER, heat, object_classes
+from aspire.language.activation import RATHER, heat, object_classes, sureness
 from aspire.language.concepts import (
     Bools,
     Cluster,
@@ -33,6 +33,7 @@ from aspire.values import Count, Fraction, Natural, Several
 
 CROPS = 6  # of a concept, shown and named by
 LOOKED = 16  # images of a class in which its object is looked for
+SURE = 0.5  # probability from which it is there
 
 
 class ConceptExtractor:
@@ -223,13 +224,19 @@ def places_of(parts: Sequence[Part], near: NDArray[np.int64], far: Floats) -> Bo
 def _lit(
     images: Sequence[LoadedImage], own: NDArray[np.intp], words: Sequence[str], side: int
 ) -> dict[int, Bools]:
-    """Of some images of a class, evenly drawn: (side, side) where its object lights up."""
-    eye = shared_eye("auto")
-    found = {}
+    """Of some images of a class, evenly drawn: (side, side) where its object lights up.
+
+    Only of those that the network surely knows it in. Where ImageNet has no word for the class
+    that is an animal: what else an image is most surely of may be the thing beside the object.
+    """
+    eye, table = shared_eye("auto"), thousand()
+    related, found = table.relatives(words), {}
     for i in own[np.linspace(0, len(own) - 1, min(LOOKED, len(own))).round().astype(int)]:
         answers = eye.answers(eye.look([_read(images[i])])[0])
-        hot = heat(answers, object_classes(answers, words), (side, side))
-        found[int(i)] = np.asarray(hot > RATHER)
+        classes = object_classes(answers, words)
+        known = bool(related) or classes == table.animals
+        if known and sureness(answers, classes) >= SURE:
+            found[int(i)] = np.asarray(heat(answers, classes, (side, side)) > RATHER)
     return found
 
 
