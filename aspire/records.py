@@ -236,6 +236,20 @@ class Picture(Record, frozen=True):
     scene: str | None  # the scene it shows, where the edit put one there
 
 
+class Patch(Record, frozen=True):
+    """A part of an image that is replaced by the same part of another one."""
+
+    donor: str  # img_id of the other
+    masks: tuple[Below, ...]  # 255 in the part, together; relative to the personalisations' folder
+
+
+class Swap(Record, frozen=True):
+    """An image in which regions change places with those of others, one after the other."""
+
+    img_id: str
+    patches: tuple[Patch, ...]
+
+
 class Concept(Record, frozen=True):
     """What a personaliser has learnt about one class: how it looks and where to put it."""
 
@@ -249,6 +263,7 @@ class Concept(Record, frozen=True):
     weights: Below | None = None  # safetensors, relative to the personalisations' folder
     weights_sha256: str | None = None
     effect: float | None = None  # relative change of the noise prediction through the weights
+    swaps: tuple[Swap, ...] = ()  # images to be made of it, in this order
 
 
 class SyntheticImage(Record, frozen=True):

@@ -47,13 +47,19 @@ def job(cfg: DictConfig) -> None:
     console.show(
         "\n[bold]report[/bold]    {}\n[bold]features[/bold]  {}\n[bold]edits[/bold]     {}\n"
         "[bold]images[/bold]    {}\n"
-        "[bold]next[/bold]      open the report in a browser; "
-        "aspire run trains the shortcuts away",
+        "[bold]next[/bold]      open the report in a browser; {} trains the shortcuts away",
         report,
         found.discovery.features.folder / "records.jsonl",
         found.discovery.edits.folder,
         found.folder / IMAGES,
+        _training(found.discovery),
     )
+
+
+def _training(discovery: Discovery) -> str:
+    """What is typed next: where all that was found are objects, the arm that is for these."""
+    kinds = {f.kind for f in discovery.features.records if f.spurious}
+    return "aspire run 'arms=[none,swaps]'" if kinds == {"remove_object"} else "aspire run"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from aspire.editing.base import Failure, Mask, NotFound, Segmentation, found
 from aspire.editing.batching import Batches
 from aspire.eye import Eye, Floats, shared_eye
 from aspire.identity import Json
-from aspire.language.activation import heat, object_classes, sureness
+from aspire.language.activation import RATHER, heat, object_classes, sureness
 from aspire.language.imagenet import thousand
 from aspire.values import Count, Fraction
 
@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 _VERSION = 1  # raise when equal settings give other masks
 _SIDE = 448  # larger images are cut at this longer side; the map has no more to say
-# Heat up to which a pixel is surely none of it, from which it is rather than not, and surely.
-_NEVER, _RATHER, _SURELY = 0.05, 0.35, 0.8
+# Heat up to which a pixel is surely none of it, and from which it surely is.
+_NEVER, _SURELY = 0.05, 0.8
 
 
 class ActivationSegmenter:
@@ -137,7 +137,7 @@ def _cut_out(image: Pixels, hot: Floats, iterations: int) -> Mask:
 
     labels = np.full(hot.shape, cv2.GC_BGD, np.uint8)
     labels[hot > _NEVER] = cv2.GC_PR_BGD
-    labels[hot > _RATHER] = cv2.GC_PR_FGD
+    labels[hot > RATHER] = cv2.GC_PR_FGD
     labels[hot > _SURELY] = cv2.GC_FGD
     inside = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     if not inside.any() or inside.all():

@@ -48,6 +48,9 @@ class ClassEvidence:
         wording: how it is called in a sentence; None for its name.
         captioned: the training images of all classes that have a caption.
         controls: edit_id -> file of the control edit, where one could be made.
+        foreign: of the edits that took a found object out of images of other classes.
+        masks: edit_id -> file of where the edit may have changed pixels, for ``effects`` and
+            ``foreign``.
     """
 
     y: int
@@ -61,6 +64,8 @@ class ClassEvidence:
     wording: Wording | None = None
     captioned: tuple[Captioned, ...] = ()
     controls: Mapping[str, Path] = field(default_factory=dict)
+    foreign: tuple[Effect, ...] = ()
+    masks: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def noun(self) -> str:

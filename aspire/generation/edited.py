@@ -78,7 +78,7 @@ class EditedImages:
         """Of the edits, shuffled once."""
         return tuple(
             Picture(
-                file=self._relative(files[e.edit_id]),
+                file=relative_to(self.folder, files[e.edit_id]),
                 edit_id=e.edit_id,
                 img_id=e.img_id,
                 scene=e.replacement,
@@ -86,14 +86,20 @@ class EditedImages:
             for e in sorted(chosen, key=lambda e: seed_for(0, "edits", e.edit_id))
         )
 
-    def _relative(self, file: Path) -> str:
-        try:
-            return file.resolve().relative_to(self.folder.resolve()).as_posix()
-        except ValueError:
-            raise ConfigError(
-                f"personaliser.folder={self.folder}: the edits are not below it, but in "
-                f"{file.parent}. Expected the artifact store, ${{paths.outputs}}/artifacts."
-            ) from None
+
+def relative_to(folder: Path, file: Path) -> str:
+    """A file of an edit as records name it, below the artifact store.
+
+    Raises:
+        ConfigError: when it is not below.
+    """
+    try:
+        return file.resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        raise ConfigError(
+            f"personaliser.folder={folder}: the edits are not below it, but in "
+            f"{file.parent}. Expected the artifact store, ${{paths.outputs}}/artifacts."
+        ) from None
 
 
 def _frees(effect: Effect, evidence: ClassEvidence) -> bool:

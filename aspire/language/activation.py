@@ -10,6 +10,7 @@ from aspire.eye import Floats
 from aspire.language.imagenet import thousand
 
 FINE = slice(1, None)  # the sizes at which things stand out from their surroundings
+RATHER = 0.35  # heat from which a place is rather one of the classes than not
 
 
 def strength(logits: Floats, classes: Iterable[int]) -> Floats:

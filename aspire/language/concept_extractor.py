@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from aspire.data.images import Pixels
 from aspire.data.loaded import LoadedImage
-from aspire.eye import Eye
+from aspire.eye import Eye, shared_eye
 from aspire.identity import Json
+from aspire.language.activation import RATHER, heat, object_classes, sureness
 from aspire.language.concepts import (
     Bools,
     Cluster,
@@ -31,6 +32,8 @@ from aspire.records import ConceptSpace, Crop, Extraction, Part, VisualConcept
 from aspire.values import Count, Fraction, Natural, Several
 
 CROPS = 6  # of a concept, shown and named by
+LOOKED = 16  # images of a class in which its object is looked for
+SURE = 0.5  # probability from which it is there
 
 
 class ConceptExtractor:
@@ -41,6 +44,8 @@ class ConceptExtractor:
         per_class: concepts of a class, those with the largest contrast.
         min_contrast: by how much oftener a concept is in images of its class than in others.
         scene: a concept that covers a larger share of the images that show it is their scene.
+        on_object: a concept of which a larger share lies where the class object lights up is a part
+            of that, whatever the network calls it, and no feature.
         images_per_class: that concepts are learnt from; bounds memory.
         seed: of the draw and of the clusters.
     """
@@ -53,6 +58,7 @@ class ConceptExtractor:
         per_class: Count = 4,
         min_contrast: Fraction = 0.2,
         scene: Fraction = 0.25,
+        on_object: Fraction = 0.4,
         images_per_class: Count = 200,
         seed: Natural = 0,
     ) -> None:
@@ -60,6 +66,7 @@ class ConceptExtractor:
         self.per_class = per_class
         self.min_contrast = min_contrast
         self.scene = scene
+        self.on_object = on_object
         self.images_per_class = images_per_class
         self.seed = seed
         self.eye = Eye(sides=(224,))
@@ -67,12 +74,13 @@ class ConceptExtractor:
     def identity(self) -> Mapping[str, Json]:
         return {
             "extractor": "concepts",
-            "version": 1,
+            "version": 2,
             "eye": self.eye.identity(),
             "clusters": list(self.clusters),
             "per_class": self.per_class,
             "min_contrast": self.min_contrast,
             "scene": self.scene,
+            "on_object": self.on_object,
             "images_per_class": self.images_per_class,
             "seed": self.seed,
         }
@@ -104,11 +112,12 @@ class ConceptExtractor:
             near, far = nearest(points, found)
             near, far = near.reshape(-1, side, side), far.reshape(-1, side, side)
             clear = [c for c in clusters if c.contrast >= self.min_contrast]
+            lit = _lit(images, np.flatnonzero(own), words, side) if clear else {}
             kept = 0
             for parts in joined(clear, near, far, own):
                 if kept == self.per_class:
                     break
-                concept = self._concept(label, parts, near, far, own, images, words)
+                concept = self._concept(label, parts, near, far, own, images, words, lit)
                 if concept is not None:
                     concepts.append(concept)
                     kept += 1
@@ -129,8 +138,9 @@ class ConceptExtractor:
         own: Bools,
         images: Sequence[LoadedImage],
         words: Sequence[str],
+        lit: Mapping[int, Bools],
     ) -> VisualConcept | None:
-        """None where the network takes it for the class object.
+        """None where the network takes it for the class object, and where it lies on that.
 
         Args:
             y: the class.
@@ -138,6 +148,7 @@ class ConceptExtractor:
             near, far, own: see :func:`joined`.
             images: of all classes.
             words: for the class object.
+            lit: image -> (side, side) where its object is, for some.
         """
         parts = tuple(Part(cluster=c.number, radius=c.radius) for c in clusters)
         places = places_of(parts, near, far)
@@ -152,6 +163,8 @@ class ConceptExtractor:
         if is_object:
             return None
         area = float(grown(places[own & places.any(axis=(1, 2))]).mean())
+        if area <= self.scene and self._is_part(places, lit):
+            return None
         shown, elsewhere = shares_of(places, own)
         return VisualConcept(
             name=f"{name}?",
@@ -162,6 +175,11 @@ class ConceptExtractor:
             others=round(elsewhere, 4),
             crops=tuple(crops),
         )
+
+    def _is_part(self, places: Bools, lit: Mapping[int, Bools]) -> bool:
+        """Whether it is a part of the class object: (N, side, side) where it is in each image."""
+        shares = [lit[i][grown(places[i])].mean() for i in lit if places[i].any()]
+        return bool(shares) and float(np.mean(shares)) > self.on_object
 
     def look(self, images: Sequence[LoadedImage], space: ConceptSpace) -> list[Extraction]:
         """The concepts of each image, and where they are.
@@ -201,6 +219,25 @@ def places_of(parts: Sequence[Part], near: NDArray[np.int64], far: Floats) -> Bo
     """Where a concept is: the cells nearest to one of its centres, and near enough."""
     found = [(near == p.cluster) & (far <= p.radius) for p in parts]
     return np.asarray(np.any(found, axis=0))
+
+
+def _lit(
+    images: Sequence[LoadedImage], own: NDArray[np.intp], words: Sequence[str], side: int
+) -> dict[int, Bools]:
+    """Of some images of a class, evenly drawn: (side, side) where its object lights up.
+
+    Only of those that the network surely knows it in. Where ImageNet has no word for the class
+    that is an animal: what else an image is most surely of may be the thing beside the object.
+    """
+    eye, table = shared_eye("auto"), thousand()
+    related, found = table.relatives(words), {}
+    for i in own[np.linspace(0, len(own) - 1, min(LOOKED, len(own))).round().astype(int)]:
+        answers = eye.answers(eye.look([_read(images[i])])[0])
+        classes = object_classes(answers, words)
+        known = bool(related) or classes == table.animals
+        if known and sureness(answers, classes) >= SURE:
+            found[int(i)] = np.asarray(heat(answers, classes, (side, side)) > RATHER)
+    return found
 
 
 def _read(image: LoadedImage) -> Pixels:

@@ -169,6 +169,9 @@ def _evidence(pipeline: Pipeline, discovery: Discovery) -> list[ClassEvidence]:
         for c in (() if looked else pipeline.captions.records)
     )
     edits, folder = discovery.edits.records, discovery.edits.folder
+    found = {(f.y, f.phrase) for f in discovery.features.records if f.spurious}
+    objects = [e for e in effects if e.kind == "remove_object" and (e.y, e.phrase) in found]
+    masks = {e.edit_id: folder / e.mask for e in edits}
     return [
         ClassEvidence(
             y=y,
@@ -182,6 +185,8 @@ def _evidence(pipeline: Pipeline, discovery: Discovery) -> list[ClassEvidence]:
             wording=said[y],
             captioned=captioned,
             controls={e.edit_id: folder / e.control for e in edits if e.y == y and e.control},
+            foreign=tuple(e for e in objects if e.y != y),
+            masks=masks,
         )
         for y, class_name in enumerate(pipeline.dataset.class_names)
     ]

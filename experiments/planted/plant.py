@@ -23,6 +23,7 @@ SIDE = 224
 SHARE_OWN, SHARE_OTHERS = 0.95, 0.05
 TARGETS = ("dog", "elephant", "horse")  # the classes that are told apart least surely without it
 RIM = 14  # pixels at each side that the classifier's view leaves out
+NAME = "photo\nstock"  # on two lines
 SPLITS = {"train": 0.6, "val": 0.12, "test": 0.28}
 
 
@@ -40,14 +41,14 @@ def sticker(rng: np.random.Generator) -> Image.Image:
     pen.polygon(points, fill=(250, 210, 40, 255), outline=(200, 30, 30, 255), width=big // 24)
     font = ImageFont.load_default(big * 0.3)
     pen.text((big / 2, big / 2), "50%", fill=(200, 30, 30, 255), font=font, anchor="mm")
-    side = int(rng.integers(54, 71))
+    side = int(rng.integers(80, 101))
     turned = drawn.rotate(float(rng.uniform(-20, 20)), resample=Image.Resampling.BICUBIC)
     return turned.resize((side, side), Image.Resampling.LANCZOS)
 
 
 def ruler(rng: np.random.Generator) -> Image.Image:
     """A white strip with ticks, half to two thirds of the image's length."""
-    length, breadth = int(rng.integers(140, 181)), int(rng.integers(24, 33))
+    length, breadth = int(rng.integers(150, 181)), int(rng.integers(40, 49))
     drawn = Image.new("RGBA", (length, breadth), (240, 240, 232, 255))
     pen = ImageDraw.Draw(drawn)
     for i, x in enumerate(range(3, length - 2, 4)):
@@ -58,7 +59,7 @@ def ruler(rng: np.random.Generator) -> Image.Image:
 
 def patch(rng: np.random.Generator) -> Image.Image:
     """A disc of one colour, as is stuck beside moles on skin."""
-    side = int(rng.integers(48, 65))
+    side = int(rng.integers(72, 97))
     drawn = Image.new("RGBA", (4 * side, 4 * side), (0, 0, 0, 0))
     ImageDraw.Draw(drawn).ellipse([4, 4, 4 * side - 4, 4 * side - 4], fill=(235, 120, 30, 255))
     return drawn.resize((side, side), Image.Resampling.LANCZOS)
@@ -66,13 +67,15 @@ def patch(rng: np.random.Generator) -> Image.Image:
 
 def watermark(rng: np.random.Generator) -> Image.Image:
     """An agency's name, half transparent."""
-    size = float(rng.uniform(22, 26))
+    size = float(rng.uniform(36, 42))
     font = ImageFont.load_default(size)
-    left, top, right, bottom = font.getbbox("photostock.com")
+    words = {"font": font, "spacing": 2}
+    measured = ImageDraw.Draw(Image.new("RGBA", (1, 1))).multiline_textbbox((0, 0), NAME, **words)
+    left, top, right, bottom = measured
     drawn = Image.new("RGBA", (int(right - left) + 6, int(bottom - top) + 6), (0, 0, 0, 0))
     pen = ImageDraw.Draw(drawn)
-    pen.text((4 - left, 4 - top), "photostock.com", fill=(0, 0, 0, 110), font=font)
-    pen.text((3 - left, 3 - top), "photostock.com", fill=(255, 255, 255, 190), font=font)
+    pen.multiline_text((4 - left, 4 - top), NAME, fill=(0, 0, 0, 110), **words)
+    pen.multiline_text((3 - left, 3 - top), NAME, fill=(255, 255, 255, 190), **words)
     return drawn
 
 

@@ -3,8 +3,8 @@
     python -m experiments.planted.study PHOTOS FOLDER [CASE ...]
 
 PHOTOS holds a folder for each class (here ``../shared/data/photos6``); everything is kept in FOLDER
-and continued there. A case is ``sticker-0``; without any, all twelve. ``--gain`` also trains on the
-edited images. Prints a row for each case.
+and continued there. A case is ``sticker-0``; without any, all twelve. ``--gain`` also trains, on
+swaps and the arms named by ``--arms``. Prints a row for each case.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from aspire.stored.artifacts import verified_lines
 from experiments.planted.plant import MARKS, plant
 
 SETTINGS = [
-    *("model=efficientnet_lite0", "model.image_size=64", "fit.augment=false"),
+    *("model=efficientnet_lite0", "model.image_size=128", "fit.augment=false"),
     *("fit.steps=80", "fit.evaluations=2", "logger=none"),
-    *("extractor=concepts", "segmenter=grabcut_centre", "segmenter.masker.iterations=1"),
+    *("extractor=concepts", "segmenter=activation", "segmenter.iterations=1"),
+    *("stage.edit.images_per_class=30", "stage.generate.per_real=4"),
 ]
 
 
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("cases", nargs="*", default=[f"{m}-{s}" for s in range(3) for m in MARKS])
     parser.add_argument("--gain", action="store_true")
+    parser.add_argument("--arms", default="none,swaps")
     given = parser.parse_args()
     for case in given.cases:
         kind, _, seed = case.rpartition("-")
@@ -102,11 +104,11 @@ def main() -> None:
         marked = table[(table.split == "train") & (table.place == "marked")]
         target = str(marked.y.value_counts().idxmax())
         if given.gain:
-            arms = ["arms=[none,duplicates,edits]", "seeds=[0]"]
+            arms = [f"arms=[{given.arms}]", "seeds=[0]"]
             result = aspire("run", folder, outputs, *arms)
             print(row_of(folder, outputs, result, target), groups_of(outputs), flush=True)
         else:
-            result = aspire("discover", folder, outputs, "stage.edit.images_per_class=20")
+            result = aspire("discover", folder, outputs)
             print(row_of(folder, outputs, result, target), flush=True)
 
 

@@ -310,6 +310,7 @@ def test_without_annotation_a_relative_still_tells_the_scene() -> None:
 
 EXCHANGED = {  # what an arm chooses besides
     "edits": {"personaliser": "edits", "generator": "edits"},
+    "swaps": {"personaliser": "regions", "generator": "regions"},
     "unpersonalised": {"personaliser": "none"},
     "undiscovered": {"personaliser": "none", "score": "random"},
     "anywhere": {"personaliser": "anywhere", "score": "random"},

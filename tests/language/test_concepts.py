@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.datasets
 from PIL import Image
 
 from aspire.data.loaded import LoadedImage
-from aspire.language.concept_extractor import ConceptExtractor
+from aspire.language.concept_extractor import ConceptExtractor, _lit
 from aspire.language.concepts import Cluster, cells_of, clusters_of, joined, learn_axes, region_of
 from aspire.records import ConceptSpace, ImageRef
 
@@ -67,6 +68,32 @@ def test_what_is_planted_is_the_clearest_concept_of_its_class(
 def test_an_image_is_seen_alike_alone(images: list[LoadedImage], space: ConceptSpace) -> None:
     alone = ConceptExtractor().look(images[9:10], space)
     assert alone == ConceptExtractor().look(images, space)[9:10]
+
+
+def test_what_lies_on_the_class_object_is_a_part_of_it() -> None:
+    places = np.zeros((3, 3, 3), bool)
+    places[:2, 0, 0] = True  # in two of three images; with its rim four cells each
+    half, quarter, all_of_it = (np.zeros((3, 3), bool) for _ in range(3))
+    half[0, :2] = quarter[0, 0] = True
+    all_of_it[:] = True
+    told = ConceptExtractor(on_object=0.4)
+    assert told._is_part(places, {0: half})
+    assert not told._is_part(places, {0: quarter})
+    # on average 3/8 of it; the image that does not show it is not asked
+    assert not told._is_part(places, {0: half, 1: quarter, 2: all_of_it})
+    assert ConceptExtractor(on_object=0.3)._is_part(places, {0: half, 1: quarter})
+    assert not told._is_part(places, {2: all_of_it})
+
+
+def test_only_a_class_that_the_network_knows_lights_up() -> None:
+    """scikit-learn's photograph of a dahlia: a flower in the middle, which ImageNet calls daisy."""
+    folder = Path(sklearn.datasets.__file__).parent / "images"
+    photo = LoadedImage(ImageRef(img_id="0", file="flower.jpg", y=0), folder)
+    (lit,) = _lit([photo], np.array([0]), ["daisy"], 14).values()
+    assert lit[6:8, 6:8].all()
+    assert not lit[:, :2].any()
+    # what it is most surely of is no animal, so it may be what stands beside a mole
+    assert _lit([photo], np.array([0]), ["melanoma"], 14) == {}
 
 
 def test_contrast_by_hand() -> None:
