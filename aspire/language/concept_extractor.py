@@ -43,7 +43,8 @@ class ConceptExtractor:
         clusters: numbers of clusters to choose from, by the rule there.
         per_class: concepts of a class, those with the largest contrast.
         min_contrast: by how much oftener a concept is in images of its class than in others.
-        scene: a concept that covers a larger share of the images that show it is their scene.
+        scene: a concept that covers a larger share of the images that show it is their scene, which
+            is changed for another; where there is no other it is taken out as an object is.
         on_object: a concept of which a larger share lies where the class object lights up is a part
             of that, whatever the network calls it, and no feature.
         images_per_class: that concepts are learnt from; bounds memory.
@@ -126,7 +127,7 @@ class ConceptExtractor:
             scale=tuple(map(_plain, axes.scale)),
             basis=tuple(tuple(map(_plain, row)) for row in axes.basis),
             centres=tuple(tuple(tuple(map(_plain, c)) for c in found) for found in centres),
-            concepts=_named_apart(concepts),
+            concepts=_named_apart(_with_others(concepts)),
         )
 
     def _concept(
@@ -281,6 +282,15 @@ def _cut(pixels: Pixels, box: tuple[float, float, float, float]) -> Pixels:
         int(y0 * height) : max(int(y0 * height) + 1, round(y1 * height)),
         int(x0 * width) : max(int(x0 * width) + 1, round(x1 * width)),
     ]
+
+
+def _with_others(concepts: Sequence[VisualConcept]) -> Sequence[VisualConcept]:
+    """The same, a lone scene as an object: there is nothing that it could be changed for."""
+    import msgspec
+
+    if sum(c.scene for c in concepts) != 1:
+        return concepts
+    return [msgspec.structs.replace(c, scene=False) for c in concepts]
 
 
 def _named_apart(concepts: Sequence[VisualConcept]) -> tuple[VisualConcept, ...]:

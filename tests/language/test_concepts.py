@@ -11,9 +11,9 @@ import sklearn.datasets
 from PIL import Image
 
 from aspire.data.loaded import LoadedImage
-from aspire.language.concept_extractor import ConceptExtractor, _lit
+from aspire.language.concept_extractor import ConceptExtractor, _lit, _with_others
 from aspire.language.concepts import Cluster, cells_of, clusters_of, joined, learn_axes, region_of
-from aspire.records import ConceptSpace, ImageRef
+from aspire.records import ConceptSpace, ImageRef, VisualConcept
 
 SIDE = 112
 MARK = np.s_[8:40, 72:104]  # cells 1 to 4 down, 9 to 12 across, of 14
@@ -83,6 +83,15 @@ def test_what_lies_on_the_class_object_is_a_part_of_it() -> None:
     assert not told._is_part(places, {0: half, 1: quarter, 2: all_of_it})
     assert ConceptExtractor(on_object=0.3)._is_part(places, {0: half, 1: quarter})
     assert not told._is_part(places, {2: all_of_it})
+
+
+def test_a_lone_scene_is_taken_out_as_an_object() -> None:
+    wide, small = (
+        VisualConcept(name=n, y=0, parts=(), scene=s, own=1.0, others=0.0, crops=())
+        for n, s in (("rule?", True), ("pole?", False))
+    )
+    assert [c.scene for c in _with_others([wide, small])] == [False, False]
+    assert [c.scene for c in _with_others([wide, small, wide])] == [True, False, True]
 
 
 def test_only_a_class_that_the_network_knows_lights_up() -> None:
