@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from quicker_hydra import make_quicker
 
-from aspire.cli._composing import composing_once
 from aspire.data.table import Dataset
 from aspire.data.waterbirds import Waterbirds
 from aspire.memory import keep_freed_memory
@@ -111,9 +111,10 @@ def _quiet_process() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _composing_once() -> Iterator[None]:
-    """A file of conf/ is read once for all tests, and equal words are composed once."""
-    with composing_once():
+def _quicker_hydra() -> Iterator[None]:
+    """Of tests alone: see the helper."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_quicker(patch)
         yield
 
 

@@ -9,7 +9,6 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from aspire.cli._composing import composing_once
 from aspire.cli._overrides import check_overrides, initialized_apart
 from aspire.cli._plugins import add_to_hydra
 from aspire.cli._words import quoted
@@ -35,7 +34,7 @@ def calling(outputs: object = "") -> Iterator[None]:
     add_to_hydra()
     token = _within.set(True)
     try:
-        with composing_once(), initialized_apart():
+        with initialized_apart():
             yield
     except AspireError:
         raise

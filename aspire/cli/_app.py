@@ -24,7 +24,6 @@ from omegaconf.errors import OmegaConfBaseException
 from aspire.checking import problems
 from aspire.cli._arms import check_arm
 from aspire.cli._completion import OPTIONS, complete
-from aspire.cli._composing import composing_once
 from aspire.cli._help import show_help
 from aspire.cli._keys import keys_of
 from aspire.cli._overrides import STANDS_FOR, check_options, check_overrides, initialized
@@ -70,7 +69,6 @@ HELP = ("--help", "-h")
 LISTS = {"table": ("rows", "cols", "metric", "metrics")}
 
 
-@composing_once()
 @new_session()
 def run_verb(verb: str, argv: Sequence[str]) -> int:
     """Run one verb; the exit code as in :func:`aspire.cli.main`."""

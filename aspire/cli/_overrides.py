@@ -18,8 +18,8 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from aspire.checking import hint_at
-from aspire.cli._keys import keys_of
+from aspire.checking import hint_at, problems
+from aspire.cli._keys import Launcher, keys_of
 from aspire.cli._secrets import refuse_secrets, typed
 from aspire.cli._tuned import is_file, named_by
 from aspire.cli._words import parsed_or_none, quoted, readable
@@ -46,10 +46,11 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
         as Hydra refuses keys on both sides of one.
 
     Raises:
-        ConfigError: listing every unknown key and choice with the nearest right name.
+        ConfigError: listing every unknown key and choice with the nearest right name, or what a
+            launcher does not take.
     """
     words, search = _split(args)
-    if not words:
+    if words == [*STANDS_FOR.get(verb, ())]:  # nothing is typed
         return list(args)
     refuse_secrets(typed(words))
     for word in words:
@@ -68,7 +69,7 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
         there = _groups(loader)
         groups = [o for w in words if (o := parsed_or_none(parser, w)) and _is_group(there, o, own)]
         _refuse_unknown(loader, groups, own)
-        problems: list[str] = []
+        unknown: list[str] = []
         of_groups = {o.input_line for o in groups}
         chosen = [f"{o.key_or_group}={_first(o)}" for o in groups if not o.is_delete()]
         cfg = _composed(verb, extra, chosen)
@@ -76,7 +77,8 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
         sweep = cfg.hydra.mode == RunMode.MULTIRUN or bool({"-m", "--multirun"} & set(args))
         texts = readable(words, parser, lambda k: hint_at(values, k, keys_of(verb)), sweep)
         known = set(_keys(cfg))
-        for override in parser.parse_overrides(texts):
+        parsed = parser.parse_overrides(texts)
+        for override in parsed:
             key = override.key_or_group
             new = override.is_add() or override.is_force_add() or override.is_delete()
             if override.input_line in of_groups or new or key in known or _inside_free(cfg, key):
@@ -84,9 +86,17 @@ def check_overrides(verb: str, args: Sequence[str]) -> list[str]:
             near = did_you_mean(key, known) or did_you_mean(key, there)
             siblings = sorted(k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0])
             listed = f" Keys here: {', '.join(siblings[:20])}." if siblings else ""
-            problems.append(f"{key}: no such key.{near}{listed if not near else ''}")
-    if problems:
-        raise ConfigError("\n".join(problems))
+            unknown.append(f"{key}: no such key.{near}{listed if not near else ''}")
+        if unknown:
+            raise ConfigError("\n".join(unknown))
+        launcher = [
+            str(o.input_line)
+            for o in parsed
+            if o.key_or_group.startswith("hydra.launcher") and not o.is_sweep_override()
+        ]
+        if launcher:
+            cfg = compose(verb, [*extra, *chosen, *launcher], return_hydra_config=True)
+        _check_launcher(cfg)
     options = list(args)
     for word in words:
         options.remove(word)
@@ -113,6 +123,19 @@ def _composed(verb: str, extra: Sequence[str], chosen: Sequence[str]) -> DictCon
                     f"takes {', '.join(taken)}."
                 ) from None
         raise
+
+
+def _check_launcher(cfg: DictConfig) -> None:
+    """Hold the values of a launcher of ours against what it takes, before Hydra makes it.
+
+    Raises:
+        ConfigError: with what was expected, a line for each value.
+    """
+    node: Any = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
+    if not isinstance(node, dict) or not str(node.get("_target_")).startswith("hydra_plugins."):
+        return
+    if found := list(problems(node, "hydra.launcher", Launcher)):
+        raise ConfigError("\n".join(found))
 
 
 @contextmanager
@@ -228,9 +251,9 @@ def check_choices(words: Sequence[str]) -> None:
 
 
 def _refuse_unknown(loader: ConfigLoader, groups: Sequence[Override], own: Path | None) -> None:
-    problems = [problem for override in groups for problem in _check_choice(loader, override, own)]
-    if problems:
-        raise ConfigError("\n".join(problems))
+    wrong = [problem for override in groups for problem in _check_choice(loader, override, own)]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
 
 
 def _check_choice(loader: ConfigLoader, override: Override, own: Path | None) -> list[str]:

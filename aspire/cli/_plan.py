@@ -62,11 +62,11 @@ def add(cfg: DictConfig, shared_by: Callable[[DictConfig], Shared]) -> None:
     entry = _entry(cfg)
     with open_dict(cfg):
         cfg.engine = DRY_RUN
-    # No image is decoded for a plan.
+        cfg.trainer.pixel_cache = False  # no image is decoded for a plan
     words = [*task_overrides(), "trainer.pixel_cache=false"]
     with _silence(), run_policy(plan=True, stale_after=float(cfg.sweep.stale_after)):
         try:
-            work = Job("train", cfg, words, shared_by(cfg))
+            work = Job("train", cfg, words, shared_by(cfg), chosen=choices)
             train = work.experiment.train
             if augmentation != "none":  # its own parts are checked even where its images lack
                 _settled(lambda: train(work.recipe(augmentation="none")))

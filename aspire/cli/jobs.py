@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from aspire.classification.predictor import Source
@@ -46,10 +47,11 @@ class Job:
     Args:
         verb: whose configuration this is.
         cfg: the configuration.
-        overrides: what it was composed with; the user's own words when None.
+        overrides: what it was composed with; when None those of the job that Hydra runs.
         shared: of the experiment, with those of other jobs on the same dataset.
         own: group of conf/ -> the object that takes the place of what it describes. Those of
             ``filter`` come behind the chosen ones.
+        chosen: group of conf/ -> choice, where overrides are given; composed again when None.
     """
 
     def __init__(
@@ -59,23 +61,28 @@ class Job:
         overrides: Sequence[str] | None = None,
         shared: Shared | None = None,
         own: Mapping[str, Any] | None = None,
+        chosen: Mapping[str, str] | None = None,
     ) -> None:
+        self.verb = verb
         self.cfg = cfg
         self.own = dict(own or {})
         self._composed: dict[Any, tuple[DictConfig, dict[str, str]]] = {}
         self._recipes: dict[int, Recipe] = {}
         self.shared = shared or Shared()
-        typed = task_overrides() if overrides is None else list(overrides)
+        if overrides is None:
+            overrides, chosen = task_overrides(), HydraConfig.get().runtime.choices
+        self._chosen = chosen
         drop = own_keys(verb)
         # The words that `aspire train` would understand too.
         self.overrides = [
-            o for o in typed if o.lstrip("+~").split("=")[0].split(".")[0] not in drop
+            o for o in overrides if o.lstrip("+~").split("=")[0].split(".")[0] not in drop
         ]
 
     @classmethod
     def of(cls, verb: str, words: Sequence[str], **further: Any) -> Job:
         """The job of ``aspire VERB WORDS``, for a script; see the class for what is further."""
-        return cls(verb, compose_config(verb, words)[0], words, **further)
+        cfg, chosen = compose_config(verb, words)
+        return cls(verb, cfg, words, chosen=chosen, **further)
 
     @property
     def outputs(self) -> Path:
@@ -194,7 +201,9 @@ class Job:
     @cached_property
     def chosen(self) -> dict[str, str]:
         """Group of conf/ -> choice, as the overrides have it."""
-        return compose_config("train", self.overrides)[1]
+        if self._chosen is None:
+            return compose_config("train", self.overrides)[1]
+        return {str(k): str(v) for k, v in self._chosen.items()}
 
     def words(self, **choices: str) -> list[str]:
         """The overrides with other choices; the keys of a choice that is exchanged go with it.
@@ -221,13 +230,15 @@ class Job:
     ) -> tuple[DictConfig, dict[str, str]]:
         """The configuration and choices of ``aspire train`` with the same words and these choices.
 
-        Equal choices are composed once, whatever the seed: it decides over no other key.
+        Equal choices are composed once, whatever the seed: it decides over no other key. What
+        ``aspire train`` runs itself is composed already.
         """
         words = tuple(self.words(**choices))
         if (words, seed) in self._composed:
             return self._composed[words, seed]
         if seed is None:
-            found = compose_config("train", words)
+            typed = self.verb == "train" and not choices
+            found = (self.cfg, self.chosen) if typed else compose_config("train", words)
             choose_for_photographs(found[0], self.experiment.dataset, self.own)
         else:
             cfg, chosen = self.composed(None, **choices)

@@ -37,7 +37,6 @@ GENERATE = (
 )  # fmt: skip
 TIMES = ("seconds", "resumed", "started", "began", "ended")
 CRASH = 99
-KEPT = contextlib.ExitStack()  # until the end of this process
 MEMORY = 16 * 2**30  # bytes of address space that a command may take
 
 
@@ -69,7 +68,7 @@ class Done:
 
 
 def warm(outputs: Path) -> None:
-    """Make the undisturbed run, and find it again here: forks have what it imported and composed.
+    """Make the undisturbed run, and find it again here: forks have what it imported.
 
     Args:
         outputs: its outputs folder, where it may be already.
@@ -78,9 +77,7 @@ def warm(outputs: Path) -> None:
     done = forked(RUN, outputs)
     assert done.outcome == "ok", done.text
     from aspire.cli import main
-    from aspire.cli._composing import composing_once
 
-    KEPT.enter_context(composing_once())
     os.environ["ASPIRE_OUTPUTS"] = str(outputs)
     with contextlib.redirect_stdout(io.StringIO()):
         assert main(list(RUN)) == 0

@@ -1,6 +1,5 @@
 """The command line: help, near names, exit codes, and what a sweep does."""
 
-import inspect
 import json
 import shutil
 import subprocess
@@ -10,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
 from imported import heavy_imports_of
 
 from aspire.cli import main
 from aspire.cli._app import compose_config
-from aspire.cli._composing import composing_once
+from aspire.cli._overrides import initialized
 from aspire.cli._verbs import VERBS
 from aspire.confdir import conf_dir
 from aspire.data.images import read_image
@@ -144,31 +143,22 @@ def test_a_finished_job_is_answered_without_what_trains(tmp_path, monkeypatch):
     # how fast the machine is stands beside the result, never in it
     assert json.loads((path.parent / "environment.json").read_text())["yardstick"]["product"] > 0
     assert "yardstick" not in path.read_text()
-    # composed once with the choices, to compare the keys, and once to learn the mode and to run
+    # composed once with the choices, to compare the keys, and by Hydra to learn the mode and to run
     composed = []
-    real = ConfigLoaderImpl._load_configuration_impl
+    with initialized():
+        loader = type(GlobalHydra.instance().config_loader())
+    real = loader.load_configuration
 
-    def counted(self, **options):
-        composed.append(list(options["overrides"]))
-        return real(self, **options)
+    def counted(self, config_name, overrides, *args, **options):
+        composed.append(list(overrides))
+        return real(self, config_name, overrides, *args, **options)
 
-    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", counted)
-    hydras = inspect.unwrap(ConfigLoaderImpl.load_configuration)  # not what other tests composed
-    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", hydras)
+    monkeypatch.setattr(loader, "load_configuration", counted)
     assert main(["train", *TINY]) == 0
-    assert composed == [["logger=none"], TINY]
+    assert composed == [["logger=none"], TINY, [*TINY, "hydra.mode=RUN"]]
     said, heavy = heavy_imports_of(["train", *TINY])
     assert "train        hit" in said
     assert heavy == set()
-
-
-def test_equal_words_are_composed_once_and_each_caller_has_its_own(monkeypatch):
-    with composing_once():
-        first, _ = compose_config("train", ["seed=1"])
-        first.seed = 2
-        second, _ = compose_config("train", ["seed=0", "seed=1"])  # the last one counts
-        assert second.seed == 1
-        assert compose_config("train", ["seed=3"])[0].seed == 3
 
 
 def test_evaluate_agrees_with_the_run(tmp_path, capsys):
