@@ -88,6 +88,7 @@ class Generated(Section):
     per_real: NonNegative
     usual: FractionBelowOne
     max_per_class: Count
+    max_rejected: Fraction
 
 
 class Filtered(Section):

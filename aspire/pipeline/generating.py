@@ -318,7 +318,7 @@ def _images(
             **_wording(sampler, said),
         },
         pipeline.engine,
-        max_rejected=0.5,
+        max_rejected=float(pipeline.settings.generate.get("max_rejected", 0.5)),
     )
 
 

@@ -132,7 +132,7 @@ SHORT = {
     "infrared": "dataset.scale=0.01",
     "inpainter=diffusion": "inpainter.steps=2",
     "per_real=2": "stage.generate.max_per_class=10",
-    "swaps": "generator.max_covered=0.99",  # what is found on noise is anywhere
+    "swaps": "stage.generate.max_rejected=1",  # what is found here covers the objects
     "aspire tune": "n_trials=1",
     "aspire (run|quickstart)": "seeds=[0]",
     "data download": "dataset.root=got "
