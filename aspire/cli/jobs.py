@@ -199,8 +199,8 @@ class Job:
     @cached_property
     def _brought(self) -> dict[str, str]:
         """Group that the typed arm chooses in -> what would be chosen without that arm."""
-        groups = groups_of_arm(str(self.chosen.get("augmentation"))).keys()
-        groups -= {word.lstrip("+").partition("=")[0] for word in self.overrides}
+        typed = {word.lstrip("+").partition("=")[0] for word in self.overrides}
+        groups = groups_of_arm(str(self.chosen.get("augmentation"))).keys() - typed
         if not groups:
             return {}
         bare = [o for o in self.overrides if o.lstrip("+~").partition(".")[0] not in groups]
