@@ -205,6 +205,17 @@ class Job:
             return compose_config("train", self.overrides)[1]
         return {str(k): str(v) for k, v in self._chosen.items()}
 
+    @cached_property
+    def _brought(self) -> dict[str, str]:
+        """Group that the typed arm chooses in -> what would be chosen without that arm."""
+        typed = {word.lstrip("+").partition("=")[0] for word in self.overrides}
+        groups = groups_of_arm(str(self.chosen.get("augmentation"))).keys() - typed
+        if not groups:
+            return {}
+        bare = [o for o in self.overrides if o.lstrip("+~").partition(".")[0] not in groups]
+        chosen = compose_config("train", [*bare, "augmentation=none"])[1]
+        return {g: chosen[g] for g in groups}
+
     def words(self, **choices: str) -> list[str]:
         """The overrides with other choices; the keys of a choice that is exchanged go with it.
 
@@ -214,9 +225,13 @@ class Job:
         arm = str(choices.get("augmentation"))
         of_arm = groups_of_arm(arm)
         choices = {**choices, **of_arm}
+        # the choices of the arm that was typed, which another does without
+        left = self._brought.keys() - choices.keys() if "augmentation" in choices else set()
 
         def goes(override: str) -> bool:
             group, _, key = override.lstrip("+~").partition("=")[0].partition(".")
+            if key and group in left:
+                return not takes(group, self._brought[group], key)
             if not key or group not in choices or self.chosen.get(group) == str(choices[group]):
                 return False
             return group not in of_arm or not takes(group, of_arm[group], key)

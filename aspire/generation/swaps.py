@@ -34,8 +34,9 @@ class FoundRegions:
     """Says for every class which regions change places; only found features that are objects do.
 
     An image of a class with such features is rid of all of them that it shows, or not used. Images
-    of every class get the objects of others; those of a class with features of its own every second
-    time. So an object is seen with its class in real images, and with the others in these.
+    of every class get the objects of others; those of a class with such features every second time.
+    Found scenes stay where they are. So an object is seen with its class in real images, and with
+    the others in these.
 
     Args:
         folder: that the files of the edits are below; the artifact store.
@@ -47,16 +48,15 @@ class FoundRegions:
         self.copies = copies
 
     def identity(self) -> Mapping[str, Json]:
-        return {"personaliser": "regions", "copies": self.copies}
+        return {"personaliser": "regions", "version": 2, "copies": self.copies}
 
     def personalise(self, evidence: ClassEvidence) -> Concept | Rejected:
         concept_id = f"{evidence.y:03d}"
-        avoided = avoided_phrases(evidence)
+        found = [f for f in evidence.features if f.spurious and f.kind == "remove_object"]
+        avoided = frozenset(f.phrase for f in found)
         swaps = self._swaps(evidence, avoided)
         if not swaps:
-            reason = "no_edit" if avoided else "no_spurious_feature"
-            detail = f"{evidence.name}: no object to take from its images, and none to put there"
-            return Rejected(item_id=concept_id, reason=reason, detail=detail)
+            return self._nothing(evidence, avoided)
         return Concept(
             concept_id=concept_id,
             y=evidence.y,
@@ -64,6 +64,21 @@ class FoundRegions:
             contexts=(),
             avoided=tuple(sorted(avoided)),
             swaps=tuple(swaps),
+        )
+
+    def _nothing(self, evidence: ClassEvidence, avoided: frozenset[str]) -> Rejected:
+        """Why nothing of the class changes places."""
+        features = sorted(avoided or avoided_phrases(evidence))
+        if not features:
+            reason, why = "no_spurious_feature", "none of its own, and no object of another class"
+        elif not avoided:
+            reason, why = "only_scenes", f"what was found are scenes: {features}"
+        elif all(shown & avoided for shown in evidence.phrases.values()):
+            reason, why = "no_donor", f"every training image shows one of {features}"
+        else:
+            reason, why = "no_edit", f"no image was rid of all that it shows of {features}"
+        return Rejected(
+            item_id=f"{evidence.y:03d}", reason=reason, detail=f"{evidence.name}: {why}"
         )
 
     def _swaps(self, evidence: ClassEvidence, avoided: frozenset[str]) -> list[Swap]:

@@ -10,7 +10,7 @@ import msgspec
 from aspire.classification.predictor import Probabilities
 from aspire.data.image_table import ImageTable
 from aspire.data.table import Split
-from aspire.errors import AspireError
+from aspire.errors import AspireError, ConfigError
 from aspire.generation.base import (
     Captioned,
     ClassEvidence,
@@ -21,7 +21,7 @@ from aspire.generation.base import (
 )
 from aspire.generation.class_nouns import Wording, wordings
 from aspire.generation.contexts import in_usual_scenes
-from aspire.generation.quota import images_wanted
+from aspire.generation.quota import Limited, images_wanted
 from aspire.generation.scene_labels import scene_parents
 from aspire.identity import digest_of
 from aspire.language.base import Looking
@@ -52,12 +52,14 @@ def generate(pipeline: Pipeline, classifier: Probabilities, seed: int) -> Genera
 
     Raises:
         NothingFoundError: when no class has a spurious feature.
+        ConfigError: when the generator can make nothing of what the personaliser hands on.
         AspireError: when the filters keep less than ``stage.filter.min_kept``.
     """
     discovery = pipeline.discover(classifier)
     evidence = _evidence(pipeline, discovery)
     concepts = _concepts(pipeline, discovery, evidence)
     asked = _asked(pipeline, concepts, evidence)
+    _check_pair(pipeline, concepts.records)
     requests = _requests(pipeline, asked, seed)
     images = _images(pipeline, concepts, asked, requests, seed)
     dataset = pipeline.dataset
@@ -214,6 +216,26 @@ def _concepts(
     return concepts
 
 
+def _check_pair(pipeline: Pipeline, concepts: Sequence[Concept]) -> None:
+    """Edited images and regions are made images of by their own generator, and by it alone.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    sampler, personaliser = pipeline.sampler(), pipeline.backends.personaliser
+    if isinstance(sampler, Limited):
+        fits = any(sampler.available(c) for c in concepts)
+    else:
+        fits = not any(c.pictures or c.swaps for c in concepts)
+    if not fits:
+        maker, learner = type(sampler).__name__, type(personaliser).__name__
+        raise ConfigError(
+            f"The generator ({maker}) can make nothing of what the personaliser ({learner}) hands "
+            "on. Expected personaliser=edits with generator=edits, personaliser=regions with "
+            "generator=regions, or neither: augmentation=edits and augmentation=swaps choose both."
+        )
+
+
 def _scenes(pipeline: Pipeline) -> dict[str, tuple[ImageRef, ...]]:
     """Collapsed background phrase -> training images that show it."""
     name = collapsed_by(pipeline.phrase_groups)
@@ -274,7 +296,7 @@ def _requests(pipeline: Pipeline, asked: Sequence[Concept], seed: int) -> list[G
         phrases[pipeline.refs[img_id].y].append(shown)
     counts = [sum(r.y == y for r in pipeline.refs.values()) for y in range(pipeline.num_classes)]
     number = images_wanted(pipeline.settings.generate, asked, phrases, counts, sampler)
-    found = [c for c in asked if c.avoided]
+    found = [c for c in asked if c.avoided] or list(asked)  # or classes that get objects of others
     if not any(number[c.y] for c in found):
         why = "no image is wanted: captions name no found feature more often than not"
         raise NothingFoundError(

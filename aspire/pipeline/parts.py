@@ -43,10 +43,22 @@ class NothingFoundError(AspireError):
         listed = "\n  ".join(f"{r.reason}: {r.detail}" for r in rejected)
         super().__init__(
             f"Nothing to generate against: no class can be personalised.\n  {listed}\n"
-            "Either this classifier takes no shortcut that the captions name, or there are too "
-            "few edits to tell one from chance. Try more images (stage.edit.images_per_class=null "
-            "takes all of a class) or score.min_support=3; both keep the share of false findings."
+            f"{_advice(kinds)}"
         )
+
+
+def _advice(kinds: Sequence[str]) -> str:
+    """What is typed next where there is nothing to generate against."""
+    if "only_scenes" in kinds:
+        return (
+            "Objects change places, scenes do not. Type augmentation=aspire, which makes images "
+            "of the classes in other scenes."
+        )
+    return (
+        "Either this classifier takes no shortcut that was looked for, or there are too "
+        "few edits to tell one from chance. Try more images (stage.edit.images_per_class=null "
+        "takes all of a class) or score.min_support=3; both keep the share of false findings."
+    )
 
 
 @dataclass(frozen=True)

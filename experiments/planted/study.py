@@ -3,8 +3,8 @@
     python -m experiments.planted.study PHOTOS FOLDER [CASE ...]
 
 PHOTOS holds a folder for each class (here ``../shared/data/photos6``); everything is kept in FOLDER
-and continued there. A case is ``sticker-0``; without any, all twelve. ``--gain`` also trains, on
-swaps and the arms named by ``--arms``. Prints a row for each case.
+and continued there. A case is ``sticker-0``; without any, all twelve. ``--gain`` also trains
+the arms named by ``--arms``. Prints a row for each case.
 """
 
 from __future__ import annotations

@@ -129,3 +129,12 @@ def test_the_values_of_an_arm_win_too() -> None:
     job = Job.of("run", typed)
     assert not compose_config("train", job.words(augmentation="fixed_views"))[0].fit.augment
     assert compose_config("train", job.words(augmentation="aspire"))[0].fit.augment
+
+
+def test_a_setting_that_only_the_typed_arm_has_stays_with_it() -> None:
+    """What is discovered with is trained in the arm ``none``, whose generator has no such key."""
+    job = Job.of("train", ["augmentation=swaps", "generator.max_covered=0.9", "fit.steps=20"])
+    cfg, chosen = compose_config("train", job.words(augmentation="none"))
+    assert (chosen["generator"], cfg.fit.steps) == ("composition", 20)
+    assert "max_covered" not in cfg.generator
+    assert compose_config("train", job.words(baseline="jtt"))[0].generator.max_covered == 0.9

@@ -76,6 +76,20 @@ def test_images_of_other_classes_get_the_object_where_it_was(tmp_path: Path) -> 
     assert outcome.avoided == ()
 
 
+def test_a_found_scene_stays_where_it_is(tmp_path: Path) -> None:
+    """It neither keeps a class from getting an object, nor an image from losing one."""
+    snow = (feature("snow"),)
+    outcome = FoundRegions(tmp_path, copies=1).personalise(evidence(tmp_path, 1, features=snow))
+    assert [s.img_id for s in swaps_of(outcome)] == ["p", "q"]
+    ring = (feature("ring", kind="remove_object"), *snow)
+    snowy = SHOWN | {"a": frozenset({"ring", "snow"})}
+    told = evidence(tmp_path, 0, features=ring, phrases=snowy)
+    outcome = FoundRegions(tmp_path, copies=1).personalise(told)
+    assert [s.img_id for s in swaps_of(outcome)] == ["a", "b", "c"]
+    assert isinstance(outcome, Concept)
+    assert outcome.avoided == ("ring",)
+
+
 def test_a_class_with_features_gets_those_of_others_every_second_time(tmp_path: Path) -> None:
     leash = removal("leash", "q", 1)
     more = evidence(tmp_path, 0).masks | {leash.edit_id: tmp_path / "edit" / "leash.png"}
@@ -96,7 +110,8 @@ def test_equal_images_are_asked_for_again(tmp_path: Path) -> None:
     [
         (1, {"foreign": ()}, "no_spurious_feature"),
         (0, {"effects": ()}, "no_edit"),
-        (0, {"phrases": {i: SHOWN[i] for i in "abc"}}, "no_edit"),  # nobody without it
+        (0, {"phrases": {i: SHOWN[i] for i in "abc"}}, "no_donor"),  # nobody without it
+        (1, {"foreign": (), "features": (feature("snow"),)}, "only_scenes"),
     ],
 )
 def test_a_class_that_nothing_can_be_done_for(

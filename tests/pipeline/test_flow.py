@@ -19,11 +19,12 @@ from aspire.data.images import read_image, read_labels
 from aspire.data.table import Dataset, Split
 from aspire.discovery.rate import Rate
 from aspire.editing.annotations import AnnotationSegmenter
-from aspire.errors import AspireError
+from aspire.errors import AspireError, ConfigError
 from aspire.generation.composition import CompositionPersonaliser
 from aspire.generation.edited import EditedImages, EditSampler
 from aspire.generation.filters import NearUniform
 from aspire.generation.mixing import Generated
+from aspire.generation.swaps import RegionSampler
 from aspire.generation.unpersonalised import Unpersonalised
 from aspire.pipeline.generating import generate
 from aspire.pipeline.parts import NothingFoundError
@@ -236,6 +237,20 @@ def test_without_a_shortcut_there_is_nothing_to_generate(world: World) -> None:
     assert "or score.min_support=3" in text
 
 
+def test_a_generator_that_can_make_nothing_of_the_concepts_is_told(
+    world: World, background_reader: Any
+) -> None:
+    pipeline = world.pipeline()
+
+    def regions(root: Path, refs: Any) -> RegionSampler:
+        return RegionSampler(root, refs, root, AnnotationSegmenter())
+
+    pipeline.backends = replace(pipeline.backends, sampler=regions)
+    with pytest.raises(ConfigError, match=r"RegionSampler.*CompositionPersonaliser") as caught:
+        generate(pipeline, background_reader, seed=0)
+    assert "personaliser=regions with generator=regions" in str(caught.value)
+
+
 def test_too_strict_filters_name_the_reasons_and_what_to_change(
     world: World, background_reader: Any
 ) -> None:
@@ -263,6 +278,8 @@ def test_why_nothing_can_be_generated_is_said_as_it_is() -> None:
     scene = Rejected(item_id="001", reason="no_context", detail="dog: no scene without ['sea']")
     assert NothingFoundError([none]).reason == "no spurious feature found"
     assert NothingFoundError([scene]).reason == "no_context"
+    left = Rejected(item_id="001", reason="only_scenes", detail="dog: what was found are scenes")
+    assert "Type augmentation=aspire" in str(NothingFoundError([none, left]))
     both = NothingFoundError([none, scene])
     assert both.reason == "no_context, no spurious feature found"
     assert "no_context: dog: no scene without ['sea']" in str(both)
