@@ -48,7 +48,7 @@ class FoundRegions:
         self.copies = copies
 
     def identity(self) -> Mapping[str, Json]:
-        return {"personaliser": "regions", "version": 2, "copies": self.copies}
+        return {"personaliser": "regions", "copies": self.copies}
 
     def personalise(self, evidence: ClassEvidence) -> Concept | Rejected:
         concept_id = f"{evidence.y:03d}"

@@ -290,12 +290,10 @@ def _check_share(
     reasons = Counter(r.reason for r in rejected)
     counts = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
     first = rejected[0]
-    further = {  # whose share is no setting
-        "generate": ": those of the generator (generator.KEY) or of the segmenter (segmenter=)"
-    }.get(stage, f" or raise stage.{stage}.max_rejected")
     raise AspireError(
         f"{stage}: {empty} of {total} items gave nothing ({counts}); at most {limit:.0%} are "
         f"accepted. The first: {first.item_id}: {first.reason} {first.detail}\n"
         f'Finished items are kept: look at the "rejected" lines of {folder}/journal.jsonl, then '
-        f"change the stage's settings{further}."
+        f"change the stage's settings or "
+        f"raise stage.{stage}.max_rejected."
     )

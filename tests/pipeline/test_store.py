@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from aspire.data.images import read_image
+from aspire.cli import main
 from aspire.errors import AspireError
 from aspire.identity import digest_of
 from aspire.own_code import code_of
@@ -205,16 +206,10 @@ def test_too_many_rejected_names_count_reason_and_first_and_keeps_the_work(tmp_p
     assert artifact.reasons() == {"no_luck": 4}
 
 
-def test_no_setting_is_named_that_there_is_not(tmp_path: Path) -> None:
-    """``stage.generate`` has no ``max_rejected``; the generator has settings."""
-
-    class Making(Writer):
-        name: ClassVar[str] = "generate"
-
-    with pytest.raises(AspireError) as caught:
-        run(tmp_path, Making(reject=ITEMS), max_rejected=0.5)
-    assert "max_rejected" not in str(caught.value)
-    assert "generator.KEY" in str(caught.value)
+@pytest.mark.parametrize("stage", ["caption", "extract", "generate"])
+def test_the_setting_that_is_named_is_there(stage: str) -> None:
+    """Of the stages whose rejections are limited."""
+    assert main(["train", f"stage.{stage}.max_rejected=0.9", "--cfg", "job"]) == 0
 
 
 def test_item_with_a_record_and_a_rejection_is_not_empty(tmp_path: Path) -> None:
