@@ -121,6 +121,9 @@ class FoundRegions:
 class RegionSampler:
     """Gives the n-th swap of a concept as its n-th image.
 
+    Its attribute is that of its last donor, whose object, or lack of one, it shows. Where the
+    annotated attribute is the scene instead, that is wrong: the scene stays.
+
     Args:
         root, refs: the dataset's root, and img_id -> image; given by the pipeline.
         folder: as of :class:`FoundRegions`.

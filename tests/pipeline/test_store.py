@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from aspire.data.images import read_image
 from aspire.cli import main
+from aspire.data.images import read_image
 from aspire.errors import AspireError
 from aspire.identity import digest_of
 from aspire.own_code import code_of
