@@ -8,6 +8,7 @@ import functools
 import gc
 import ipaddress
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ from quicker_hydra import make_quicker
 from aspire.data.table import Dataset
 from aspire.data.waterbirds import Waterbirds
 from aspire.memory import keep_freed_memory
+
+# A shell ignores Ctrl-C for what it starts in the background, and tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIZE = 24
 SCENES = {0: ("jungle", "forest"), 1: ("lake", "sea")}  # place -> the words of its captions

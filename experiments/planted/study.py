@@ -105,6 +105,7 @@ def main() -> None:
         target = str(marked.y.value_counts().idxmax())
         if given.gain:
             arms = [f"arms=[{given.arms}]", "seeds=[0]"]
+            arms += ["personaliser=regions", "generator=regions"]  # whose number duplicates has
             result = aspire("run", folder, outputs, *arms)
             print(row_of(folder, outputs, result, target), groups_of(outputs), flush=True)
         else:
