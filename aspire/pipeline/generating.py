@@ -226,7 +226,8 @@ def _check_pair(pipeline: Pipeline, concepts: Sequence[Concept]) -> None:
     if isinstance(sampler, Limited):
         fits = any(sampler.available(c) for c in concepts)
     else:
-        fits = not any(c.pictures or c.swaps for c in concepts)
+        # what new images can be made of: an object to place, a word to say, weights to draw with
+        fits = all(c.objects or c.tokens or c.weights for c in concepts)
     if not fits:
         maker, learner = type(sampler).__name__, type(personaliser).__name__
         raise ConfigError(
