@@ -72,7 +72,8 @@ def test_discovery_finds_exactly_the_shortcut(world: World, background_reader: A
 
 def test_which_photograph_an_image_shows_is_part_of_the_edits(world: World) -> None:
     before = world.pipeline().edits
-    world.dataset.table["place_filename"] = "one.jpg"
+    table = world.dataset.table.assign(place_filename="one.jpg")
+    world.dataset = replace(world.dataset, table=table)  # the table itself is the session's
     after = world.pipeline().edits
     assert after.key != before.key
     assert {e.photograph for e in after.records} == {"one.jpg"}
