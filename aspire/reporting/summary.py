@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from aspire.identity import arm_name
@@ -11,6 +11,7 @@ from aspire.reporting.table import Cell, usable_metrics
 Json = dict[str, Any]
 
 METRICS = ("worst_group_acc", "acc", "acc_adjusted")
+WITH_ASPIRE = ("aspire", "swaps")  # the first of them that a run has is held against the plain arm
 
 
 def metrics_of(result: Json) -> list[str]:
@@ -28,7 +29,7 @@ def summary_of(result: Json) -> Json:
     head = f"ERM leans on {leans}" if leans else "No shortcut was found that the captions name"
     main = main_baseline(result)
     runs = {a["arm"]: {r["seed"]: r["metrics"]["test"] for r in a["runs"]} for a in result["arms"]}
-    before, after = runs.get(main, {}), runs.get(arm_name(main, "aspire"), {})
+    before, after = runs.get(main, {}), runs.get(_with_aspire(runs, main), {})
     seeds = sorted(set(before) & set(after))
     if not seeds:
         reasons = sorted({m["reason"] for m in result["missing"] if m["arm"] != main})
@@ -72,6 +73,11 @@ def summary_of(result: Json) -> Json:
     if (same := Cell(tuple(control[s][metric] for s in seeds if s in control))).mean is not None:
         notes.append(f"Real images repeated instead: {label} {percent(same)}\u00a0%.")
     return {"text": text, "pairs": pairs, "caveat": " ".join(notes)}
+
+
+def _with_aspire(arms: Container[str], baseline: str) -> str:
+    names = [arm_name(baseline, a) for a in WITH_ASPIRE]
+    return next((n for n in names if n in arms), names[0])
 
 
 def _leans_on(result: Json) -> str:
@@ -136,7 +142,7 @@ def groups_of(result: Json) -> list[Json]:
     for name, number in counts["test"].items():
         by_seed = {a["arm"]: {r["seed"]: _of(r, parts, name) for r in a["runs"]} for a in arms}
         cells = {k: _cell(v.values()) for k, v in by_seed.items()}
-        before, after = by_seed.get(main, {}), by_seed.get(arm_name(main, "aspire"), {})
+        before, after = by_seed.get(main, {}), by_seed.get(_with_aspire(by_seed, main), {})
         pairs = [(before[s], after[s]) for s in before if s in after]
         gain = _cell(None if b is None or a is None else a - b for b, a in pairs).mean
         bars = [(a["arm"], a["tone"], cells[a["arm"]]) for a in arms]

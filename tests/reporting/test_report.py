@@ -169,6 +169,17 @@ def test_the_verdict_is_honest(
     assert says in report(made).text
 
 
+def test_swaps_are_the_arm_with_aspire_where_no_other_is(made: Outputs) -> None:
+    result = result_of(made)
+    swaps = arm("swaps", (0.3, 0.5), (0.6, 0.6))  # the plain arm: 10 and 30
+    made.write(result | {"arms": [result["arms"][0], swaps]})
+    page = report(made)
+    assert "worst group 20.0 % → 40.0 % with ASPIRE" in page.text
+    assert page.row("landbird/water")[-1] == "+20.0"
+    made.write(result | {"arms": [*result["arms"], swaps]})
+    assert "worst group 20.0 % → 70.0 % with ASPIRE" in report(made).text
+
+
 def test_unknown_groups_fall_back_on_the_worst_class(made: Outputs) -> None:
     result = result_of(made)
     for entry in result["arms"]:
