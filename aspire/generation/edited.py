@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from aspire.data.images import read_image
 from aspire.data.loaded import LoadedImage
@@ -23,6 +23,8 @@ from aspire.generation.contexts import avoided_phrases
 from aspire.identity import Json
 from aspire.records import Concept, Effect, ImageRef, Picture, Rejected
 from aspire.rng import seed_for
+
+T = TypeVar("T")
 
 
 class EditedImages:
@@ -110,6 +112,21 @@ def _frees(effect: Effect, evidence: ClassEvidence) -> bool:
     return free and effect.edit_id in evidence.edited
 
 
+def own_of(asked: GenerationRequest, there: Sequence[T], name: str) -> T | Rejected:
+    """What the n-th image of a class is made of; its number is the end of its id.
+
+    Args:
+        asked: for the image.
+        there: one for each image that can be made.
+        name: what they are called.
+    """
+    number = int(asked.img_id.rpartition("-")[2])
+    if number < len(there):
+        return there[number]
+    detail = f"{len(there)} {name} in all"
+    return Rejected(item_id=asked.img_id, reason=f"no_more_{name}", detail=detail)
+
+
 class EditSampler:
     """Gives the n-th picture of a concept as its n-th image.
 
@@ -147,11 +164,9 @@ class EditSampler:
         return [self._image(request) for request in requests]
 
     def _image(self, asked: GenerationRequest) -> Sampled | Rejected:
-        number = int(asked.img_id.rpartition("-")[2])
-        if number >= len(asked.concept.pictures):
-            detail = f"{len(asked.concept.pictures)} edits in all"
-            return Rejected(item_id=asked.img_id, reason="no_more_edits", detail=detail)
-        picture = asked.concept.pictures[number]
+        picture = own_of(asked, asked.concept.pictures, "edits")
+        if isinstance(picture, Rejected):
+            return picture
         shown = f", {picture.scene}" if picture.scene else ""
         (mask,) = self.objects.masks([LoadedImage(self.refs[picture.img_id], self.root)])
         return Sampled(

@@ -23,7 +23,7 @@ from aspire.editing.class_objects import ClassObjects
 from aspire.editing.pixels import fill, resize
 from aspire.generation.base import ClassEvidence, GenerationRequest, Sampled
 from aspire.generation.contexts import avoided_phrases
-from aspire.generation.edited import relative_to
+from aspire.generation.edited import own_of, relative_to
 from aspire.identity import Json
 from aspire.records import Concept, Effect, ImageRef, Patch, Rejected, Swap
 from aspire.rng import seed_for
@@ -169,11 +169,9 @@ class RegionSampler:
         return [self._image(request) for request in requests]
 
     def _image(self, asked: GenerationRequest) -> Sampled | Rejected:
-        number = int(asked.img_id.rpartition("-")[2])
-        if number >= len(asked.concept.swaps):
-            detail = f"{len(asked.concept.swaps)} swaps in all"
-            return Rejected(item_id=asked.img_id, reason="no_more_swaps", detail=detail)
-        swap = asked.concept.swaps[number]
+        swap = own_of(asked, asked.concept.swaps, "swaps")
+        if isinstance(swap, Rejected):
+            return swap
         image = LoadedImage(self.refs[swap.img_id], self.root)
         (mask,) = self.objects.masks([image])
         pixels = image.pixels
